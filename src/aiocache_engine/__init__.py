@@ -1,0 +1,1 @@
+"""A Python package cache that can be cleaned while everything is running."""

@@ -1,0 +1,1 @@
+"""The command line: parse, plan, run, render. One file per command."""

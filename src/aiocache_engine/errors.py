@@ -1,0 +1,233 @@
+"""Every error the engine raises, in one tree. An error carries its facts as attributes and tells the reader the next step.
+
+Absence is no error (it is ``None``), and cancellation is never wrapped. Exit codes are the command line's business
+(`aiocache_engine.cli.exit_codes`), not these classes'.
+"""
+
+from __future__ import annotations
+
+
+class CacheEngineError(Exception):
+    """The root of the tree: catch it to catch everything the engine raises on purpose."""
+
+
+class UsageError(CacheEngineError):
+    """What was asked for cannot be meant: a malformed requirement, size, age or option."""
+
+
+class InvalidNameError(UsageError):
+    """A name from outside that must not become a path, or that no specification allows."""
+
+    def __init__(self, kind: str, text: str, reason: str) -> None:
+        """Keep what was refused and why.
+
+        Args:
+            kind: what the text was meant to be ("project name", "wheel file name", …).
+            text: the text as it came.
+            reason: what is wrong with it.
+        """
+        super().__init__(f"{text!r} is not a {kind}: {reason}")
+        self.kind = kind
+        self.text = text
+        self.reason = reason
+
+
+class InvalidRequirementError(UsageError):
+    """A requirement that PEP 508 does not allow, or that this engine does not take (editable, VCS)."""
+
+    def __init__(self, text: str, reason: str) -> None:
+        super().__init__(f"{text!r} cannot be used as a requirement: {reason}")
+        self.text = text
+        self.reason = reason
+
+
+class RequirementsFileError(UsageError):
+    """A requirements file that cannot be read or understood, with the line."""
+
+    def __init__(self, path: str, line_number: int | None, reason: str) -> None:
+        place = path if line_number is None else f"{path}, line {line_number}"
+        super().__init__(f"{place}: {reason}")
+        self.path = path
+        self.line_number = line_number
+        self.reason = reason
+
+
+class CacheDirError(CacheEngineError):
+    """The cache dir cannot be used as it is."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class ForeignCacheDirError(CacheDirError):
+    """The directory is not empty and does not bear our marker, or is one that must never be a cache dir."""
+
+
+class ReadOnlyCacheError(CacheDirError):
+    """The work needs to write, and the cache dir cannot be written."""
+
+
+class CacheReplacedError(CacheDirError):
+    """The cache dir or its lock file was replaced while in use; nothing more is renamed in it."""
+
+
+class LockError(CacheEngineError):
+    """A lock could not be used."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class LockTimeoutError(LockError):
+    """The cache lock was not obtained in time."""
+
+    def __init__(self, path: str, mode: str, *, waited_seconds: float, holders: tuple[str, ...] = ()) -> None:
+        by = f" held by {', '.join(holders)};" if holders else ""
+        super().__init__(
+            path,
+            f"waited {waited_seconds:g} s for {mode} use of the cache;{by}"
+            " raise --lock-timeout (AIOC_LOCK_TIMEOUT) or stop the other aioc",
+        )
+        self.mode = mode
+        self.waited_seconds = waited_seconds
+        self.holders = holders
+
+
+class LocksUnsupportedError(LockError):
+    """The file system has no working locks."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(
+            path, f"the file system refuses locks ({reason}); choose a local directory with --cache-dir (AIOC_CACHE_DIR)"
+        )
+
+
+class NestedHoldError(LockError):
+    """A hold was asked for inside a hold, or by a second event loop: a fault in the calling program."""
+
+
+class SourceError(CacheEngineError):
+    """An index, a page or a file could not be had."""
+
+
+class NetworkError(SourceError):
+    """The other side could not be reached, or the connection broke for good."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(f"{url}: {reason}")
+        self.url = url
+        self.reason = reason
+
+
+class OfflineError(SourceError):
+    """The work needs the network, and offline mode forbids it."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} is not in the cache, and --offline forbids fetching it; run once without --offline")
+        self.what = what
+
+
+class IndexResponseError(SourceError):
+    """The answer came, and it is not what an index may answer (a login page, say)."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(f"{url}: {reason}")
+        self.url = url
+        self.reason = reason
+
+
+class ProjectNotFoundError(SourceError):
+    """No index that was asked knows the project."""
+
+    def __init__(self, project: str, indexes: tuple[str, ...]) -> None:
+        where = ", ".join(indexes) or "any index"
+        super().__init__(f"{project} was not found in {where}; check the spelling or name another index with --index-url")
+        self.project = project
+        self.indexes = indexes
+
+
+class NoMatchingWheelError(SourceError):
+    """The project is known, and none of its wheels fits the requirement on the target interpreter."""
+
+    def __init__(self, requirement: str, reason: str) -> None:
+        super().__init__(f"no wheel fits {requirement}: {reason}")
+        self.requirement = requirement
+        self.reason = reason
+
+
+class HashMismatchError(SourceError):
+    """The bytes that came are not those that were promised. Nothing of them is kept."""
+
+    def __init__(self, file: str, *, expected: str, actual: str) -> None:
+        super().__init__(
+            f"{file}: the hash is {actual}, expected {expected}; the file was changed or the pin is wrong, nothing was kept"
+        )
+        self.file = file
+        self.expected = expected
+        self.actual = actual
+
+
+class InvalidWheelError(CacheEngineError):
+    """A wheel that the strict reader refuses (`trust` rules of the binary distribution format and of zip files)."""
+
+    def __init__(self, file: str, reason: str, *, member: str | None = None) -> None:
+        place = file if member is None else f"{file}: {member!r}"
+        super().__init__(f"{place}: {reason}")
+        self.file = file
+        self.member = member
+        self.reason = reason
+
+
+class TargetError(CacheEngineError):
+    """The environment that is to be written cannot be."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class ExternallyManagedError(TargetError):
+    """The interpreter belongs to the operating system (PEP 668)."""
+
+
+class FileConflictError(TargetError):
+    """Two distributions, or a distribution and the environment, want different bytes at one path."""
+
+
+class InterpreterError(CacheEngineError):
+    """The interpreter does not exist, or is not a Python that can be used."""
+
+    def __init__(self, executable: str, reason: str) -> None:
+        super().__init__(f"{executable}: {reason}")
+        self.executable = executable
+        self.reason = reason
+
+
+class DamagedEntryError(CacheEngineError):
+    """An entry of the cache lost or changed a file."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class DiskError(CacheEngineError):
+    """The operating system refused a read or a write (full disk, input/output error, no more descriptors, …)."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class OutOfSpaceError(DiskError):
+    """No free block, inode or quota is left."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, f"{reason}; free some space, `aioc prune` and `aioc clean` work on a full disk")

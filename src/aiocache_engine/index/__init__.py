@@ -1,0 +1,1 @@
+"""Where distributions come from: index settings, pages, files, credentials."""

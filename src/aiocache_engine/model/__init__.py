@@ -1,0 +1,1 @@
+"""Frozen values that name what the engine works with. No input or output, no clock, no event loop."""

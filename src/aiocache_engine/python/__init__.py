@@ -1,0 +1,1 @@
+"""Interpreters, their tags and schemes, and the environments made for them."""

@@ -1,0 +1,1 @@
+"""The layout on disk, and the only writer of its buckets."""
