@@ -1,0 +1,117 @@
+"""Names from the outside world, and the one road on which they become something safe to use in a path.
+
+Everything that is built from an index page, a requirement or a wheel passes through here before a path is made of it.
+Follows PEP 503 (project names) and the binary distribution format (wheel file names).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from dataclasses import dataclass
+
+from aiocache_engine.errors import InvalidNameError
+
+_PROJECT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
+_SEPARATORS = re.compile(r"[-_.]+")
+_SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+!-]*", re.ASCII)
+_VERSION = re.compile(r"[A-Za-z0-9_.!+]+", re.ASCII)
+_TAG = re.compile(r"[A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)*", re.ASCII)
+_OBJECT_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_LONGEST_SEGMENT = 240  #: bytes; file systems stop at 255, and our own suffixes need room
+
+
+def project_name(text: str) -> str:
+    """Give the normalized name of a project (PEP 503).
+
+    Raises:
+        InvalidNameError: the text is no project name.
+    """
+    if len(text) > _LONGEST_SEGMENT or not _PROJECT.fullmatch(text):
+        raise InvalidNameError("project name", text, "letters, digits and single . _ - between them are allowed")
+    return _SEPARATORS.sub("-", text).lower()
+
+
+def safe_segment(text: str) -> str:
+    """Give the text back if it is safe as one component of a path below the cache dir.
+
+    Raises:
+        InvalidNameError: it is empty, too long, hidden, or holds a character that has a meaning in paths.
+    """
+    if len(text) > _LONGEST_SEGMENT or not _SEGMENT.fullmatch(text) or text.endswith("."):
+        raise InvalidNameError("safe file name", text, "it must not be used in a path")
+    return text
+
+
+def sha256_hex(text: str) -> str:
+    """Give a SHA-256 in lower-case hexadecimal, checked.
+
+    Raises:
+        InvalidNameError: it is not 64 hexadecimal digits.
+    """
+    lowered = text.lower()
+    if not _SHA256.fullmatch(lowered):
+        raise InvalidNameError("sha256", text, "64 hexadecimal digits are expected")
+    return lowered
+
+
+def new_object_id() -> str:
+    """Make a random id: 32 hexadecimal digits, never used twice."""
+    return secrets.token_hex(16)
+
+
+def is_object_id(text: str) -> bool:
+    """Tell whether the text has the form of an object id."""
+    return _OBJECT_ID.fullmatch(text) is not None
+
+
+def digest(*parts: str) -> str:
+    """Give a short path-safe digest of the parts (32 hexadecimal digits); their order and borders count."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class WheelName:
+    """A wheel's file name, taken apart (binary distribution format, "File name convention")."""
+
+    filename: str
+    project: str  #: normalized
+    version: str  #: as the file name spells it
+    build: str  #: build tag, "" where there is none
+    pythons: tuple[str, ...]
+    abis: tuple[str, ...]
+    platforms: tuple[str, ...]
+
+    def tags(self) -> list[str]:
+        """Every combination that the compressed tag set stands for, as "py3-none-any"."""
+        return [f"{py}-{abi}-{plat}" for py in self.pythons for abi in self.abis for plat in self.platforms]
+
+
+def wheel_name(filename: str) -> WheelName:
+    """Parse a wheel's file name.
+
+    Raises:
+        InvalidNameError: it does not follow the convention, or is unsafe in a path.
+    """
+    if not filename.endswith(".whl"):
+        raise InvalidNameError("wheel file name", filename, "it must end in .whl")
+    parts = filename[: -len(".whl")].split("-")
+    if len(parts) not in (5, 6):
+        raise InvalidNameError("wheel file name", filename, "name-version(-build)-python-abi-platform.whl is expected")
+    name, version, *build, pythons, abis, platforms = parts
+    if not _VERSION.fullmatch(version) or not all(_TAG.fullmatch(tag) for tag in (pythons, abis, platforms)):
+        raise InvalidNameError("wheel file name", filename, "its version or tags are malformed")
+    if build and not (build[0][:1].isdigit() and _VERSION.fullmatch(build[0])):
+        raise InvalidNameError("wheel file name", filename, "a build tag starts with a digit")
+    safe_segment(filename)
+    return WheelName(
+        filename=filename,
+        project=project_name(name),
+        version=version.replace("_", "-"),
+        build=build[0] if build else "",
+        pythons=tuple(pythons.split(".")),
+        abis=tuple(abis.split(".")),
+        platforms=tuple(platforms.split(".")),
+    )
