@@ -1,4 +1,4 @@
-"""Every error the engine raises, in one tree. An error carries its facts as attributes and tells the reader the next step.
+"""Every error the engine raises, in one tree. An error carries its facts as attributes and names the next step.
 
 Absence is no error (it is ``None``), and cancellation is never wrapped. Exit codes are the command line's business
 (`aiocache_engine.cli.exit_codes`), not these classes'.
@@ -102,7 +102,8 @@ class LocksUnsupportedError(LockError):
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(
-            path, f"the file system refuses locks ({reason}); choose a local directory with --cache-dir (AIOC_CACHE_DIR)"
+            path,
+            f"the file system refuses locks ({reason}); choose a local directory with --cache-dir (AIOC_CACHE_DIR)",
         )
 
 
@@ -145,7 +146,9 @@ class ProjectNotFoundError(SourceError):
 
     def __init__(self, project: str, indexes: tuple[str, ...]) -> None:
         where = ", ".join(indexes) or "any index"
-        super().__init__(f"{project} was not found in {where}; check the spelling or name another index with --index-url")
+        super().__init__(
+            f"{project} was not found in {where}; check the spelling or name another index with --index-url"
+        )
         self.project = project
         self.indexes = indexes
 
@@ -164,7 +167,7 @@ class HashMismatchError(SourceError):
 
     def __init__(self, file: str, *, expected: str, actual: str) -> None:
         super().__init__(
-            f"{file}: the hash is {actual}, expected {expected}; the file was changed or the pin is wrong, nothing was kept"
+            f"{file}: the hash is {actual}, expected {expected}; the file changed or the pin is wrong, nothing was kept"
         )
         self.file = file
         self.expected = expected

@@ -1,6 +1,6 @@
-"""What one unpacked wheel consists of: written once beside its tree, read by everything that links, lists or checks it.
+"""What one unpacked wheel consists of: written once beside its tree, read by all that links, lists or checks it.
 
-The file has three lines of JSON. The first holds totals and is enough for `ls` and `size`; the second holds what linking
+The file has three lines of JSON. The first holds totals, enough for `ls` and `size`; the second holds what linking
 needs; the third holds the hashes, which only verification reads. The first line carries the SHA-256 of the rest.
 """
 

@@ -1,0 +1,107 @@
+"""The door to the disk: whole-file reads and writes that are complete or absent, and streams for downloads.
+
+Small files are written beside nothing: the caller names a temporary path in staging, and one rename makes the file
+visible. Only this module imports aiofiles, and only for the streams of the asynchronous shell.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Protocol
+
+from aiocache_engine.errors import CacheEngineError, DiskError, OutOfSpaceError, ReadOnlyCacheError
+
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+def read_bytes(path: str, *, dir_fd: int | None = None) -> bytes | None:
+    """Read a whole file; None if there is none."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=dir_fd)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        size = os.fstat(fd).st_size
+        content = os.read(fd, size + 1)
+        while len(content) < size and (more := os.read(fd, size - len(content))):
+            content += more
+        return content
+    finally:
+        os.close(fd)
+
+
+def write_bytes(path: str, content: bytes, *, mode: int = 0o644, flags: int = os.O_EXCL) -> None:
+    """Write a new file; what cannot be written whole is removed again."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | flags, mode)
+    try:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(fd, view) :]
+    except BaseException:
+        os.unlink(path)
+        raise
+    finally:
+        os.close(fd)
+
+
+def replace_bytes(path: str, content: bytes, *, by_way_of: str) -> None:
+    """Write a file under the temporary path `by_way_of` (same file system) and rename it over `path`."""
+    write_bytes(by_way_of, content)
+    try:
+        os.replace(by_way_of, path)
+    except BaseException:
+        os.unlink(by_way_of)
+        raise
+
+
+@contextmanager
+def translated(path: str) -> Iterator[None]:
+    """Turn an `OSError` inside into an error of ours that names the path and the reason."""
+    try:
+        yield
+    except CacheEngineError:
+        raise
+    except OSError as error:
+        raise disk_error(error, path) from error
+
+
+def disk_error(error: OSError, path: str) -> CacheEngineError:
+    """Give the error of ours that an `OSError` stands for."""
+    place = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else path
+    reason = error.strerror or str(error)
+    if error.errno in _NO_SPACE:
+        return OutOfSpaceError(place, reason)
+    if error.errno == errno.EROFS:
+        return ReadOnlyCacheError(place, "the file system is read-only")
+    return DiskError(place, reason)
+
+
+class ByteStream(Protocol):
+    """An open file of the asynchronous shell."""
+
+    async def write(self, chunk: bytes) -> None:
+        """Append the chunk; callers hand over about 1 MiB at a time."""
+
+
+class _File:
+    def __init__(self, file: object) -> None:
+        self._file = file
+
+    async def write(self, chunk: bytes) -> None:
+        await self._file.write(chunk)  # type: ignore[attr-defined]
+
+
+@asynccontextmanager
+async def open_stream(path: str, *, append: bool = False) -> AsyncIterator[ByteStream]:
+    """Open a file for writing from the event loop; every write is one job in a thread.
+
+    Errors of the disk are raised as `DiskError` or `OutOfSpaceError`.
+    """
+    import aiofiles  # noqa: PLC0415 - a warm command opens no stream
+
+    with translated(path):
+        async with aiofiles.open(path, "ab" if append else "xb") as file:
+            yield _File(file)
