@@ -1,0 +1,143 @@
+"""What is checked, and how. `nox` alone runs what a change must pass; the README's test command is that.
+
+Sessions beyond the default: `network` (the real index), `torture` (long sweeps), `model` (the models of the protocol).
+Arguments after `--` go to pytest, or to `spec/check.py` for `model`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.5.1"
+nox.options.default_venv_backend = "venv"
+nox.options.download_python = "never"
+# An interpreter that is not here is skipped with a line, also where CI is set; the one that runs nox is always here.
+nox.options.error_on_missing_interpreters = False
+# Tests come last, so that the end of the output tells how they went.
+nox.options.sessions = ["lint", "typing", "docs", "build", "examples", "tests"]
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
+VERSIONS = nox.project.python_versions(PROJECT)
+if RUNNING not in VERSIONS:
+    VERSIONS.append(RUNNING)
+EVERYDAY = ("-m", "not network and not torture")
+
+
+def starts(executable: Path | str, version: str) -> bool:
+    """Tell whether an interpreter starts and is of that version (a shim may stand for one that is not installed)."""
+    code = "import sys; print('%d.%d' % sys.version_info[:2])"
+    try:
+        answer = subprocess.run([executable, "-c", code], capture_output=True, text=True, check=False)
+    except OSError:
+        return False
+    return answer.stdout.strip() == version
+
+
+def pyenv_versions() -> list[Path]:
+    """List the folders of the interpreters that pyenv installed, newest first; nothing where there is no pyenv."""
+    if (pyenv := shutil.which("pyenv")) is None:
+        return []
+    answer = subprocess.run([pyenv, "root"], capture_output=True, text=True, check=False)
+    if answer.returncode != 0:
+        return []
+
+    def numbers(folder: Path) -> list[int]:
+        return [int(part) for part in folder.name.split(".") if part.isdigit()]
+
+    return sorted(Path(answer.stdout.strip(), "versions").glob("*"), key=numbers, reverse=True)
+
+
+def put_interpreters_on_path() -> None:
+    """Let nox find the interpreters that only pyenv knows: for it, PATH is the one place to look."""
+    for version in VERSIONS:
+        on_path = shutil.which(f"python{version}")
+        if version == RUNNING or (on_path is not None and starts(on_path, version)):
+            continue
+        for folder in pyenv_versions():
+            if starts(folder / "bin" / f"python{version}", version):
+                os.environ["PATH"] = os.pathsep.join([str(folder / "bin"), os.environ["PATH"]])
+                break
+
+
+put_interpreters_on_path()
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and form."""
+    session.install("ruff")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Check the types of the package, and that its public types are what users were promised."""
+    session.install("-e", ".[test]")
+    session.run("mypy")
+    session.run("mypy", "tests/typing/api.py")
+
+
+@nox.session(python=VERSIONS)
+def tests(session: nox.Session) -> None:
+    """Run every test that needs neither the real index nor hours."""
+    session.install(".[test]")
+    session.run("pytest", *EVERYDAY, *session.posargs)
+
+
+@nox.session
+def network(session: nox.Session) -> None:
+    """Run the tests that need the real index."""
+    session.install(".[test]")
+    session.run("pytest", "-m", "network", *session.posargs)
+
+
+@nox.session
+def torture(session: nox.Session) -> None:
+    """Run the long sweeps; AIOC_TORTURE_SECONDS says how long each may take."""
+    session.install(".[test]")
+    seconds = os.environ.get("AIOC_TORTURE_SECONDS", "600")
+    session.run("pytest", "-m", "torture", *session.posargs, env={"AIOC_TORTURE_SECONDS": seconds})
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Execute the code blocks of the pages and build the site; a broken link stops it."""
+    session.install(".[test,docs]")
+    session.run("pytest", *EVERYDAY, "tests/test_docs.py")
+    session.run("zensical", "build", "--clean", "--strict")
+
+
+@nox.session
+def examples(session: nox.Session) -> None:
+    """Run the tests of the example programs."""
+    session.install(".[test]")
+    session.run("pytest", *EVERYDAY, "tests/test_examples.py", *session.posargs)
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build sdist and wheel, and run the unit tests on the wheel in an environment that has nothing of the source."""
+    dist = Path(session.create_tmp(), "dist")
+    shutil.rmtree(dist, ignore_errors=True)
+    session.install("build")
+    session.run("python", "-m", "build", "--outdir", str(dist))
+    (wheel,) = dist.glob("*.whl")
+    session.install(f"{wheel}[test]")
+    session.run("aioc", "--version")
+    session.run("pytest", *EVERYDAY, "tests/unit")
+
+
+@nox.session
+def model(session: nox.Session) -> None:
+    """Search the models of the protocol (`-- --full`: all of it, up to 10 GB)."""
+    if not (shutil.which("spin") and shutil.which("gcc")):
+        session.skip("the models need spin and gcc; on Debian and Ubuntu: apt-get install spin gcc")
+    session.run("python", "spec/check.py", *session.posargs)
