@@ -97,6 +97,21 @@ class LockTimeoutError(LockError):
         self.holders = holders
 
 
+class KeyLockTimeoutError(LockTimeoutError):
+    """Somebody else's work on the same thing did not end in time."""
+
+    def __init__(self, path: str, what: str, *, waited_seconds: float, holders: tuple[str, ...] = ()) -> None:
+        by = f" held by {', '.join(holders)};" if holders else ""
+        LockError.__init__(
+            self,
+            path,
+            f"waited {waited_seconds:g} s for {what};{by} try again when it has ended, or stop the other aioc",
+        )
+        self.mode = what
+        self.waited_seconds = waited_seconds
+        self.holders = holders
+
+
 class LocksUnsupportedError(LockError):
     """The file system has no working locks."""
 
