@@ -1,0 +1,74 @@
+"""What the small documents of the cache say: names, leases, referrers. How they are written is the store's business."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class NameKind(enum.Enum):
+    """What a name is made of."""
+
+    INDEX = "index"  #: index + file
+    HASH = "hash"  #: a wheel's hash; findable by it, kept by nothing
+
+
+class Origin(enum.Enum):
+    """Where the bytes of a distribution came from, as reports tell it."""
+
+    CACHE = "cache"
+    INDEX = "index"
+
+
+@dataclass(frozen=True, slots=True)
+class FileKey:
+    """One file of one index: what a pointer is found by."""
+
+    project: str  #: normalized
+    index: str  #: digest of the index
+    filename: str
+    sha256: str | None  #: as page or requirement give it; None where neither does
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """The content of a name that leads to an archive."""
+
+    archive_id: str
+    project: str
+    version: str
+    filename: str
+    sha256: str  #: of the wheel file
+    etag: str  #: validators of a file that its page lists without a hash, "" otherwise
+    last_modified: str
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds a lease, as its record tells."""
+
+    pid: int
+    started_at: float  #: seconds since the epoch
+    host: str
+    machine_id: str
+    boot_id: str
+    pid_namespace: str
+    command: str
+    since: float  #: seconds since the epoch
+
+
+@dataclass(frozen=True, slots=True)
+class Referrer:
+    """A registered environment outside the cache."""
+
+    id: str  #: also written into the environment
+    path: str
+    site_directories: tuple[str, ...]  #: absolute; where its dist-infos stand
+    device: int
+    inode: int
+    machine_id: str
+    mount_namespace: str
+    link_mode: str  #: of the last installation
+    archives: tuple[str, ...]  #: used when the environment itself cannot be read
+    registered_at: float  #: seconds since the epoch
+    stamp: str  #: fresh at every registration

@@ -1,0 +1,116 @@
+"""What a clean or prune would take away and why, and what it did: plan and result, as values."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from aiocache_engine.model.records import Referrer
+from aiocache_engine.model.snapshot import Leftover, SeenArchive, SeenName
+
+
+class RemovalReason(enum.Enum):
+    """Why something goes."""
+
+    NAMED = "named"  #: a clean named it
+    UNREACHABLE = "unreachable"  #: nothing refers to it
+    ENVIRONMENTS_GONE = "environments-gone"  #: it was linked once, and all its environments are gone
+    LEFTOVER = "leftover"  #: dead work left it
+    OLD_FORMAT = "old-format"  #: an older release of ours made it
+
+
+class KeepCode(enum.Enum):
+    """What kind of root keeps something."""
+
+    LEASE = "lease"
+    REFERRER = "referrer"
+    POINTER = "pointer"
+    RECENTLY_USED = "recently-used"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class KeepReason:
+    """One root that keeps one thing, and what would release it."""
+
+    code: KeepCode
+    release: str  #: one sentence: what has to happen
+    pid: int | None = None
+    command: str | None = None
+    path: str | None = None
+    via: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedArchive:
+    """One archive that shall go, with every name that the scan found for it."""
+
+    archive: SeenArchive
+    names: tuple[SeenName, ...]
+    reason: RemovalReason
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One archive that stays although it was looked at, and all that keeps it."""
+
+    archive: SeenArchive
+    reasons: tuple[KeepReason, ...]
+    is_condemned: bool  #: nothing but leases keeps it: it goes when they end
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a clean names: a project, and which of its versions."""
+
+    project: str  #: normalized
+    specifier: str | None  #: PEP 440 specifier set; None: all versions
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalPlan:
+    """A frozen list of what would go. Executing it checks every entry again."""
+
+    command: str  #: "clean" or "prune"
+    archives: tuple[PlannedArchive, ...]
+    kept: tuple[Kept, ...]
+    targets: tuple[Target, ...] = ()  #: of a clean; its names are listed again when they are taken
+    is_everything: bool = False  #: a clean without arguments
+    projects: tuple[str, ...] = ()  #: that have no archive left: what else is stored for them goes too
+    leftovers: tuple[Leftover, ...] = ()
+    forgotten: tuple[Referrer, ...] = ()  #: environments that are gone
+    warnings: tuple[str, ...] = ()
+    near_names: tuple[str, ...] = ()  #: for targets that match nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """One entry that went, or in a dry run would go."""
+
+    kind: str  #: "archive", "pointer", "page", "leftover", "format"
+    project: str | None
+    version: str | None
+    id: str | None
+    file_count: int
+    size_bytes: int  #: logical
+    freed_bytes: int  #: allocated bytes of inodes whose last link went
+    reason: RemovalReason
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What a clean or prune did, or in a dry run would do."""
+
+    command: str
+    is_dry_run: bool
+    removed: tuple[Removed, ...]
+    kept: tuple[Kept, ...]
+    waited_seconds: float
+    longest_hold_seconds: float
+    warnings: tuple[str, ...]
+    near_names: tuple[str, ...]
+
+    @property
+    def freed_bytes(self) -> int:
+        """All bytes that went from the disk."""
+        return sum(entry.freed_bytes for entry in self.removed)

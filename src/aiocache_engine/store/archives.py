@@ -1,0 +1,149 @@
+"""Archives on disk: a tree, its manifest, the stamp of its last use, and whether it was ever linked."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from dataclasses import dataclass
+
+from aiocache_engine.errors import DamagedEntryError
+from aiocache_engine.model.manifest import Manifest, ManifestError, Totals, load_manifest, load_totals
+from aiocache_engine.system.disk import read_bytes, write_bytes
+
+TREE = "tree"
+MANIFEST = "manifest"
+USED = "used"
+LINKED = "linked"
+STAMP_BYTES = 16
+_FIRST_LINE_BYTES = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """One unpacked wheel, as a look-up or a publication gives it: leased, so that it stays."""
+
+    id: str
+    path: str  #: absolute path of the archive's directory
+
+    @property
+    def tree(self) -> str:
+        """The absolute path of the unpacked files."""
+        return f"{self.path}/{TREE}"
+
+
+def fresh_stamp() -> bytes:
+    """Give a value that no stamp ever had."""
+    return secrets.token_bytes(STAMP_BYTES)
+
+
+def write_stamp(path: str) -> None:
+    """Stamp an archive as used now. Needs the shared lock, and the archive on a lease (rule 1)."""
+    fd = os.open(f"{path}/{USED}", os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        os.pwrite(fd, fresh_stamp(), 0)
+    finally:
+        os.close(fd)
+
+
+def read_stamp(path: str) -> tuple[bytes, float] | None:
+    """Give an archive's stamp and the time of its last use (seconds since the epoch); None: there is no archive."""
+    try:
+        fd = os.open(f"{path}/{USED}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        return os.pread(fd, STAMP_BYTES, 0), os.fstat(fd).st_mtime
+    finally:
+        os.close(fd)
+
+
+def set_linked(path: str) -> None:
+    """Say that a referrer was registered for an archive. Needs the shared lock."""
+    os.close(os.open(f"{path}/{LINKED}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644))
+
+
+def is_linked(path: str) -> bool:
+    """Tell whether a referrer was ever registered for an archive."""
+    return os.path.exists(f"{path}/{LINKED}")
+
+
+def write_description(path: str, content: bytes, boot_id: str) -> None:
+    """Write manifest and first stamp of an archive that is still in staging."""
+    write_bytes(f"{path}/{MANIFEST}", content)
+    write_bytes(f"{path}/{USED}", fresh_stamp() + boot_id.encode())
+
+
+def read_totals(path: str) -> Totals | None:
+    """Read the totals of an archive; None where its manifest is absent or damaged."""
+    try:
+        fd = os.open(f"{path}/{MANIFEST}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        first_line, newline, _ = os.pread(fd, _FIRST_LINE_BYTES, 0).partition(b"\n")
+        return load_totals(first_line) if newline else None
+    except ManifestError:
+        return None
+    finally:
+        os.close(fd)
+
+
+def open_manifest(archive: Archive, boot_id: str) -> Manifest:
+    """Read the manifest of a leased archive; on the first use after a reboot the sizes of its files are checked.
+
+    Raises:
+        DamagedEntryError: the manifest, or a file that it lists, is absent or not what it was.
+    """
+    content = read_bytes(f"{archive.path}/{MANIFEST}")
+    if content is None:
+        raise DamagedEntryError(archive.path, "its manifest is gone")
+    try:
+        manifest = load_manifest(content)
+    except (ManifestError, ValueError, KeyError) as error:
+        raise DamagedEntryError(archive.path, "its manifest is damaged") from error
+    _check_after_reboot(archive, manifest, boot_id)
+    return manifest
+
+
+def _check_after_reboot(archive: Archive, manifest: Manifest, boot_id: str) -> None:
+    """Compare sizes once per boot: a power cut may have emptied files behind a complete-looking tree."""
+    used = f"{archive.path}/{USED}"
+    expected = boot_id.encode()
+    content = read_bytes(used)
+    if content is not None and content[STAMP_BYTES:] == expected:
+        return
+    check_sizes(archive, manifest)
+    try:
+        fd = os.open(used, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:  # a read-only cache checks again next time
+        return
+    try:
+        os.pwrite(fd, expected, STAMP_BYTES)
+        os.ftruncate(fd, STAMP_BYTES + len(expected))
+    finally:
+        os.close(fd)
+
+
+def check_sizes(archive: Archive, manifest: Manifest) -> None:
+    """Check that every listed file is there, regular, and of its size.
+
+    Raises:
+        DamagedEntryError: one is not.
+    """
+    for directory in manifest.directories:
+        path = f"{archive.tree}/{directory.path}" if directory.path else archive.tree
+        try:
+            directory_fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError as error:
+            raise DamagedEntryError(path, "the directory is gone") from error
+        try:
+            for name, size_bytes in zip(directory.names, directory.sizes, strict=True):
+                try:
+                    status = os.stat(name, dir_fd=directory_fd, follow_symlinks=False)
+                except OSError as error:
+                    raise DamagedEntryError(f"{path}/{name}", "the file is gone") from error
+                if not stat.S_ISREG(status.st_mode) or status.st_size != size_bytes:
+                    raise DamagedEntryError(f"{path}/{name}", f"the file has {status.st_size} bytes, not {size_bytes}")
+        finally:
+            os.close(directory_fd)

@@ -1,0 +1,129 @@
+"""Where everything stands below the cache dir: the one place where a key becomes a path.
+
+Every part of a path that comes from outside is checked by `aiocache_engine.model.names` on its way in.
+"""
+
+from __future__ import annotations
+
+from aiocache_engine.errors import InvalidNameError
+from aiocache_engine.model.names import is_object_id, project_name, safe_segment, sha256_hex
+
+MARKER = "aioc-cache.json"
+PROJECTS = "projects-v1"
+ARCHIVES = "archives-v1"
+INTERPRETERS = "interpreters-v1"
+BUCKETS = (PROJECTS, ARCHIVES, INTERPRETERS)  #: versioned; each release prunes older versions of its own only
+HASH_NAMES = "hash"
+PAGE = "page"
+SETTINGS_MEMO = "settings.json"
+
+
+class Layout:
+    """The paths of one cache dir, as strings: they are built on hot paths."""
+
+    __slots__ = (
+        "archives",
+        "condemned",
+        "generations",
+        "interpreters",
+        "key_locks",
+        "leases",
+        "lock",
+        "locks",
+        "marker",
+        "project_generations",
+        "projects",
+        "quarantine",
+        "referrers",
+        "reserve",
+        "root",
+        "staging",
+        "trash",
+    )
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self.marker = f"{root}/{MARKER}"
+        self.reserve = f"{root}/.reserve"
+        self.locks = f"{root}/.locks"
+        self.lock = f"{root}/.locks/cache.lock"
+        self.key_locks = f"{root}/.locks/keys"
+        self.projects = f"{root}/{PROJECTS}"
+        self.archives = f"{root}/{ARCHIVES}"
+        self.interpreters = f"{root}/{INTERPRETERS}"
+        self.leases = f"{root}/leases"
+        self.referrers = f"{root}/referrers"
+        self.generations = f"{root}/generations"
+        self.project_generations = f"{root}/generations/projects"
+        self.condemned = f"{root}/condemned"
+        self.staging = f"{root}/staging"
+        self.trash = f"{root}/trash"
+        self.quarantine = f"{root}/quarantine"
+
+    def directories(self) -> tuple[str, ...]:
+        """Every directory that a cache dir has from the start, parents first; the last one made means all are there."""
+        return (
+            self.locks,
+            self.key_locks,
+            self.projects,
+            self.archives,
+            self.interpreters,
+            self.leases,
+            self.referrers,
+            self.generations,
+            self.project_generations,
+            self.condemned,
+            self.staging,
+            self.quarantine,
+            self.trash,
+        )
+
+    def project(self, project: str) -> str:
+        """Give the directory of all names, pages and metadata of a project."""
+        if project_name(project) != project:
+            raise InvalidNameError("normalized project name", project, "write it in lower case with single dashes")
+        return f"{self.projects}/{project}"
+
+    def page(self, project: str, index: str) -> str:
+        """Give the stored page of a project on an index."""
+        return f"{self.project(project)}/{_object_id(index)}/{PAGE}"
+
+    def pointer(self, project: str, index: str, filename: str) -> str:
+        """Give the name that leads from a file of an index to its archive."""
+        return f"{self.project(project)}/{_object_id(index)}/{safe_segment(filename)}.json"
+
+    def hash_name(self, project: str, sha256: str) -> str:
+        """Give the name that leads from a wheel's hash to its archive."""
+        return f"{self.project(project)}/{HASH_NAMES}/{sha256_hex(sha256)}"
+
+    def archive(self, archive_id: str) -> str:
+        """Give the directory of an archive: tree/, manifest, used, linked."""
+        return f"{self.archives}/{_object_id(archive_id)}"
+
+    def generation(self, project: str) -> str:
+        """Give the generation file of a project."""
+        if project_name(project) != project:
+            raise InvalidNameError("normalized project name", project, "write it in lower case with single dashes")
+        return f"{self.project_generations}/{project}"
+
+    def interpreter(self, key: str) -> str:
+        """Give the file that keeps what probing an interpreter told."""
+        return f"{self.interpreters}/{_object_id(key)}.json"
+
+    def key_lock(self, key: str) -> str:
+        """Give the lock file of one piece of work that must not be done twice."""
+        return f"{self.key_locks}/{_object_id(key)}"
+
+    def lease(self, lease_id: str) -> str:
+        """Give the lease file of an id."""
+        return f"{self.leases}/{_object_id(lease_id)}"
+
+    def referrer(self, referrer_id: str) -> str:
+        """Give the record of a registered environment."""
+        return f"{self.referrers}/{_object_id(referrer_id)}"
+
+
+def _object_id(text: str) -> str:
+    if not is_object_id(text):
+        raise InvalidNameError("id", text, "32 hexadecimal digits are expected")
+    return text

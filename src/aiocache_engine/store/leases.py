@@ -1,0 +1,191 @@
+"""Leases: "this running work uses these objects", alive as long as a kernel lock on the lease file (rules 7-13).
+
+A lease file is made under a temporary name, locked, written and only then renamed to where others look: an unlocked
+visible lease file is dead, for ever. It is only ever appended to. The lock is `flock`, which child processes inherit
+with the descriptor and which closing another descriptor of the file does not drop.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from typing import Any
+
+from aiocache_engine.model.locking import LockMode
+from aiocache_engine.model.names import is_object_id, new_object_id
+from aiocache_engine.model.records import Holder
+from aiocache_engine.store.documents import NewerFormatError, decode, encode
+from aiocache_engine.system.disk import read_bytes
+from aiocache_engine.system.lock import Hold
+
+BIRTH_PREFIX = ".birth-"
+_HOLDER_FIELDS = tuple(field.name for field in fields(Holder))
+_own: dict[str, Lease] = {}  # every live lease of this process, by path: never tested through the file (rule 9)
+
+
+class Lease:
+    """One lease of this process. Made by `Lease.birth`, ended by `end`; objects are put on it under a shared hold."""
+
+    __slots__ = ("_fd", "id", "objects", "path")
+
+    def __init__(self, lease_id: str, path: str, fd: int) -> None:
+        self.id = lease_id
+        self.path = path
+        self.objects: set[str] = set()
+        self._fd = fd
+
+    @classmethod
+    def birth(cls, hold: Hold, directory: str, holder: Holder) -> Lease:
+        """Make a lease that holds nothing yet. Needs the shared lock."""
+        hold.require(LockMode.SHARED)
+        lease_id = new_object_id()
+        temporary = f"{directory}/{BIRTH_PREFIX}{lease_id}"
+        path = f"{directory}/{lease_id}"
+        fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.write(fd, encode({name: getattr(holder, name) for name in _HOLDER_FIELDS}))
+            os.rename(temporary, path)
+        except BaseException:
+            os.close(fd)
+            with suppress(FileNotFoundError):
+                os.unlink(temporary)
+            raise
+        lease = cls(lease_id, path, fd)
+        _own[path] = lease
+        return lease
+
+    def add(self, hold: Hold, object_ids: Iterable[str]) -> None:
+        """Put objects on the lease. Needs the shared lock, in the hold in which they were looked up."""
+        hold.require(LockMode.SHARED)
+        fresh = [object_id for object_id in object_ids if object_id not in self.objects]
+        if not fresh:
+            return
+        os.write(self._fd, _line("add", fresh))
+        self.objects.update(fresh)
+
+    def end(self) -> None:
+        """End the lease by closing its descriptor; the file goes unless a child process still holds it (rule 12)."""
+        if self._fd < 0:
+            return
+        fd, self._fd = self._fd, -1
+        _own.pop(self.path, None)
+        os.close(fd)
+        if is_free(self.path):
+            with suppress(FileNotFoundError):
+                os.unlink(self.path)
+
+    def _forget(self) -> None:
+        """Drop a copy that a fork made: the lease stays the parent's alone."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+def _forget_all() -> None:
+    for lease in _own.values():
+        lease._forget()  # noqa: SLF001 - the child's side of the same module
+    _own.clear()
+
+
+os.register_at_fork(after_in_child=_forget_all)
+
+
+def is_free(path: str) -> bool:
+    """Tell whether nobody holds the lease file. What cannot be opened or tested counts as held."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    else:
+        return True
+    finally:
+        os.close(fd)
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseFile:
+    """What a lease file says. Whether it is alive is a question to the kernel, asked when it matters."""
+
+    id: str
+    path: str
+    holder: Holder | None  #: None where the record cannot be read
+    objects: frozenset[str] | None  #: None: of a newer format or damaged, so it covers everything
+
+    def covers(self, object_id: str) -> bool:
+        """Tell whether the lease, if alive, protects the object."""
+        return self.objects is None or object_id in self.objects
+
+    def is_alive(self) -> bool:
+        """Ask whether somebody still holds it."""
+        return self.path in _own or not is_free(self.path)
+
+
+class LeaseReader:
+    """Reads all lease files again and again at little cost: only those that grew since the last time are opened."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+        self._known: dict[str, tuple[int, int, LeaseFile]] = {}
+
+    def read(self) -> list[LeaseFile]:
+        """List every visible lease file, dead or alive."""
+        leases: dict[str, tuple[int, int, LeaseFile]] = {}
+        for entry in _entries(self._directory):
+            if not is_object_id(entry.name):
+                continue
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            known = self._known.get(entry.name)
+            if known is not None and known[:2] == (status.st_ino, status.st_size):
+                leases[entry.name] = known
+                continue
+            content = read_bytes(entry.path)
+            if content is not None:
+                leases[entry.name] = (status.st_ino, len(content), _parse(entry.name, entry.path, content))
+        self._known = leases
+        return [lease for _, _, lease in leases.values()]
+
+
+def _entries(directory: str) -> Iterator[os.DirEntry[str]]:
+    with os.scandir(directory) as entries:
+        yield from entries
+
+
+def _parse(lease_id: str, path: str, content: bytes) -> LeaseFile:
+    first, _, rest = content.partition(b"\n")
+    try:
+        record = decode(first)
+    except NewerFormatError:
+        record = None
+    if record is None:
+        return LeaseFile(lease_id, path, None, None)
+    objects: set[str] = set()
+    for line in rest.splitlines():
+        change = _change(line)
+        objects.update(change.get("add", ()))
+        objects.difference_update(change.get("drop", ()))
+    holder = Holder(**{name: record[name] for name in _HOLDER_FIELDS})
+    return LeaseFile(lease_id, path, holder, frozenset(objects))
+
+
+def _line(verb: str, object_ids: list[str]) -> bytes:
+    return b"\n" + json.dumps({verb: object_ids}, separators=(",", ":")).encode() + b"\n"
+
+
+def _change(line: bytes) -> dict[str, Any]:
+    try:
+        change = json.loads(line)
+    except ValueError:  # an empty line, or one that its writer did not live to finish
+        return {}
+    return change if isinstance(change, dict) else {}

@@ -1,0 +1,46 @@
+"""Notes on condemned objects: "nothing refers to this one any more; free it when its last lease ends" (rules 33, 35).
+
+A note is a hint and never a licence to delete. Each is a file of its own, so that removing those one has read can never
+remove one that another wrote meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from aiocache_engine.model.names import is_object_id
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One note that was read."""
+
+    object_id: str
+    path: str
+
+
+def write_note(directory: str, object_id: str) -> None:
+    """Write a note of one's own. Needs a hold of the cache lock."""
+    path = f"{directory}/{object_id}-{secrets.token_hex(8)}"
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
+
+
+def read_notes(directory: str) -> list[Note]:
+    """List the notes there are."""
+    notes: list[Note] = []
+    for name in os.listdir(directory):
+        object_id, _, _ = name.partition("-")
+        if is_object_id(object_id):
+            notes.append(Note(object_id, f"{directory}/{name}"))
+    return notes
+
+
+def remove_notes(notes: Iterable[Note]) -> None:
+    """Remove notes that were read before the scan which settled them began."""
+    for note in notes:
+        with suppress(FileNotFoundError):
+            os.unlink(note.path)

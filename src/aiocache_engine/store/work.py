@@ -1,0 +1,213 @@
+"""One piece of work on the cache: what it read first, what it uses, what it adds (rules 14-20).
+
+A work is one engine call. It has one lease, and of each project the generation that it read at its first look-up. All
+methods that touch names need a hold of the shared lock, and do only a few small reads, writes and renames in it.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from aiocache_engine.errors import ReadOnlyCacheError
+from aiocache_engine.model.locking import LockMode
+from aiocache_engine.model.names import new_object_id
+from aiocache_engine.model.records import FileKey, Holder, Pointer
+from aiocache_engine.store import generations
+from aiocache_engine.store.archives import Archive, write_stamp
+from aiocache_engine.store.cache_dir import CacheDir
+from aiocache_engine.store.generations import Generation
+from aiocache_engine.store.leases import Lease
+from aiocache_engine.store.names import encode_pointer, read_pointer
+from aiocache_engine.store.notes import write_note
+from aiocache_engine.system.disk import read_bytes, replace_bytes
+from aiocache_engine.system.lock import Hold
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a look-up found: the archive, and the name that led to it."""
+
+    archive: Archive
+    pointer: Pointer
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What a publication led to."""
+
+    archive: Archive
+    is_adopted: bool  #: another work had published the same wheel; what was staged is not needed
+    is_named: bool  #: False: a clean came between, so only this work can use the archive
+
+
+class Work:
+    """One engine call on one cache dir. Close it when nothing looked up or published in it is used any more."""
+
+    def __init__(self, cache: CacheDir, holder: Holder) -> None:
+        self.cache = cache
+        self._holder = holder
+        self._lease: Lease | None = None
+        self._generations: dict[str, Generation] = {}
+        self._staging_used = False
+
+    @property
+    def lease(self) -> Lease | None:
+        """The lease; None before the first look-up, and in a read-only cache."""
+        return self._lease
+
+    def begin(self, hold: Hold, projects: Sequence[str]) -> None:
+        """Take the lease, and read the generations of projects about to be looked up for the first time."""
+        hold.require(LockMode.SHARED)
+        layout = self.cache.layout
+        if self._lease is None and not self.cache.is_read_only:
+            self._lease = Lease.birth(hold, layout.leases, self._holder)
+        unread = [project for project in projects if project not in self._generations]
+        if not unread:
+            return
+        everything = generations.read_value(f"{layout.generations}/global")
+        for project in unread:
+            value = generations.read_value(layout.generation(project))
+            self._generations[project] = Generation(everything, value)
+
+    def read_page(self, hold: Hold, project: str, index: str) -> bytes | None:
+        """Give the stored page of a project on an index; None where there is none. `begin` came before."""
+        hold.require(LockMode.SHARED)
+        return read_bytes(self.cache.layout.page(project, index))
+
+    def write_page(self, hold: Hold, project: str, index: str, content: bytes) -> bool:
+        """Store a page, unless the project was cleaned since this work began."""
+        hold.require(LockMode.SHARED)
+        if self.cache.is_read_only or not self._allows(project, None):
+            return False
+        self.cache.ensure_ours(hold)
+        path = self.cache.layout.page(project, index)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        replace_bytes(path, content, by_way_of=self.cache.temporary())
+        return True
+
+    def find(self, hold: Hold, keys: Sequence[FileKey]) -> list[Found | None]:
+        """Look files up and lease what is there, in this hold (rule 15). None is a miss. `begin` came before."""
+        hold.require(LockMode.SHARED)
+        found = [self._read(key) for key in keys]
+        ids = [each.archive.id for each, _ in found if each is not None]
+        if self._lease is not None and ids:
+            self._lease.add(hold, ids)
+            for archive_id in ids:
+                write_stamp(self.cache.layout.archive(archive_id))
+            for key, (each, by_hash) in zip(keys, found, strict=True):
+                if each is not None and by_hash:
+                    self._write_pointer(key, each.pointer)
+        return [each for each, _ in found]
+
+    def _read(self, key: FileKey) -> tuple[Found | None, bool]:
+        """Read pointer or hash name of a file, and whether it was the hash name."""
+        layout = self.cache.layout
+        pointer = read_pointer(layout.pointer(key.project, key.index, key.filename))
+        if pointer is not None and key.sha256 in (None, pointer.sha256) and (found := self._present(pointer)):
+            return found, False
+        if key.sha256 is None:
+            return None, False
+        pointer = read_pointer(layout.hash_name(key.project, key.sha256))
+        if pointer is None or pointer.sha256 != key.sha256:
+            return None, False
+        return self._present(pointer), True
+
+    def _present(self, pointer: Pointer) -> Found | None:
+        path = self.cache.layout.archive(pointer.archive_id)
+        return Found(Archive(pointer.archive_id, path), pointer) if os.path.isdir(path) else None
+
+    def _write_pointer(self, key: FileKey, pointer: Pointer) -> None:
+        """Write this index's pointer after a hit by hash name, if the generations allow it."""
+        if self._allows(key.project, pointer.version):
+            path = self.cache.layout.pointer(key.project, key.index, key.filename)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            replace_bytes(path, encode_pointer(pointer), by_way_of=self.cache.temporary())
+
+    def new_staging(self) -> str:
+        """Make a private directory that dies with this work's lease (rule 18). Needs no hold."""
+        if self._lease is None:
+            raise ReadOnlyCacheError(self.cache.root, "the cache dir is read-only, and this is not in it yet")
+        mine = f"{self.cache.layout.staging}/{self._lease.id}"
+        if not self._staging_used:
+            with suppress(FileExistsError):
+                os.mkdir(mine, 0o700)
+            self._staging_used = True
+        path = f"{mine}/{secrets.token_hex(8)}"
+        os.mkdir(path, 0o755)
+        return path
+
+    def publish(self, hold: Hold, staged: str, key: FileKey, pointer: Pointer) -> Published:
+        """Make a staged archive visible, or adopt the one that another work published meanwhile (rules 19, 20).
+
+        Args:
+            hold: the shared lock.
+            staged: a directory from `new_staging` with tree, manifest and stamp, and nothing else.
+            key: the file that it is.
+            pointer: what the names shall say; its archive id is filled in here.
+        """
+        hold.require(LockMode.SHARED)
+        self.cache.ensure_ours(hold)
+        lease = self._lease
+        if lease is None:
+            raise ReadOnlyCacheError(self.cache.root, "nothing can be published without a lease")
+        layout = self.cache.layout
+        archive, is_adopted = self._adopt_or_rename(hold, lease, staged, pointer)
+        named = _with_archive(pointer, archive.id)
+        if not self._allows(key.project, pointer.version):
+            write_note(layout.condemned, archive.id)
+            return Published(archive, is_adopted, is_named=False)
+        content = encode_pointer(named)
+        paths = [layout.pointer(key.project, key.index, key.filename)]
+        if not is_adopted:
+            paths.insert(0, layout.hash_name(key.project, pointer.sha256))
+        for path in paths:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            replace_bytes(path, content, by_way_of=self.cache.temporary())
+        return Published(archive, is_adopted, is_named=True)
+
+    def _adopt_or_rename(self, hold: Hold, lease: Lease, staged: str, pointer: Pointer) -> tuple[Archive, bool]:
+        layout = self.cache.layout
+        present = read_pointer(layout.hash_name(pointer.project, pointer.sha256))
+        if present is not None and (found := self._present(present)) is not None:
+            lease.add(hold, [found.archive.id])
+            write_stamp(found.archive.path)
+            return found.archive, True
+        archive_id = new_object_id()
+        path = layout.archive(archive_id)
+        lease.add(hold, [archive_id])
+        os.rename(staged, path)
+        return Archive(archive_id, path), False
+
+    def _allows(self, project: str, version: str | None) -> bool:
+        begun = self._generations[project]
+        layout = self.cache.layout
+        return generations.allows(f"{layout.generations}/global", begun.everything, version=version) and (
+            generations.allows(layout.generation(project), begun.project, version=version)
+        )
+
+    def staging_directory(self) -> str | None:
+        """Give the directory in staging that this work filled; None where it made none."""
+        return (
+            f"{self.cache.layout.staging}/{self._lease.id}" if self._lease is not None and self._staging_used else None
+        )
+
+    def end(self) -> None:
+        """End the lease. What was looked up or published may go from now on."""
+        if self._lease is not None:
+            self._lease.end()
+
+
+def _with_archive(pointer: Pointer, archive_id: str) -> Pointer:
+    return Pointer(
+        archive_id=archive_id,
+        project=pointer.project,
+        version=pointer.version,
+        filename=pointer.filename,
+        sha256=pointer.sha256,
+        etag=pointer.etag,
+        last_modified=pointer.last_modified,
+    )
