@@ -1,0 +1,169 @@
+"""Ask interpreters what they are, and keep the answer in a form that a cache can hold.
+
+The store keeps the bytes; this module gives the key and the codec. A key changes with everything that can change the
+answer: the file behind the executable, the environment it belongs to, the running kernel and the C library.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from aiocache_engine.errors import InterpreterError
+from aiocache_engine.model.names import digest
+from aiocache_engine.model.python import Interpreter
+
+_FORMAT = 1
+_OLDEST = (3, 9)
+_PROBE_TIMEOUT_SECONDS = 20.0
+
+
+def probe(executable: str, *, timeout_seconds: float = _PROBE_TIMEOUT_SECONDS) -> Interpreter:
+    """Run an interpreter once, isolated, and keep what it tells (about 50 ms).
+
+    Raises:
+        InterpreterError: it does not exist, is no Python, is too old, or does not answer in time.
+    """
+    import importlib.util  # noqa: PLC0415 - the running interpreter and a cached one need no process
+
+    packaging = importlib.util.find_spec("packaging")
+    if packaging is None or packaging.origin is None:  # a dependency of ours: only a broken installation lacks it
+        raise InterpreterError(executable, "the package `packaging` is missing beside aiocache-engine; install it anew")
+    script = os.path.join(os.path.dirname(__file__), "describe.py")
+    code, output, complaint = _run(
+        [executable, "-I", "-B", script, os.path.dirname(packaging.origin)], timeout_seconds=timeout_seconds
+    )
+    try:
+        return _interpreter(json.loads(output)) if code == 0 else _refuse(executable, complaint, timeout_seconds)
+    except (ValueError, KeyError, TypeError) as error:
+        raise InterpreterError(executable, "it runs, but it is not a Python interpreter") from error
+
+
+def running_interpreter() -> Interpreter:
+    """Describe the interpreter this program runs in, without a process."""
+    from packaging import tags  # noqa: PLC0415 - a warm command reads the cached answer instead
+
+    from aiocache_engine.python.describe import describe  # noqa: PLC0415 - as above
+
+    return _interpreter(describe(tags))  # type: ignore[no-untyped-call]
+
+
+def resolve_executable(executable: str) -> str:
+    """Give the interpreter behind a wrapper script (pyenv's shims, say), whose answer changes without the file.
+
+    Raises:
+        InterpreterError: there is no such file, or the wrapper leads to no interpreter.
+    """
+    try:
+        with open(executable, "rb") as file:
+            is_script = file.read(2) == b"#!"
+    except OSError as error:
+        raise InterpreterError(executable, f"it cannot be read ({error.strerror})") from error
+    if not is_script:
+        return executable
+    code, output, complaint = _run(
+        [executable, "-I", "-c", "import sys; print(sys.executable)"], timeout_seconds=_PROBE_TIMEOUT_SECONDS
+    )
+    resolved = output.strip()
+    if code != 0 or not os.path.isabs(resolved):
+        raise InterpreterError(executable, _last_line(complaint) or "it leads to no Python interpreter")
+    return resolved
+
+
+def key_of(executable: str) -> str:
+    """Give the key under which the answer of `probe` may be kept (32 hexadecimal digits).
+
+    Raises:
+        InterpreterError: there is no such file.
+    """
+    real = os.path.realpath(executable)
+    try:
+        status = os.stat(real)
+    except OSError as error:
+        raise InterpreterError(executable, f"there is no such interpreter ({error.strerror})") from error
+    parts = [os.path.abspath(executable), real, str(status.st_size), str(status.st_mtime_ns)]
+    try:
+        config = os.stat(os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(executable))), "pyvenv.cfg"))
+        parts += [str(config.st_size), str(config.st_mtime_ns)]
+    except OSError:
+        parts.append("no environment")
+    parts += [*os.uname(), _c_library()]
+    return digest(*parts)
+
+
+def encode_interpreter(interpreter: Interpreter) -> bytes:
+    """Encode for the cache."""
+    fields = {name: getattr(interpreter, name) for name in Interpreter.__slots__}
+    return json.dumps({"format": _FORMAT, **fields}, separators=(",", ":")).encode()
+
+
+def decode_interpreter(content: bytes) -> Interpreter | None:
+    """Decode what `encode_interpreter` gave; None if it is damaged or of another format."""
+    try:
+        fields = json.loads(content)
+        if fields.pop("format") != _FORMAT:
+            return None
+        return _interpreter(fields)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _interpreter(fields: dict[str, object]) -> Interpreter:
+    values: dict[str, object] = {name: fields[name] for name in Interpreter.__slots__}
+    values["tags"] = tuple(fields["tags"])  # type: ignore[arg-type]
+    return Interpreter(**values)  # type: ignore[arg-type]
+
+
+def _refuse(executable: str, complaint: str, timeout_seconds: float) -> Interpreter:
+    """Find out why the probe failed; always raises."""
+    code, output, _ = _run(
+        [executable, "-c", "import sys; sys.stdout.write('%d.%d.%d' % sys.version_info[:3])"],
+        timeout_seconds=timeout_seconds,
+    )
+    parts = output.strip().split(".")
+    if code == 0 and all(part.isdigit() for part in parts) and tuple(map(int, parts[:2])) < _OLDEST:
+        wanted = ".".join(map(str, _OLDEST))
+        raise InterpreterError(executable, f"it is Python {output.strip()}; {wanted} or newer is needed")
+    raise InterpreterError(executable, f"it is not a Python that can be used ({_last_line(complaint) or 'no answer'})")
+
+
+def _run(command: list[str], *, timeout_seconds: float) -> tuple[int, str, str]:
+    import subprocess  # noqa: PLC0415 - as in probe
+
+    executable = command[0]
+    # __PYVENV_LAUNCHER__ would make a macOS framework build believe that it is another interpreter.
+    environ = {name: value for name, value in os.environ.items() if name != "__PYVENV_LAUNCHER__"}
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            timeout=timeout_seconds,
+            env=environ,
+            check=False,
+            text=True,
+            errors="replace",
+        )
+    except FileNotFoundError as error:
+        raise InterpreterError(executable, "there is no such interpreter") from error
+    except subprocess.TimeoutExpired as error:
+        raise InterpreterError(executable, f"it gave no answer within {timeout_seconds:g} s") from error
+    except OSError as error:
+        raise InterpreterError(executable, f"it cannot be started ({error.strerror})") from error
+    return done.returncode, done.stdout, done.stderr
+
+
+def _last_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[-1].strip() if lines else ""
+
+
+def _c_library() -> str:
+    """Name the C library and its version, on which the wheel tags depend."""
+    if sys.platform != "linux":
+        return ""
+    try:
+        return os.confstr("CS_GNU_LIBC_VERSION") or ""
+    except (ValueError, OSError):  # musl
+        return ""
