@@ -12,9 +12,10 @@ import os
 import platform
 import sys
 import sysconfig
+from typing import Any
 
 
-def describe(tags):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201 - a Python 3.9 script and a module in one
+def describe(tags: Any) -> dict[str, Any]:
     """Give everything that `model.python.Interpreter` holds; `tags` is the module `packaging.tags`."""
     paths = sysconfig.get_paths()
     in_environment = sys.prefix != sys.base_prefix
@@ -42,12 +43,12 @@ def describe(tags):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201 - a 
     }
 
 
-def _headers_below_data(include, in_environment):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202 - as above
+def _headers_below_data(include: str, in_environment: bool) -> tuple[str, ...]:  # noqa: FBT001 - one caller
     folder = os.path.basename(include)
     return ("include", "site", folder) if in_environment else ("include", folder)
 
 
-def _venv_scheme():  # type: ignore[no-untyped-def]  # noqa: ANN202 - as above
+def _venv_scheme() -> dict[str, str]:
     scheme = "venv" if "venv" in sysconfig.get_scheme_names() else "posix_prefix"
     bases = dict.fromkeys(("base", "platbase", "installed_base", "installed_platbase"), "")
     paths = sysconfig.get_paths(scheme, vars=bases)
@@ -56,7 +57,7 @@ def _venv_scheme():  # type: ignore[no-untyped-def]  # noqa: ANN202 - as above
     return {**relative, "data": "", "headers": os.path.join("include", "site", folder)}
 
 
-def _externally_managed(stdlib):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202 - as above
+def _externally_managed(stdlib: str) -> str | None:
     import configparser  # noqa: PLC0415 - few interpreters bear the file
 
     path = os.path.join(stdlib, "EXTERNALLY-MANAGED")
@@ -70,7 +71,7 @@ def _externally_managed(stdlib):  # type: ignore[no-untyped-def]  # noqa: ANN001
         return ""
 
 
-def _markers():  # type: ignore[no-untyped-def]  # noqa: ANN202 - as above
+def _markers() -> dict[str, str]:
     release = sys.implementation.version
     implementation_version = "{}.{}.{}".format(*release[:3])
     if release.releaselevel != "final":
@@ -90,12 +91,14 @@ def _markers():  # type: ignore[no-untyped-def]  # noqa: ANN202 - as above
     }
 
 
-def _main(packaging_directory):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202 - as above
+def _main(packaging_directory: str) -> None:
     spec = importlib.util.spec_from_file_location(
         "packaging",
         os.path.join(packaging_directory, "__init__.py"),
         submodule_search_locations=[packaging_directory],
     )
+    if spec is None:
+        raise SystemExit(f"{packaging_directory} holds no package")
     sys.modules["packaging"] = importlib.util.module_from_spec(spec)
     from packaging import tags  # noqa: PLC0415 - found through the line above
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
-from aiocache_engine.errors import DiskError, InvalidNameError
+from aiocache_engine.errors import InvalidNameError
 from aiocache_engine.model.names import is_object_id, project_name
 from aiocache_engine.model.python import InstalledDistribution
 from aiocache_engine.system.disk import disk_error, read_bytes
@@ -78,10 +79,8 @@ def _read_one(site: str, name: str) -> InstalledDistribution | None:
     if name.endswith(_SUFFIXES[0]):
         content = read_bytes(os.path.join(path, MARKER))
         if content is not None:
-            try:
+            with suppress(ValueError):  # damaged: then it is as if another tool had installed it
                 archive_id, link_mode = _parse_marker(content)
-            except ValueError as error:
-                raise DiskError(os.path.join(path, MARKER), "it is damaged; remove the directory it is in") from error
         metadata = os.path.join(path, "METADATA")
         if archive_id is None and not os.path.exists(metadata):
             return None
@@ -99,8 +98,10 @@ def _from_directory(name: str) -> tuple[str, str] | None:
     parts = stem.split("-")
     if suffix == ".egg-info" and len(parts) == 3 and parts[2].startswith("py"):  # noqa: PLR2004 - name, version, tag
         del parts[2]
-    if len(parts) != 2 or not parts[1][:1].isdigit():  # noqa: PLR2004 - name and version
-        return (stem, "") if suffix == ".egg-link" else None
+    if suffix == ".egg-link":
+        parts = [stem, ""]
+    elif len(parts) != 2 or not parts[1][:1].isdigit():  # noqa: PLR2004 - name and version
+        return None
     try:
         return project_name(parts[0]), parts[1]
     except InvalidNameError:

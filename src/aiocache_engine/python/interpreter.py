@@ -46,7 +46,7 @@ def running_interpreter() -> Interpreter:
 
     from aiocache_engine.python.describe import describe  # noqa: PLC0415 - as above
 
-    return _interpreter(describe(tags))  # type: ignore[no-untyped-call]
+    return _interpreter(describe(tags))
 
 
 def resolve_executable(executable: str) -> str:
