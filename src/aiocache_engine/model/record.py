@@ -1,0 +1,77 @@
+"""RECORD: the list of a distribution's files with their hashes and sizes ("Recording installed projects", PyPA).
+
+Rows keep the hash as the file spells it, so that parsing and formatting give back what was there.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import csv
+import io
+from collections.abc import Iterable
+from typing import NamedTuple
+
+
+# A NamedTuple, since a giant wheel has tens of thousands of rows and linking writes them all again.
+class RecordRow(NamedTuple):
+    """One line of RECORD."""
+
+    path: str  #: with "/" between parts, relative to the directory that holds the .dist-info
+    hash: str  #: "sha256=" and the digest in URL-safe base64 without padding; "" where none is given
+    size_bytes: int | None  #: None where none is given
+
+
+class RecordError(ValueError):
+    """The text is no RECORD."""
+
+
+def parse_record(text: str) -> list[RecordRow]:
+    """Read RECORD.
+
+    Raises:
+        RecordError: a line is malformed.
+    """
+    rows = []
+    lines = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        for row in lines:
+            if len(row) == 3:  # noqa: PLR2004 - path, hash and size
+                path, hash_, size = row
+                rows.append(RecordRow(path, hash_, _size(size) if size else None))
+            elif row:
+                raise RecordError(f"line {lines.line_num} has {len(row)} fields, three are expected")
+    except csv.Error as error:
+        raise RecordError(f"line {lines.line_num}: {error}") from error
+    return rows
+
+
+def format_record(rows: Iterable[RecordRow]) -> str:
+    """Write RECORD, one line per row, in their order."""
+    out = io.StringIO(newline="")
+    csv.writer(out, lineterminator="\n").writerows(rows)
+    return out.getvalue()
+
+
+def hash_field(algorithm: str, digest: bytes) -> str:
+    """Give a digest as RECORD spells it: "sha256=…"."""
+    return f"{algorithm}={base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}"
+
+
+def hash_value(field: str) -> tuple[str, bytes]:
+    """Take a hash field apart into algorithm and digest.
+
+    Raises:
+        RecordError: it has not the form "algorithm=digest".
+    """
+    algorithm, _, text = field.partition("=")
+    try:
+        return algorithm, base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise RecordError(f"{field!r} is no hash") from error
+
+
+def _size(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise RecordError(f"{text!r} is no size")
+    return int(text)
