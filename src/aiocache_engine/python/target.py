@@ -1,0 +1,251 @@
+"""Find the place that is meant, and open it: an environment, an interpreter's own site, or a plain directory.
+
+`choose_target` only looks; `open_target` describes the place without changing it (a dry run stops there);
+`make_target` creates what is missing. The environment lock, where one is wanted, is taken between the first and the
+last. Probing goes through the `Prober` that the caller hands in, so that its answers can be cached.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from aiocache_engine.errors import ExternallyManagedError, InterpreterError, TargetError
+from aiocache_engine.model.python import Interpreter, Target, TargetKind
+from aiocache_engine.python.environment import CONFIG, is_writable_place, write_environment
+from aiocache_engine.python.interpreter import resolve_executable
+from aiocache_engine.system.disk import translated
+
+Prober = Callable[[str], Interpreter]
+
+
+@dataclass(frozen=True, slots=True)
+class TargetChoice:
+    """What the caller named; at most one of the first three."""
+
+    venv: str | None = None  #: an environment, created if missing
+    python: str | None = None  #: an interpreter, or a version such as "3.12": its own site
+    target: str | None = None  #: a plain directory
+    break_system_packages: bool = False  #: install into an externally managed interpreter all the same (PEP 668)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The place that is meant, as far as looking tells."""
+
+    root: str | None  #: absolute; None where only probing the interpreter can tell it
+    kind: TargetKind
+    python: str  #: the interpreter to probe: of the place if it exists, else the one a new environment is made of
+    exists: bool
+    because: str  #: how it was chosen, for messages: "--venv", "VIRTUAL_ENV", …
+    break_system_packages: bool
+
+
+def choose_target(choice: TargetChoice, environ: Mapping[str, str], cwd: str) -> Place:
+    """Find what is meant: `--venv`, `--python` or `--target`, else VIRTUAL_ENV, else CONDA_PREFIX, else `.venv`.
+
+    Raises:
+        TargetError: the place is none that can be used.
+        InterpreterError: the interpreter named cannot be found.
+    """
+    force = choice.break_system_packages
+    if choice.target is not None:
+        root = _absolute(choice.target, cwd)
+        if os.path.lexists(root) and not os.path.isdir(root):
+            raise TargetError(root, "--target names something that is no directory")
+        return Place(root, TargetKind.DIRECTORY, _current_python(environ), os.path.isdir(root), "--target", force)
+    if choice.venv is not None:
+        return _environment(_absolute(choice.venv, cwd), "--venv", force=force, new_python=choice.python)
+    if choice.python is not None:
+        python = find_python(choice.python, environ, cwd)
+        return Place(None, TargetKind.PREFIX, python, exists=True, because="--python", break_system_packages=force)
+    if virtual := environ.get("VIRTUAL_ENV"):
+        root = _absolute(virtual, cwd)
+        if not os.path.isfile(os.path.join(root, CONFIG)):
+            raise TargetError(root, "VIRTUAL_ENV points here, and this is no environment; deactivate it or use --venv")
+        return _environment(root, "VIRTUAL_ENV", force=force)
+    if conda := environ.get("CONDA_PREFIX"):
+        root = _absolute(conda, cwd)
+        python = os.path.join(root, "bin", "python")
+        if not os.path.exists(python):
+            raise TargetError(root, "CONDA_PREFIX points here, and there is no bin/python in it; use --venv")
+        return Place(root, TargetKind.PREFIX, python, exists=True, because="CONDA_PREFIX", break_system_packages=force)
+    return _environment(_absolute(".venv", cwd), ".venv", force=force)
+
+
+def open_target(place: Place, prober: Prober) -> Target:
+    """Describe the place, as it is or as it would be made; nothing is written.
+
+    Raises:
+        TargetError: it cannot be used.
+        ExternallyManagedError: the interpreter belongs to the operating system, and no one said to go on.
+        InterpreterError: its interpreter cannot be used.
+    """
+    if place.kind is TargetKind.DIRECTORY:
+        return _directory(_rooted(place), prober(place.python))
+    if place.kind is TargetKind.ENVIRONMENT:
+        root = _rooted(place)
+        base = prober(place.python) if not place.exists else _base_of(root, place.python, prober)
+        return _opened_environment(root, base)
+    interpreter = prober(place.python)
+    if interpreter.prefix != interpreter.base_prefix:
+        return _opened_environment(interpreter.prefix, interpreter)
+    return _own_site(interpreter, break_system_packages=place.break_system_packages)
+
+
+def make_target(place: Place, prober: Prober) -> Target:
+    """Create what is missing of the place, then describe it.
+
+    The caller holds the environment lock.
+
+    Raises:
+        TargetError, ExternallyManagedError, InterpreterError: as `open_target`.
+        DiskError, OutOfSpaceError: the disk refused.
+    """
+    target = open_target(place, prober)
+    if place.kind is TargetKind.ENVIRONMENT and not os.path.isfile(os.path.join(target.root, CONFIG)):
+        write_environment(target.root, target.interpreter)
+    if place.kind is TargetKind.DIRECTORY:
+        with translated(target.root):
+            os.makedirs(target.root, exist_ok=True)
+    return target
+
+
+def find_python(text: str, environ: Mapping[str, str], cwd: str) -> str:
+    """Give the absolute path of an interpreter named by path, by command or by version ("3.12").
+
+    Raises:
+        InterpreterError: there is none.
+    """
+    if os.sep in text:
+        return resolve_executable(_absolute(text, cwd))
+    command = f"python{text}" if text[:1].isdigit() else text
+    found = shutil.which(command, path=environ.get("PATH"))
+    if found is None:
+        raise InterpreterError(text, f"no {command} was found on PATH; give the path of the interpreter")
+    return resolve_executable(os.path.abspath(found))
+
+
+def _environment(root: str, because: str, *, force: bool, new_python: str | None = None) -> Place:
+    python = os.path.join(root, "bin", "python")
+    if os.path.isfile(os.path.join(root, CONFIG)):
+        if not os.path.exists(python):
+            raise TargetError(root, "its interpreter is gone; remove the environment and make it anew")
+        return Place(root, TargetKind.ENVIRONMENT, python, exists=True, because=because, break_system_packages=force)
+    if os.path.isdir(os.path.join(root, "conda-meta")) and os.path.exists(python):
+        return Place(root, TargetKind.PREFIX, python, exists=True, because=because, break_system_packages=force)
+    if os.path.lexists(root) and not is_writable_place(root):
+        raise TargetError(root, "it is neither empty nor an environment; name another place or remove it first")
+    return Place(
+        root,
+        TargetKind.ENVIRONMENT,
+        new_python or sys.executable,
+        exists=False,
+        because=because,
+        break_system_packages=force,
+    )
+
+
+def _opened_environment(root: str, base: Interpreter) -> Target:
+    """Describe an environment from what its base interpreter told, so that each new one needs no probe of its own."""
+    if _inside_environment(base, root):
+        interpreter = base
+        scheme = base.scheme
+    else:
+        scheme = {name: os.path.join(root, path).rstrip("/") for name, path in base.venv_scheme.items()}
+        interpreter = dataclasses.replace(
+            base,
+            executable=os.path.join(scheme["scripts"], "python"),
+            prefix=root,
+            externally_managed=None,
+            scheme={"stdlib": base.scheme["stdlib"], **scheme},
+        )
+    return _target(root, TargetKind.ENVIRONMENT, interpreter, scheme)
+
+
+def _inside_environment(interpreter: Interpreter, root: str) -> bool:
+    return interpreter.prefix != interpreter.base_prefix and os.path.realpath(interpreter.prefix) == os.path.realpath(
+        root
+    )
+
+
+def _base_of(root: str, python: str, prober: Prober) -> Interpreter:
+    """Find what to probe for an existing environment: its base where pyvenv.cfg and the links agree, else itself."""
+    try:
+        with open(os.path.join(root, CONFIG), encoding="utf-8") as file:
+            lines = [line.partition("=") for line in file]
+    except (OSError, UnicodeDecodeError) as error:
+        raise TargetError(root, f"its pyvenv.cfg cannot be read ({error})") from error
+    config = {name.strip().lower(): value.strip() for name, _, value in lines}
+    real = os.path.realpath(python)
+    home = config.get("home", "")
+    for candidate in (config.get("executable", ""), os.path.join(home, os.path.basename(real))):
+        if not os.path.isabs(candidate) or os.path.realpath(candidate) != real:
+            continue
+        base = prober(candidate)
+        told = config.get("version") or config.get("version_info") or base.version
+        if base.prefix == base.base_prefix and told.split(".")[:2] == base.version.split(".")[:2]:
+            return base
+    return prober(python)
+
+
+def _own_site(interpreter: Interpreter, *, break_system_packages: bool) -> Target:
+    reason = interpreter.externally_managed
+    # The answer may come from a cache; whoever removes the file wants that to count.
+    still_managed = os.path.exists(os.path.join(interpreter.scheme["stdlib"], "EXTERNALLY-MANAGED"))
+    if reason is not None and still_managed and not break_system_packages:
+        first = reason.strip().splitlines()[0] if reason.strip() else "it is managed by the operating system"
+        raise ExternallyManagedError(
+            interpreter.executable,
+            f"{first.rstrip('.')} (PEP 668); use --venv DIR, or --break-system-packages to install all the same",
+        )
+    scheme = interpreter.scheme
+    paths = [scheme[name] for name in ("purelib", "platlib", "scripts", "data", "headers")]
+    root = os.path.commonpath(paths)
+    if root == os.path.dirname(root):
+        raise TargetError(
+            interpreter.executable, f"its directories ({', '.join(paths)}) have no parent in common; use --venv DIR"
+        )
+    return _target(root, TargetKind.PREFIX, interpreter, scheme)
+
+
+def _directory(root: str, interpreter: Interpreter) -> Target:
+    inside = {"scripts": os.path.join(root, "bin"), "headers": os.path.join(root, "include")}
+    return _target(root, TargetKind.DIRECTORY, interpreter, {"purelib": root, "platlib": root, "data": root, **inside})
+
+
+def _target(root: str, kind: TargetKind, interpreter: Interpreter, scheme: Mapping[str, str]) -> Target:
+    return Target(
+        root=root,
+        kind=kind,
+        interpreter=interpreter,
+        purelib=scheme["purelib"],
+        platlib=scheme["platlib"],
+        scripts=scheme["scripts"],
+        data=scheme["data"],
+        headers=scheme["headers"],
+    )
+
+
+def _current_python(environ: Mapping[str, str]) -> str:
+    """Give the interpreter for which a plain directory is filled: the active environment's, else the running one."""
+    for name in ("VIRTUAL_ENV", "CONDA_PREFIX"):
+        if root := environ.get(name):
+            python = os.path.join(root, "bin", "python")
+            if os.path.exists(python):
+                return os.path.abspath(python)
+    return sys.executable
+
+
+def _rooted(place: Place) -> str:
+    if place.root is None:
+        raise TargetError(place.python, "the place was chosen without a root")
+    return place.root
+
+
+def _absolute(path: str, cwd: str) -> str:
+    return os.path.abspath(os.path.join(cwd, os.path.expanduser(path)))
