@@ -1,6 +1,6 @@
 """What is checked, and how. `nox` alone runs what a change must pass; the README's test command is that.
 
-Sessions beyond the default: `network` (the real index), `torture` (long sweeps), `model` (the models of the protocol).
+Beyond the default: `network` (the real index), `torture` (long sweeps), `model` (the models of the protocol).
 Arguments after `--` go to pytest, or to `spec/check.py` for `model`.
 """
 
