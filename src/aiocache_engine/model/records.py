@@ -48,11 +48,11 @@ class Holder:
     """Who holds a lease, as its record tells."""
 
     pid: int
-    started_at: float  #: seconds since the epoch
+    started_at: float  #: to be compared for equality only
     host: str
     machine_id: str
     boot_id: str
-    pid_namespace: str
+    pid_namespace: int | None  #: None where there are no namespaces
     command: str
     since: float  #: seconds since the epoch
 
@@ -67,7 +67,7 @@ class Referrer:
     device: int
     inode: int
     machine_id: str
-    mount_namespace: str
+    mount_namespace: int | None  #: None where there are no namespaces
     link_mode: str  #: of the last installation
     archives: tuple[str, ...]  #: used when the environment itself cannot be read
     registered_at: float  #: seconds since the epoch

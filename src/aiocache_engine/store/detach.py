@@ -10,7 +10,7 @@ import enum
 import os
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -46,9 +46,7 @@ class Batch:
     """What one hold did."""
 
     verdicts: list[tuple[PlannedArchive, Verdict]] = field(default_factory=list)
-    trashed: list[tuple[str, PlannedArchive | None]] = field(
-        default_factory=list
-    )  #: (path in trash, what it was part of)
+    trashed: list[tuple[str, PlannedArchive]] = field(default_factory=list)  #: (path in trash, of what)
     is_done: bool = True  #: nothing of the queue is left
 
 
@@ -193,18 +191,24 @@ def _has_pointers(directory: str) -> bool:
     return False
 
 
-def take_leftovers(hold: Hold, cache: CacheDir) -> list[str]:
-    """Take half-born files: no birth can be under way in this hold. Needs the exclusive lock."""
+def take_half_born(hold: Hold, cache: CacheDir, *, old_buckets: Iterable[str] = ()) -> list[str]:
+    """Take files that were never renamed into place, and buckets of older formats; gives what lies in trash.
+
+    No birth can be under way in this hold. Needs the exclusive lock.
+    """
     hold.require(LockMode.EXCLUSIVE)
     cache.ensure_ours(hold)
     layout = cache.layout
-    trashed: list[str] = []
-    for directory in (layout.staging, layout.leases):
-        for name in os.listdir(directory):
-            if name.startswith(BIRTH_PREFIX):
-                path = to_trash(layout, f"{directory}/{name}", kind="birth", entry_id="dead")
-                trashed += [path] if path is not None else []
-    return trashed
+    paths = [
+        f"{directory}/{name}"
+        for directory in (layout.staging, layout.leases)
+        for name in os.listdir(directory)
+        if name.startswith(BIRTH_PREFIX)
+    ]
+    trashed = [
+        to_trash(layout, path, kind="leftover", entry_id=os.path.basename(path)) for path in (*paths, *old_buckets)
+    ]
+    return [path for path in trashed if path is not None]
 
 
 def dead_staging(layout: Layout, leases: list[LeaseFile]) -> list[str]:

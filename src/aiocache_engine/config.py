@@ -1,0 +1,65 @@
+"""What an engine may be told once, for all its calls, and how the environment says the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from aiocache_engine.errors import UsageError
+from aiocache_engine.model.index import IndexStrategy
+from aiocache_engine.model.python import LinkMode
+
+LOCK_TIMEOUT_SECONDS = 60.0
+_FALSE = frozenset({"", "0", "false", "no", "off"})
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Settings of one engine. What is None or empty is left to the environment, to pip's configuration and default."""
+
+    index_url: str | None = None
+    extra_index_urls: tuple[str, ...] = ()
+    find_links: tuple[str, ...] = ()
+    index_strategy: IndexStrategy = IndexStrategy.FIRST_INDEX
+    is_offline: bool = False
+    link_mode: LinkMode = LinkMode.AUTO
+    lock_timeout_seconds: float = (
+        LOCK_TIMEOUT_SECONDS  #: for the cache lock; waiting for another's download is not limited by it
+    )
+    trusts_cache_dir: bool = False  #: take a cache dir with a strange owner or mode, or one behind a link
+    download_count: int = 16  #: files fetched at the same time
+    page_count: int = 32  #: pages asked for at the same time
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Config:
+        """Give what the `AIOC_*` variables say. Index settings of other tools are read by the index room.
+
+        Raises:
+            UsageError: a variable has no usable value.
+        """
+        return cls(
+            is_offline=environ.get("AIOC_OFFLINE", "").lower() not in _FALSE,
+            link_mode=_link_mode(environ.get("AIOC_LINK_MODE")),
+            lock_timeout_seconds=_seconds(environ.get("AIOC_LOCK_TIMEOUT")),
+        )
+
+
+def _link_mode(text: str | None) -> LinkMode:
+    if not text:
+        return LinkMode.AUTO
+    try:
+        return LinkMode(text)
+    except ValueError:
+        raise UsageError(f"AIOC_LINK_MODE is {text!r}; use clone, hardlink, copy or symlink") from None
+
+
+def _seconds(text: str | None) -> float:
+    if not text:
+        return LOCK_TIMEOUT_SECONDS
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise UsageError(f"AIOC_LOCK_TIMEOUT is {text!r}; use a number of seconds")
+    return seconds

@@ -1,0 +1,24 @@
+"""What somebody asked for, after parsing: one project, and which of its wheels may be taken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One requirement that applies to the target interpreter."""
+
+    text: str  #: as it was written, for messages
+    project: str  #: normalized
+    specifier: str  #: PEP 440 specifier set, "" where any version will do
+    pinned: str | None  #: canonical version, where the specifier set names exactly one with ==
+    sha256s: frozenset[str]  #: one of these must fit; empty: any will do
+    url: str | None  #: a direct URL or the path of a wheel, instead of an index
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why no file of a project can be taken."""
+
+    reason: str  #: what is wrong, and where there is something to do, what

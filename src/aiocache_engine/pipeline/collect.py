@@ -1,0 +1,301 @@
+"""The collector: scan, mark, plan, detach in short exclusive batches, sweep with no lock held (rules 28-40).
+
+One collector serves clean, prune and the end of every lease. It is written as steps (`aiocache_engine.pipeline.steps`),
+so that a command and the engine perform the same ones. A crash at any point leaves an entry whole or in trash.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
+
+from aiocache_engine.model.locking import LockMode
+from aiocache_engine.model.removal import (
+    KeepCode,
+    KeepReason,
+    Kept,
+    PlannedArchive,
+    Removal,
+    RemovalPlan,
+    RemovalReason,
+    Removed,
+    Target,
+)
+from aiocache_engine.model.snapshot import Snapshot
+from aiocache_engine.pipeline.scan import scan
+from aiocache_engine.pipeline.steps import InHold, Outside, Steps
+from aiocache_engine.policy.clean import plan_candidates, plan_clean, plan_condemned
+from aiocache_engine.policy.prune import plan_prune
+from aiocache_engine.store.cache_dir import CacheDir
+from aiocache_engine.store.detach import (
+    Batch,
+    Verdict,
+    condemn,
+    detach_archives,
+    take_everything,
+    take_half_born,
+    take_names,
+    take_projects,
+)
+from aiocache_engine.store.leases import LeaseReader
+from aiocache_engine.store.notes import read_notes, remove_notes
+from aiocache_engine.store.referrers import forget
+from aiocache_engine.store.reserve import restore_reserve, spend_reserve
+from aiocache_engine.store.trash import Swept, measure, sweep
+
+PASSES = 5
+_NOTHING = Swept(0, 0, 0)
+
+
+def version_matches(specifier: str, version: str) -> bool:
+    """Tell whether a version is in a specifier set (PEP 440), pre-releases included; an odd version never is."""
+    from packaging.specifiers import SpecifierSet  # noqa: PLC0415 - only for a clean of single versions
+    from packaging.version import InvalidVersion  # noqa: PLC0415 - as above
+
+    try:
+        return SpecifierSet(specifier).contains(version, prereleases=True)
+    except InvalidVersion:
+        return False
+
+
+class Collector:
+    """One clean or prune on one cache dir. Its public methods give steps; use each instance once."""
+
+    def __init__(self, cache: CacheDir) -> None:
+        self._cache = cache
+        self._leases = LeaseReader(cache.layout.leases)
+        self._trashed: list[tuple[str, PlannedArchive | None, RemovalReason]] = []
+        self._kept: dict[str, Kept] = {}
+        self._noted: set[str] = set()
+
+    def scan(self) -> Steps[Snapshot]:
+        """See what is there."""
+        snapshot: Snapshot = yield Outside(partial(scan, self._cache, self._leases))
+        return snapshot
+
+    def plan_prune(self) -> Steps[RemovalPlan]:
+        """Plan a prune and touch nothing."""
+        return plan_prune((yield from self.scan()))
+
+    def plan_clean(self, targets: tuple[Target, ...]) -> Steps[RemovalPlan]:
+        """Plan a clean and touch nothing."""
+        return plan_clean((yield from self.scan()), targets, matches=version_matches)
+
+    def prune(self) -> Steps[Removal]:
+        """Prune: what nothing uses goes, and what dead work left."""
+        self._cache.ensure_writable()
+        yield Outside(partial(spend_reserve, self._cache.layout))
+        plan = yield from self._collect(plan_prune)
+        yield from self._take_lonely_projects(plan)
+        removed = yield from self._sweep()
+        removed += yield from self._take_leftovers(plan)
+        yield InHold(LockMode.EXCLUSIVE, partial(forget, cache=self._cache, referrers=plan.forgotten))
+        yield Outside(partial(restore_reserve, self._cache.layout))
+        return self._removal(plan, removed)
+
+    def clean(self, targets: tuple[Target, ...]) -> Steps[Removal]:
+        """Clean the targets, or everything: names at once, bytes now or when their last user is gone."""
+        self._cache.ensure_writable()
+        yield Outside(partial(spend_reserve, self._cache.layout))
+        named = yield from self.plan_clean(targets)
+        if targets:
+            for target in targets:
+                yield from self._take_names(target)
+        else:
+            trashed = yield InHold(LockMode.EXCLUSIVE, partial(take_everything, cache=self._cache))
+            self._trash(trashed, RemovalReason.NAMED)
+        before = {item.archive.id for item in named.archives} | {kept.archive.id for kept in named.kept}
+
+        def decide(snapshot: Snapshot) -> RemovalPlan:
+            again = plan_clean(snapshot, targets, matches=version_matches)
+            ids = before | {item.archive.id for item in again.archives} | {kept.archive.id for kept in again.kept}
+            return plan_candidates(snapshot, _without_names(snapshot, ids), reason=RemovalReason.NAMED)
+
+        yield from self._collect(decide)
+        removed = yield from self._sweep()
+        if not targets:
+            removed += yield from self._take_leftovers(named)
+        yield Outside(partial(restore_reserve, self._cache.layout))
+        return self._removal(named, removed)
+
+    def free_condemned(self) -> Steps[None]:
+        """Free what was condemned while it was leased, now that some lease has ended (rule 35)."""
+        if self._cache.is_read_only:
+            return
+        notes = yield Outside(partial(read_notes, self._cache.layout.condemned))
+        if not notes:
+            return
+        leases = yield Outside(self._leases.read)
+        alive = [lease for lease in leases if lease.is_alive()]
+        free = {note.object_id for note in notes if not any(lease.covers(note.object_id) for lease in alive)}
+        if not free:
+            return
+        yield from self._collect(partial(plan_condemned, candidates=free))
+        yield from self._sweep()
+        settled = [note for note in notes if note.object_id in free and note.object_id not in self._leased()]
+        yield Outside(partial(remove_notes, settled))
+
+    def _leased(self) -> set[str]:
+        return {i for i, kept in self._kept.items() if any(r.code is KeepCode.LEASE for r in kept.reasons)}
+
+    def _collect(self, decide: Callable[[Snapshot], RemovalPlan]) -> Steps[RemovalPlan]:
+        """Scan, plan and detach until nothing changes under our hands any more; gives the last plan."""
+        for _ in range(PASSES):
+            plan = decide((yield from self.scan()))
+            self._kept = {kept.archive.id: kept for kept in plan.kept}
+            again = yield from self._detach(plan)
+            again |= yield from self._condemn(plan)
+            if not again:
+                return plan
+        for item in plan.archives:
+            if item.archive.id in again:
+                reason = KeepReason(KeepCode.RECENTLY_USED, release="run the command again")
+                self._kept[item.archive.id] = Kept(item.archive, (reason,), is_condemned=False)
+        return plan
+
+    def _detach(self, plan: RemovalPlan) -> Steps[set[str]]:
+        """Detach what is planned; gives the ids of what changed and has to be scanned again."""
+        queue = deque(plan.archives)
+        again: set[str] = set()
+        while queue:
+            work = partial(detach_archives, cache=self._cache, leases=self._leases, queue=queue)
+            batch: Batch = yield InHold(LockMode.EXCLUSIVE, work)
+            self._trashed += [(path, item, item.reason) for path, item in batch.trashed]
+            again |= {
+                item.archive.id for item, verdict in batch.verdicts if verdict in (Verdict.CHANGED, Verdict.LEASED)
+            }
+        return again
+
+    def _condemn(self, plan: RemovalPlan) -> Steps[set[str]]:
+        """Note what only leases keep; gives the ids of what has lost its last lease meanwhile."""
+        ids = [kept.archive.id for kept in plan.kept if kept.is_condemned and kept.archive.id not in self._noted]
+        if not ids:
+            return set()
+        self._noted.update(ids)
+        work = partial(condemn, cache=self._cache, leases=self._leases, archive_ids=ids)
+        return set((yield InHold(LockMode.EXCLUSIVE, work)))
+
+    def _take_names(self, target: Target) -> Steps[None]:
+        is_all = False
+        while not is_all:
+            work = partial(take_names, cache=self._cache, target=target, matches=version_matches)
+            trashed, is_all = yield InHold(LockMode.EXCLUSIVE, work)
+            self._trash(trashed, RemovalReason.NAMED)
+
+    def _take_lonely_projects(self, plan: RemovalPlan) -> Steps[None]:
+        queue = deque(plan.projects)
+        while queue:
+            work = partial(take_projects, cache=self._cache, queue=queue)
+            self._trash((yield InHold(LockMode.EXCLUSIVE, work)), RemovalReason.UNREACHABLE)
+
+    def _take_leftovers(self, plan: RemovalPlan) -> Steps[list[Removed]]:
+        """Sweep what dead work left: trash and staging directly, half-born files after an exclusive hold."""
+        by_kind: dict[str, list[str]] = defaultdict(list)
+        for leftover in plan.leftovers:
+            by_kind[leftover.kind].append(leftover.path)
+        work = partial(take_half_born, cache=self._cache, old_buckets=by_kind["format"])
+        half_born = yield InHold(LockMode.EXCLUSIVE, work)
+        removed: list[Removed] = []
+        for path in (*by_kind["trash"], *by_kind["staging"], *half_born):
+            swept = yield Outside(partial(sweep, path))
+            if swept != _NOTHING:
+                removed.append(_as_removed("leftover", swept, RemovalReason.LEFTOVER))
+        yield Outside(partial(_unlink_all, by_kind["lease"]))
+        return removed
+
+    def _trash(self, paths: Iterable[str], reason: RemovalReason) -> None:
+        self._trashed += [(path, None, reason) for path in paths]
+
+    def _sweep(self) -> Steps[list[Removed]]:
+        """Delete what this collector detached; gives one entry per archive, and one for all other names."""
+        by_archive: dict[str, tuple[PlannedArchive, list[Swept]]] = {}
+        names: dict[RemovalReason, list[Swept]] = defaultdict(list)
+        for path, item, reason in self._trashed:
+            swept = yield Outside(partial(sweep, path))
+            if item is None:
+                names[reason].append(swept)
+            else:
+                by_archive.setdefault(item.archive.id, (item, []))[1].append(swept)
+        self._trashed.clear()
+        removed = [_archive_removed(item, _sum(parts)) for item, parts in by_archive.values()]
+        removed += [_as_removed("pointer", _sum(parts), reason) for reason, parts in names.items()]
+        return removed
+
+    def _removal(self, plan: RemovalPlan, removed: list[Removed]) -> Removal:
+        return Removal(
+            command=plan.command,
+            is_dry_run=False,
+            removed=tuple(removed),
+            kept=tuple(self._kept.values()),
+            waited_seconds=0.0,
+            longest_hold_seconds=0.0,
+            warnings=plan.warnings,
+            near_names=plan.near_names,
+        )
+
+
+def foresee(cache: CacheDir, plan: RemovalPlan) -> Removal:
+    """Tell what executing the plan now would give, by looking at every file it names and touching none."""
+    layout = cache.layout
+    removed = [_archive_removed(item, measure(layout.archive(item.archive.id))) for item in plan.archives]
+    if plan.is_everything:
+        projects = os.listdir(layout.projects)
+    else:
+        projects = [*plan.projects, *(target.project for target in plan.targets if target.specifier is None)]
+    names = _sum(measure(layout.project(project)) for project in projects)
+    if names != _NOTHING:
+        reason = RemovalReason.NAMED if plan.command == "clean" else RemovalReason.UNREACHABLE
+        removed.append(_as_removed("pointer", names, reason))
+    removed += [_as_removed("leftover", measure(each.path), RemovalReason.LEFTOVER) for each in plan.leftovers]
+    return Removal(
+        command=plan.command,
+        is_dry_run=True,
+        removed=tuple(removed),
+        kept=plan.kept,
+        waited_seconds=0.0,
+        longest_hold_seconds=0.0,
+        warnings=plan.warnings,
+        near_names=plan.near_names,
+    )
+
+
+def _without_names(snapshot: Snapshot, ids: set[str]) -> set[str]:
+    """Leave out what a name has come to lead to again: it was published after the clean."""
+    named = {name.pointer.archive_id for name in snapshot.names}
+    return ids - named
+
+
+def _archive_removed(item: PlannedArchive, swept: Swept) -> Removed:
+    totals = item.archive.totals
+    return Removed(
+        kind="archive",
+        project=totals.project if totals is not None else None,
+        version=totals.version if totals is not None else None,
+        id=item.archive.id,
+        file_count=swept.file_count,
+        size_bytes=swept.size_bytes,
+        freed_bytes=swept.freed_bytes,
+        reason=item.reason,
+    )
+
+
+def _as_removed(kind: str, swept: Swept, reason: RemovalReason) -> Removed:
+    return Removed(kind, None, None, None, swept.file_count, swept.size_bytes, swept.freed_bytes, reason)
+
+
+def _sum(parts: Iterable[Swept]) -> Swept:
+    whole = list(parts)
+    return Swept(
+        sum(part.file_count for part in whole),
+        sum(part.size_bytes for part in whole),
+        sum(part.freed_bytes for part in whole),
+    )
+
+
+def _unlink_all(paths: Iterable[str]) -> None:
+    for path in paths:
+        with suppress(FileNotFoundError):
+            os.unlink(path)

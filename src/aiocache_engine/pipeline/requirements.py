@@ -1,0 +1,172 @@
+"""Read what people ask for: requirement strings, paths and URLs of wheels, and files of such lines.
+
+Follows PEP 508. A requirements file may hold requirements with extras, markers and `--hash`, comments and continued
+lines; what else pip allows there is refused with the file and the line named.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_version
+
+from aiocache_engine.errors import InvalidNameError, InvalidRequirementError, RequirementsFileError
+from aiocache_engine.model.names import project_name, sha256_hex, wheel_name
+from aiocache_engine.model.requirement import Wanted
+
+_COMMENT = re.compile(r"(^|\s)#.*$")
+_HASH = re.compile(r"\s--hash(?:=|\s+)(\S+)")
+_OPTION = re.compile(r"(^|\s)-{1,2}[A-Za-z]")
+_FOREIGN = ("git+", "hg+", "svn+", "bzr+")
+
+
+def parse_requirement(text: str, markers: Mapping[str, str]) -> Wanted | None:
+    """Parse one requirement; None if its marker says that it does not apply to this environment.
+
+    Args:
+        text: a requirement (PEP 508), or the path or URL of a wheel; `--hash=sha256:…` may follow.
+        markers: the marker environment of the target interpreter.
+
+    Raises:
+        InvalidRequirementError: it is malformed, or of a kind that this engine does not take.
+    """
+    stripped = text.strip()
+    sha256s = frozenset(_sha256(text, word) for word in _HASH.findall(stripped))
+    bare = _HASH.sub("", stripped).strip()
+    if bare.startswith(("-e ", "--editable")) or bare.startswith(_FOREIGN):
+        raise InvalidRequirementError(text, "editable and version control requirements are for pip or uv")
+    if _is_location(bare):
+        return _from_location(bare, bare, sha256s)
+    try:
+        requirement = Requirement(bare)
+    except InvalidRequirement as error:
+        raise InvalidRequirementError(text, str(error).splitlines()[0]) from error
+    if not _applies(requirement, markers, text):
+        return None
+    project = project_name(requirement.name)
+    if requirement.url is not None:
+        if requirement.url.startswith(_FOREIGN):
+            raise InvalidRequirementError(text, "version control requirements are for pip or uv")
+        wanted = _from_location(requirement.url, bare, sha256s)
+        if wanted.project != project:
+            raise InvalidRequirementError(text, f"the file is a wheel of {wanted.project}")
+        return wanted
+    return Wanted(bare, project, str(requirement.specifier), _pinned(requirement.specifier), sha256s, None)
+
+
+def parse_all(requirements: Iterable[str], files: Iterable[str], markers: Mapping[str, str]) -> tuple[Wanted, ...]:
+    """Parse requirements and requirements files; what names one project twice becomes one.
+
+    Raises:
+        InvalidRequirementError: a requirement cannot be taken, or two contradict each other.
+        RequirementsFileError: a file cannot be read, or a line of it not be taken; both are named.
+    """
+    by_project: dict[str, Wanted] = {}
+    for wanted in _each(requirements, files, markers):
+        before = by_project.get(wanted.project)
+        by_project[wanted.project] = wanted if before is None else _merged(before, wanted)
+    return tuple(by_project.values())
+
+
+def _each(requirements: Iterable[str], files: Iterable[str], markers: Mapping[str, str]) -> Iterator[Wanted]:
+    for text in requirements:
+        if (wanted := parse_requirement(text, markers)) is not None:
+            yield wanted
+    for path in files:
+        for line_number, line in _logical_lines(path):
+            try:
+                wanted = _parse_line(line, markers, os.path.dirname(os.path.abspath(path)))
+            except (InvalidRequirementError, InvalidNameError) as error:
+                raise RequirementsFileError(path, line_number, str(error)) from error
+            if wanted is not None:
+                yield wanted
+
+
+def _parse_line(line: str, markers: Mapping[str, str], directory: str) -> Wanted | None:
+    bare = _HASH.sub("", line).strip()
+    if match := _OPTION.search(bare):
+        option = bare[match.start() :].split()[0]
+        raise InvalidRequirementError(line, f"the option {option} is not supported in a requirements file yet")
+    if bare.startswith("."):
+        line = os.path.join(directory, line)
+    return parse_requirement(line, markers)
+
+
+def _logical_lines(path: str) -> Iterator[tuple[int, str]]:
+    """Give the lines that say something, continued lines joined, each with the number of its first line."""
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            physical = file.read().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise RequirementsFileError(path, None, f"the requirements file cannot be read: {reason}") from error
+    parts: list[str] = []
+    start = 0
+    for number, line in enumerate(physical, 1):
+        start = start or number
+        if line.endswith("\\") and not line.lstrip().startswith("#"):
+            parts.append(line[:-1])
+            continue
+        parts.append(line)
+        if text := _COMMENT.sub("", " ".join(parts)).strip():
+            yield start, text
+        parts, start = [], 0
+    if text := _COMMENT.sub("", " ".join(parts)).strip():
+        yield start, text
+
+
+def _is_location(text: str) -> bool:
+    path = text.split(";", maxsplit=1)[0].strip()
+    return path.startswith((".", "/", "~", "file:", "http://", "https://")) or (
+        path.endswith(".whl") and " @ " not in path
+    )
+
+
+def _from_location(location: str, text: str, sha256s: frozenset[str]) -> Wanted:
+    plain = location.split("#", maxsplit=1)[0].split("?", maxsplit=1)[0].rstrip("/")
+    filename = os.path.basename(plain)
+    if not filename.endswith(".whl"):
+        raise InvalidRequirementError(text, "only wheels can be installed from a path or URL, and this names none")
+    from urllib.parse import unquote  # noqa: PLC0415 - requirements with URLs are rare
+
+    name = wheel_name(unquote(filename))
+    return Wanted(text, name.project, "", None, sha256s, location)
+
+
+def _applies(requirement: Requirement, markers: Mapping[str, str], text: str) -> bool:
+    if requirement.marker is None:
+        return True
+    try:
+        return requirement.marker.evaluate(dict(markers))
+    except (UndefinedComparison, UndefinedEnvironmentName) as error:
+        raise InvalidRequirementError(text, f"its marker cannot be evaluated: {error}") from error
+
+
+def _pinned(specifier: SpecifierSet) -> str | None:
+    exact = [s for s in specifier if s.operator in ("==", "===") and not s.version.endswith(".*")]
+    return canonicalize_version(exact[0].version) if exact else None
+
+
+def _sha256(text: str, word: str) -> str:
+    algorithm, _, value = word.partition(":")
+    if algorithm != "sha256":
+        raise InvalidRequirementError(text, f"hashes by {algorithm or 'nothing'} are not supported; give sha256")
+    try:
+        return sha256_hex(value)
+    except InvalidNameError as error:
+        raise InvalidRequirementError(text, error.reason) from error
+
+
+def _merged(one: Wanted, other: Wanted) -> Wanted:
+    if one == other:
+        return one
+    if one.url or other.url:
+        raise InvalidRequirementError(other.text, f"{one.text!r} was asked for as well, and only one can be taken")
+    specifier = SpecifierSet(f"{one.specifier},{other.specifier}".strip(","))
+    sha256s = one.sha256s & other.sha256s if one.sha256s and other.sha256s else one.sha256s | other.sha256s
+    return Wanted(f"{one.text}, {other.text}", one.project, str(specifier), _pinned(specifier), sha256s, None)

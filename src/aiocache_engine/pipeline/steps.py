@@ -1,0 +1,114 @@
+"""A synchronous core under an asynchronous shell: work is written once, as steps, and performed in either way.
+
+A piece of work is a generator that yields what has to be done next: something short inside a hold of the cache lock, or
+something long outside. A warm command performs the steps in its own thread; the engine performs the same steps from the
+event loop, each in a worker thread, and can be cancelled between any two.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from aiocache_engine.model.locking import LockMode, Wait
+from aiocache_engine.system.lock import CacheLock, Hold
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class InHold:
+    """Do this inside a hold. It must be short: a few milliseconds."""
+
+    mode: LockMode
+    work: Callable[[Hold], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """Do this with no lock held. It may take as long as it takes."""
+
+    work: Callable[[], Any]
+
+
+Step = InHold | Outside
+Steps = Generator[Step, Any, Result]  #: what is sent back into it is what the step's work returned
+
+
+class Conductor:
+    """Performs steps on one cache lock, and remembers how long was waited and how long the longest hold lasted."""
+
+    def __init__(
+        self, lock: CacheLock, *, timeout_seconds: float, on_wait: Callable[[Wait], None] | None = None
+    ) -> None:
+        self._lock = lock
+        self._timeout_seconds = timeout_seconds
+        self._on_wait = on_wait
+        self.waited_seconds = 0.0  #: in all holds so far
+        self.longest_hold_seconds = 0.0  #: of the exclusive holds so far
+
+    def perform(self, steps: Steps[Result]) -> Result:
+        """Perform every step in this thread."""
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    outcome = self._do(step)
+                except BaseException as error:  # noqa: BLE001 - the steps themselves decide what an error means
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(outcome)
+        except StopIteration as stop:
+            result: Result = stop.value
+            return result
+
+    def _do(self, step: Step) -> Any:
+        if isinstance(step, Outside):
+            return step.work()
+        with self._lock.hold_now(step.mode, timeout_seconds=self._timeout_seconds, on_wait=self._on_wait) as hold:
+            try:
+                return step.work(hold)
+            finally:
+                self._note(hold)
+
+    async def conduct(self, steps: Steps[Result]) -> Result:
+        """Perform every step from the event loop, each in a worker thread."""
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    outcome = await self._do_async(step)
+                except BaseException as error:  # noqa: BLE001 - as above; cancellation passes through the steps too
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(outcome)
+        except StopIteration as stop:
+            result: Result = stop.value
+            return result
+
+    async def _do_async(self, step: Step) -> Any:
+        from anyio import to_thread  # noqa: PLC0415 - a warm command has no event loop
+
+        if isinstance(step, Outside):
+            return await to_thread.run_sync(step.work)
+        async with self._lock.hold(step.mode, timeout_seconds=self._timeout_seconds, on_wait=self._on_wait) as hold:
+            try:
+                return await to_thread.run_sync(step.work, hold, limiter=_holds_limiter())
+            finally:
+                self._note(hold)
+
+    def _note(self, hold: Hold) -> None:
+        self.waited_seconds += hold.waited_seconds
+        if hold.mode is LockMode.EXCLUSIVE:
+            self.longest_hold_seconds = max(self.longest_hold_seconds, time.monotonic() - hold.acquired_at)
+
+
+def _holds_limiter() -> Any:
+    """Give a limiter that never makes a hold wait for a thread: everybody else would wait with it."""
+    import math  # noqa: PLC0415 - as below
+
+    from anyio import CapacityLimiter  # noqa: PLC0415 - a warm command has no event loop
+
+    return CapacityLimiter(math.inf)

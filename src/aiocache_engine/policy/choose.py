@@ -1,0 +1,130 @@
+"""Which wheel of a project is taken: the best version that is allowed, and of it the most specific wheel.
+
+Follows PEP 440 (versions and pre-releases), PEP 425 (tags), PEP 592 (yanked files) and PEP 503 (requires-python).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import InvalidVersion, Version
+
+from aiocache_engine.errors import InvalidNameError
+from aiocache_engine.model.index import IndexFile
+from aiocache_engine.model.names import WheelName, wheel_name
+from aiocache_engine.model.python import Interpreter
+from aiocache_engine.model.requirement import Refusal, Wanted
+
+
+class WheelChooser:
+    """Chooses for one interpreter; its tags are looked up once."""
+
+    def __init__(self, interpreter: Interpreter) -> None:
+        self._interpreter = interpreter
+        self._ranks = {tag: rank for rank, tag in enumerate(interpreter.tags)}
+
+    def choose(self, wanted: Wanted, files: Iterable[IndexFile]) -> IndexFile | Refusal:
+        """Give the best wheel for what is wanted, or why there is none."""
+        wheels = [(name, file) for file in files if (name := _as_wheel(file, wanted.project)) is not None]
+        if not wheels:
+            return Refusal("it has no wheels at all, and building from source is not supported yet")
+        allowed = self._of_allowed_versions(wanted, wheels)
+        if not allowed:
+            newest = max(_version(name.version) for name, _ in wheels)
+            return Refusal(f"no version of it matches; the newest with a wheel is {newest}")
+        steps = (
+            (self._fits_platform, self._platform_reason(allowed)),
+            (self._fits_python, f"its wheels need another Python than {self._interpreter.version}"),
+            (lambda _, file: not wanted.sha256s or file.sha256 in wanted.sha256s or file.sha256 is None, _HASHES),
+            (lambda _, file: file.yanked is None or wanted.pinned is not None, _yanked_reason(allowed)),
+        )
+        for fits, reason in steps:
+            allowed = [(name, file) for name, file in allowed if fits(name, file)]
+            if not allowed:
+                return Refusal(reason)
+        return max(allowed, key=lambda each: self._preference(each[0]))[1]
+
+    def check(self, name: WheelName) -> Refusal | None:
+        """Tell why a wheel named directly cannot be installed for this interpreter; None: it can."""
+        return None if self._rank(name) is not None else Refusal(self._platform_reason([(name, None)]))
+
+    def _of_allowed_versions(
+        self, wanted: Wanted, wheels: list[tuple[WheelName, IndexFile]]
+    ) -> list[tuple[WheelName, IndexFile]]:
+        specifiers = SpecifierSet(wanted.specifier)
+        usable = [each for each in wheels if self._is_usable(wanted, *each)] or wheels
+        # filter() gives pre-releases only where nothing else matches, so it must see what could really be taken.
+        versions = set(specifiers.filter({_version(name.version) for name, _ in usable}))
+        return [(name, file) for name, file in usable if _version(name.version) in versions]
+
+    def _is_usable(self, wanted: Wanted, name: WheelName, file: IndexFile) -> bool:
+        return (
+            self._fits_platform(name, file)
+            and self._fits_python(name, file)
+            and (not wanted.sha256s or file.sha256 is None or file.sha256 in wanted.sha256s)
+            and (file.yanked is None or wanted.pinned is not None)
+            and _contains(wanted.specifier, name.version)
+        )
+
+    def _fits_platform(self, name: WheelName, _: IndexFile) -> bool:
+        return self._rank(name) is not None
+
+    def _fits_python(self, _: WheelName, file: IndexFile) -> bool:
+        return file.requires_python is None or _python_fits(file.requires_python, self._interpreter.version)
+
+    def _rank(self, name: WheelName) -> int | None:
+        return min((self._ranks[tag] for tag in name.tags() if tag in self._ranks), default=None)
+
+    def _preference(self, name: WheelName) -> tuple[Version, int, tuple[int, str]]:
+        rank = self._rank(name)
+        return (_version(name.version), -(rank if rank is not None else len(self._ranks)), _build(name.build))
+
+    def _platform_reason(self, wheels: list[tuple[WheelName, IndexFile]] | list[tuple[WheelName, None]]) -> str:
+        offered = sorted({f"{'.'.join(n.pythons)}-{'.'.join(n.abis)}-{'.'.join(n.platforms)}" for n, _ in wheels})
+        shown = ", ".join(offered[:4]) + (", …" if len(offered) > 4 else "")  # noqa: PLR2004 - a line stays a line
+        return f"it has wheels for {shown} only, none for this Python {self._interpreter.version} on this platform"
+
+
+_HASHES = "none of its wheels has one of the hashes given; check the --hash options"
+
+
+def _yanked_reason(wheels: list[tuple[WheelName, IndexFile]]) -> str:
+    why = next((file.yanked for _, file in wheels if file.yanked), "")
+    return f"every release that matches was yanked{f' ({why})' if why else ''}; pin one with == to take it all the same"
+
+
+def _as_wheel(file: IndexFile, project: str) -> WheelName | None:
+    if not file.filename.endswith(".whl"):
+        return None
+    try:
+        name = wheel_name(file.filename)
+        _version(name.version)
+    except (InvalidNameError, InvalidVersion):
+        return None
+    return name if name.project == project else None
+
+
+def _build(build: str) -> tuple[int, str]:
+    """Order build tags as the binary distribution format says: the leading number first."""
+    digits = len(build) - len(build.lstrip("0123456789"))
+    return (int(build[:digits] or 0), build[digits:])
+
+
+@lru_cache(maxsize=4096)
+def _version(text: str) -> Version:
+    return Version(text)
+
+
+@lru_cache(maxsize=4096)
+def _contains(specifier: str, version: str) -> bool:
+    return SpecifierSet(specifier).contains(_version(version), prereleases=True)
+
+
+@lru_cache(maxsize=1024)
+def _python_fits(specifier: str, python: str) -> bool:
+    try:
+        return SpecifierSet(specifier).contains(python, prereleases=True)
+    except InvalidSpecifier:  # pip and uv take such files too
+        return True
