@@ -253,7 +253,7 @@ def search(run: Run, *, spin: str, gcc: str, timeout_seconds: float) -> Verdict:
 def read_verdict(run: Run, output: str, *, seconds: float) -> Verdict:
     """Read what spin's searcher printed."""
     errors = re.search(r"errors: (\d+)", output)
-    states = re.search(r"(\d+) states, stored", output)
+    states = re.search(r"([\d.e+]+) states, stored", output)  # 1.2e+08 from a hundred million on
     memory = re.search(r"([\d.]+)\s+total actual memory usage", output)
     broken = re.search(r"pan:1: (.*?)(?: \(at depth \d+\))?$", output, re.MULTILINE)
     is_cut = "Search not completed" in output or "max search depth too small" in output
@@ -261,7 +261,7 @@ def read_verdict(run: Run, output: str, *, seconds: float) -> Verdict:
         run,
         error_count=int(errors.group(1)) if errors else None,
         complete=errors is not None and not is_cut,
-        state_count=int(states.group(1)) if states else 0,
+        state_count=int(float(states.group(1))) if states else 0,
         memory_mb=float(memory.group(1)) if memory else 0.0,
         seconds=seconds,
         detail=broken.group(1) if broken else "" if errors else output.strip()[-300:],
