@@ -148,9 +148,11 @@ def _arguments_of(pid: int) -> Sequence[str]:
     if _IS_LINUX:
         try:
             with open(f"/proc/{pid}/cmdline", "rb") as file:
-                return os.fsdecode(file.read()).rstrip("\0").split("\0")
+                text = os.fsdecode(file.read()).rstrip("\0")
         except OSError:
             return ()
+        # Empty for a kernel thread, a zombie, and for a moment while a program is being started.
+        return text.split("\0") if text else ()
     from psutil import Error, Process  # noqa: PLC0415  (Linux never needs it)
 
     try:
