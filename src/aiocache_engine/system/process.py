@@ -85,7 +85,7 @@ def locks_on(path: str) -> tuple[tuple[int, LockMode], ...]:
     """
     try:
         there = os.stat(path)
-        with open("/proc/locks", encoding="ascii") as file:
+        with open("/proc/locks", encoding="utf-8") as file:
             lines = file.readlines()
     except OSError:
         return ()

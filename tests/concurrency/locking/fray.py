@@ -40,7 +40,7 @@ class Fray:
     def start_one(self) -> None:
         words = [self.lock_path, self.journal_path, self.kind, self.until, self.chance.randrange(1 << 30)]
         command = [sys.executable, worker.__file__, *map(str, words)]
-        environment = {**os.environ, "PYTHONPATH": TESTS}
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([TESTS, os.environ.get("PYTHONPATH", "")])}
         self.processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment))
 
     def kill_one(self) -> None:
