@@ -52,6 +52,15 @@ class RequirementsFileError(UsageError):
         self.reason = reason
 
 
+class IndexSettingsError(UsageError):
+    """What options, environment or pip's configuration say about indexes cannot be used."""
+
+    def __init__(self, source: str, reason: str) -> None:
+        super().__init__(f"{source}: {reason}")
+        self.source = source
+        self.reason = reason
+
+
 class CacheDirError(CacheEngineError):
     """The cache dir cannot be used as it is."""
 

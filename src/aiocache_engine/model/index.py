@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 class IndexKind(enum.Enum):
@@ -45,6 +45,15 @@ class IndexFile:
 
 
 @dataclass(frozen=True, slots=True)
+class UrlCredentials:
+    """The user name and password that stood in the URL of an index. Never written anywhere."""
+
+    url: str  #: of the index, without them
+    user: str = field(repr=False)
+    password: str | None = field(repr=False)  #: None: only the user is known; netrc or a keyring may know the rest
+
+
+@dataclass(frozen=True, slots=True)
 class IndexSettings:
     """Where to look, in which order, and how to get there."""
 
@@ -53,7 +62,8 @@ class IndexSettings:
     trusted_hosts: tuple[str, ...]  #: "host" or "host:port" whose certificates are not checked
     ca_bundle: str | None  #: path of a PEM file or directory
     client_cert: str | None  #: path of a PEM file
-    proxy: str | None
+    proxy: str | None = field(repr=False)  #: may hold a password
     timeout_seconds: float  #: for one read
     retries: int
     keyring_provider: str  #: pip's word: "auto", "disabled", "import" or "subprocess"
+    credentials: tuple[UrlCredentials, ...] = field(default=(), repr=False)

@@ -1,0 +1,81 @@
+"""The door to pip: what its configuration files say, where they are, and what its default index is.
+
+pip is the one authority for both. Its internals are imported here and nowhere else, only when the memo
+(`settings_memo`) does not know the answer, and a release of pip that moved them gives one clear error.
+Environment variables are read by `settings`: here they only steer which files there are, as they do in pip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aiocache_engine.errors import IndexSettingsError
+from aiocache_engine.index.urls import redacted
+
+_SECTIONS = ("global", "download", "install")  #: later ones win, as pip's own command section wins over `global`
+
+
+@dataclass(frozen=True, slots=True)
+class PipFiles:
+    """What pip's configuration files say together."""
+
+    values: Mapping[str, str]  #: option name without dashes in front -> value, never empty
+    paths: tuple[str, ...]  #: every file that pip would read, present or not
+    default_index_url: str
+
+
+def read_pip_files() -> PipFiles:
+    """Read pip's configuration files as pip reads them, in its order.
+
+    Raises:
+        IndexSettingsError: a file is malformed, or this pip keeps its configuration elsewhere.
+    """
+    try:
+        from pip._internal.configuration import Configuration, Kind  # noqa: PLC0415 - costs 50 ms
+        from pip._internal.exceptions import ConfigurationError  # noqa: PLC0415
+        from pip._internal.models.index import PyPI  # noqa: PLC0415
+    except ImportError as error:
+        raise _moved() from error
+    try:
+        configuration = Configuration(isolated=False)
+        configuration.load()
+        paths = tuple(path for _, group in configuration.iter_config_files() for path in group)
+        layers = [configuration.get_values_in_config(kind) for kind in (Kind.GLOBAL, Kind.USER, Kind.SITE, Kind.ENV)]
+        return PipFiles(values=_merged(layers), paths=paths, default_index_url=PyPI.simple_url)
+    except ConfigurationError as error:
+        raise IndexSettingsError("pip's configuration", redacted(str(error).strip())) from error
+    except (AttributeError, TypeError, ValueError) as error:
+        raise _moved() from error
+
+
+def _merged(layers: list[dict[str, Any]]) -> dict[str, str]:
+    sections: dict[str, dict[str, str]] = {name: {} for name in _SECTIONS}
+    for layer in layers:
+        for name, value in _flat(layer).items():
+            section, _, option = name.partition(".")
+            if section in sections:
+                sections[section][option] = value
+    merged: dict[str, str] = {}
+    for name in _SECTIONS:
+        # An empty value is no value: it hides the same key of an earlier file, not that of another section.
+        merged |= {option: value for option, value in sections[name].items() if value}
+    return merged
+
+
+def _flat(layer: dict[str, Any]) -> dict[str, str]:
+    """Give "section.option" -> value; pip keeps them by file since 25.3, and in one dictionary before."""
+    flat: dict[str, str] = {}
+    for name, value in layer.items():
+        flat |= value if isinstance(value, dict) else {name: value}
+    return flat
+
+
+def _moved() -> IndexSettingsError:
+    import pip  # noqa: PLC0415 - only to name its version
+
+    return IndexSettingsError(
+        f"pip {pip.__version__}",
+        "its configuration is not where this release expects it; install another pip beside aiocache-engine (24 to 26)",
+    )

@@ -1,0 +1,111 @@
+"""What `discover_settings` found, remembered in one small file, so that a warm command imports neither pip nor urllib.
+
+The memo holds only while nothing it rests on changed: options, environment, pip itself, and every configuration file
+that pip would read, the absent ones included. Settings with a user name or password in them are never written.
+A damaged, older or unwritable memo is none: it only saves time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from aiocache_engine.errors import CacheEngineError
+from aiocache_engine.model.index import Index, IndexKind, IndexSettings, IndexStrategy
+from aiocache_engine.system import disk
+
+if TYPE_CHECKING:
+    from aiocache_engine.index.settings import IndexOptions
+
+_FORMAT = 1
+_STEERING = ("HOME", "USERPROFILE", "APPDATA", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS")  #: which files pip looks for
+_CERTIFICATES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CLIENT_CERT")
+_AIOC = ("AIOC_INDEX_URL", "AIOC_EXTRA_INDEX_URL", "AIOC_FIND_LINKS")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Everything outside of files that the answer rests on."""
+
+    digest: str
+
+    @classmethod
+    def of(cls, options: IndexOptions, environ: Mapping[str, str]) -> Question:
+        """Take it all together."""
+        asked = [
+            [options.index_url, options.extra_index_urls, options.find_links, str(options.strategy)],
+            sorted(item for item in environ.items() if item[0].startswith(("UV_", "PIP_"))),
+            [environ.get(name) for name in (*_CERTIFICATES, *_AIOC)],
+            [os.environ.get(name) for name in (*_STEERING, "PIP_CONFIG_FILE")],
+            [sys.prefix, os.getuid() if hasattr(os, "getuid") else 0],
+        ]
+        return cls(hashlib.sha256(json.dumps(asked).encode()).hexdigest())
+
+
+def recall(memo_path: str, question: Question) -> IndexSettings | None:
+    """Give what was found before, if nothing changed since."""
+    try:
+        memo = _read(memo_path)
+        if memo is None or memo["question"] != question.digest or memo["directory"] not in (None, os.getcwd()):
+            return None
+        if any(_state(path) != state for path, state in memo["files"]):
+            return None
+        return _settings(memo["settings"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def remember(
+    memo_path: str, question: Question, settings: IndexSettings, config_paths: tuple[str, ...], *, is_relative: bool
+) -> None:
+    """Keep what was found, unless a secret is in it."""
+    if settings.credentials or "@" in (settings.proxy or ""):
+        return
+    import pip  # noqa: PLC0415 - already imported by whoever found the settings
+
+    memo: dict[str, Any] = {
+        "format": _FORMAT,
+        "question": question.digest,
+        "directory": os.getcwd() if is_relative else None,
+        # The file that holds pip's version stands for pip: an upgrade changes it.
+        "files": [(path, _state(path)) for path in (str(pip.__file__), *config_paths)],
+        "settings": dataclasses.asdict(settings),
+    }
+    rest = json.dumps(memo, default=lambda value: value.value).encode()
+    content = hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest
+    # A cache dir that cannot be written now serves what it holds; the memo is made another time.
+    with suppress(OSError, CacheEngineError):
+        disk.replace_bytes(memo_path, content, by_way_of=f"{memo_path}.{os.urandom(8).hex()}")
+
+
+def _read(memo_path: str) -> dict[str, Any] | None:
+    checksum, _, rest = (disk.read_bytes(memo_path) or b"").partition(b"\n")
+    if hashlib.sha256(rest).hexdigest().encode() != checksum:
+        return None
+    memo: dict[str, Any] = json.loads(rest)
+    return memo if memo["format"] == _FORMAT else None
+
+
+def _state(path: str) -> list[int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return [status.st_mtime_ns, status.st_size, status.st_ino]
+
+
+def _settings(values: dict[str, Any]) -> IndexSettings:
+    values["indexes"] = tuple(
+        Index(kind=IndexKind(index["kind"]), url=index["url"], digest=index["digest"]) for index in values["indexes"]
+    )
+    values["strategy"] = IndexStrategy(values["strategy"])
+    values["trusted_hosts"] = tuple(values["trusted_hosts"])
+    values["credentials"] = ()
+    return IndexSettings(**values)

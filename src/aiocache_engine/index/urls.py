@@ -1,0 +1,147 @@
+"""URLs of indexes and files: one spelling each, and no user name or password left in what is kept or shown."""
+
+from __future__ import annotations
+
+import os
+import re
+from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit, urlunsplit
+
+from aiocache_engine.errors import InvalidNameError
+from aiocache_engine.model.index import Index, IndexFile, IndexKind, UrlCredentials
+from aiocache_engine.model.names import digest, safe_segment, sha256_hex
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_USERINFO = re.compile(r"(?<=://)[^/@\s'\"]+@")
+_LOOPBACK = re.compile(r"localhost|127(?:\.\d{1,3}){3}|::1", re.ASCII)
+
+
+def redacted(text: str) -> str:
+    """Give a text without the user names and passwords of the URLs in it."""
+    return _USERINFO.sub("", text)
+
+
+def shown(url: str) -> str:
+    """Give a URL as messages name it: no credentials, no query (it may hold a signature), no fragment."""
+    return redacted(url.partition("#")[0].partition("?")[0])
+
+
+def origin_of(url: str) -> tuple[str, str, int]:
+    """Give scheme, host and port: what credentials belong to.
+
+    Raises:
+        ValueError: the URL is malformed.
+    """
+    parts = urlsplit(url)
+    return parts.scheme.lower(), (parts.hostname or "").lower(), parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
+
+
+def is_loopback(url: str) -> bool:
+    """Tell whether a URL leads to this machine over its own loopback."""
+    return _LOOPBACK.fullmatch(urlsplit(url).hostname or "") is not None
+
+
+def without_credentials(url: str) -> tuple[str, UrlCredentials | None]:
+    """Take user name and password out of a URL, and write its scheme, host and port in their one spelling.
+
+    Raises:
+        ValueError: the URL is malformed.
+    """
+    parts = urlsplit(url)
+    host = (parts.hostname or "").lower()
+    netloc = f"[{host}]" if ":" in host else host
+    if parts.port and parts.port != _DEFAULT_PORTS.get(parts.scheme):
+        netloc += f":{parts.port}"
+    if parts.scheme == "file":
+        netloc = ""
+    clean = urlunsplit(SplitResult(parts.scheme.lower(), netloc, parts.path, parts.query, parts.fragment))
+    if not parts.username:
+        return clean, None
+    password = None if parts.password is None else unquote(parts.password)
+    return clean, UrlCredentials(url=clean, user=unquote(parts.username), password=password)
+
+
+def url_of_path(path: str) -> str:
+    """Give the `file:` URL of a path; a relative one belongs to the current directory."""
+    return "file://" + quote(os.path.abspath(path))
+
+
+def path_of_url(url: str) -> str:
+    """Give the path that a `file:` URL leads to."""
+    return unquote(urlsplit(url).path)
+
+
+def index_of(location: str, kind: IndexKind) -> tuple[Index, UrlCredentials | None]:
+    """Make an index of what a user wrote: a URL, or the path of a directory or page.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if "://" not in location and not location.startswith("file:"):
+        expanded = os.path.expanduser(location)
+        if kind is IndexKind.SIMPLE and not os.path.exists(expanded):
+            raise ValueError("it is neither a URL nor an existing directory")
+        location = url_of_path(expanded)
+    url, credentials = without_credentials(location)
+    url = url.partition("#")[0]
+    scheme, host, _ = origin_of(url)
+    if scheme not in {"http", "https", "file"}:
+        raise ValueError(f"the scheme {scheme!r} is not among http, https and file")
+    if scheme == "file":
+        url = url_of_path(path_of_url(url))
+    elif not host:
+        raise ValueError("it names no host")
+    if kind is IndexKind.SIMPLE:
+        url = url.rstrip("/")
+    if credentials:
+        credentials = UrlCredentials(url=url, user=credentials.user, password=credentials.password)
+    return Index(kind=kind, url=url, digest=digest(kind.value, url)), credentials
+
+
+def direct_file(location: str) -> tuple[Index, IndexFile, UrlCredentials | None]:
+    """Make a file of a direct URL or path in a requirement; its fragment may promise a sha256.
+
+    Raises:
+        InvalidNameError: no safe file name, or no usable URL.
+    """
+    if "://" not in location and not location.startswith("file:"):
+        location = url_of_path(os.path.expanduser(location))
+    try:
+        clean, credentials = without_credentials(location)
+        scheme, host, _ = origin_of(clean)
+    except ValueError as error:
+        raise InvalidNameError("URL", shown(location), str(error)) from error
+    if scheme not in {"http", "https", "file"} or (scheme != "file" and not host):
+        raise InvalidNameError("URL", shown(location), "http, https and file are understood")
+    url, _, fragment = clean.partition("#")
+    filename = safe_segment(file_name_of(url))
+    promised = dict(part.partition("=")[::2] for part in fragment.split("&"))
+    file = IndexFile(
+        filename=filename,
+        url=url,
+        sha256=sha256_hex(promised["sha256"]) if "sha256" in promised else None,
+        size_bytes=None,
+        requires_python=None,
+        yanked=None,
+        metadata_sha256=None,
+    )
+    index = Index(kind=IndexKind.DIRECT, url=url, digest=digest(IndexKind.DIRECT.value, url))
+    return index, file, credentials
+
+
+def file_name_of(url: str) -> str:
+    """Give the file name in a URL's path."""
+    return unquote(urlsplit(url).path.rpartition("/")[2])
+
+
+def page_url(index: Index, project: str) -> str:
+    """Give the URL of a project's page (PEP 503), or of the one page of a find-links location."""
+    return f"{index.url}/{project}/" if index.kind is IndexKind.SIMPLE else index.url
+
+
+def joined(base: str, reference: str) -> str:
+    """Resolve a reference against the URL of the page it stands on.
+
+    Raises:
+        ValueError: the result is malformed.
+    """
+    return urljoin(base, reference)
