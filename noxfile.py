@@ -135,9 +135,9 @@ def build(session: nox.Session) -> None:
     session.run("pytest", *EVERYDAY, "tests/unit")
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def model(session: nox.Session) -> None:
     """Search the models of the protocol (`-- --full`: all of it, up to 10 GB)."""
     if not (shutil.which("spin") and shutil.which("gcc")):
         session.skip("the models need spin and gcc; on Debian and Ubuntu: apt-get install spin gcc")
-    session.run("python", "spec/check.py", *session.posargs)
+    session.run(sys.executable, "spec/check.py", *session.posargs)
