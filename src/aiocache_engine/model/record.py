@@ -6,11 +6,12 @@ Rows keep the hash as the file spells it, so that parsing and formatting give ba
 from __future__ import annotations
 
 import base64
-import binascii
 import csv
 import io
 from collections.abc import Iterable
 from typing import NamedTuple
+
+_DIGEST_BYTES = {"sha256": 32, "sha384": 48, "sha512": 64}
 
 
 # A NamedTuple, since a giant wheel has tens of thousands of rows and linking writes them all again.
@@ -59,16 +60,23 @@ def hash_field(algorithm: str, digest: bytes) -> str:
 
 
 def hash_value(field: str) -> tuple[str, bytes]:
-    """Take a hash field apart into algorithm and digest.
+    """Take a hash field apart into algorithm and digest. Hexadecimal digests are taken too: some builders write them.
 
     Raises:
-        RecordError: it has not the form "algorithm=digest".
+        RecordError: it is not "algorithm=digest", or the algorithm is not sha256 or better.
     """
     algorithm, _, text = field.partition("=")
+    digest_bytes = _DIGEST_BYTES.get(algorithm, 0)
     try:
-        return algorithm, base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError) as error:
+        if len(text) == 2 * digest_bytes:
+            digest = bytes.fromhex(text)
+        else:
+            digest = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except ValueError as error:
         raise RecordError(f"{field!r} is no hash") from error
+    if not digest_bytes or len(digest) != digest_bytes:
+        raise RecordError(f"{field!r} is no hash of sha256 or better")
+    return algorithm, digest
 
 
 def _size(text: str) -> int:

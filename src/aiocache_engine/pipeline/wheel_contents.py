@@ -15,7 +15,6 @@ from aiocache_engine.model.record import RecordError, RecordRow, format_record, 
 
 SCHEMES = frozenset({"purelib", "platlib", "headers", "scripts", "data"})
 SIGNATURES = ("RECORD.jws", "RECORD.p7s")
-_DIGEST_BYTES = {"sha256": 32, "sha384": 48, "sha512": 64}  #: RECORD wants sha256 or better
 _SCRIPT_DIRECTORIES = frozenset({"bin", "Scripts"})
 
 
@@ -158,12 +157,13 @@ def _check_data(rest: str, name: str, wheel: WheelName) -> None:
 def _hash(row: RecordRow, sizes: dict[str, int], wheel: WheelName) -> tuple[str, bytes]:
     if row.path not in sizes:
         raise InvalidWheelError(wheel.filename, "RECORD lists it, and it is not there", member=row.path)
-    algorithm, digest = hash_value(row.hash)
-    if _DIGEST_BYTES.get(algorithm) != len(digest):
-        raise InvalidWheelError(wheel.filename, "RECORD gives no hash of it, or none of a good kind", member=row.path)
+    try:
+        hash_ = hash_value(row.hash)
+    except RecordError as error:
+        raise InvalidWheelError(wheel.filename, f"in RECORD {error}", member=row.path) from error
     if row.size_bytes not in (None, sizes[row.path]):
         raise InvalidWheelError(wheel.filename, "RECORD gives another size", member=row.path)
-    return algorithm, digest
+    return hash_
 
 
 def _headers(content: bytes) -> dict[str, list[str]]:

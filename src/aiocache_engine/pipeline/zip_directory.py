@@ -295,11 +295,9 @@ def _widened(narrow: int, wide: int, member: Member) -> int:
 
 def _with_ends(members: list[Member], directory_start: int) -> list[Member]:
     """Let each member end where the next begins; the first begins the file, the last ends at the directory."""
-    if members and members[0].offset:
+    if (members[0].offset if members else directory_start) != 0:
         raise UnsafeZipError("something stands before its first entry")
-    if not members and directory_start:
-        raise UnsafeZipError("something stands before its directory")
-    offsets = [member.offset for member in members[1:]] + [directory_start]
+    offsets = [*(member.offset for member in members), directory_start][1:]
     for member, end in zip(members, offsets, strict=True):
         # Less cannot hold the entry: they overlap, or two directory entries share one place.
         if end - member.offset < _LOCAL.size + len(member.name) + member.packed_bytes:

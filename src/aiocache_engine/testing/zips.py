@@ -10,6 +10,7 @@ from typing import Any
 
 STORED, DEFLATED = 0, 8
 _DATE_1980 = 0x21
+_FULL16 = 0xFFFF
 _UNIX = 3 << 8
 
 
@@ -40,7 +41,7 @@ def zip_bytes(
     suffix: bytes = b"",
     end: Mapping[str, int] | None = None,
 ) -> bytes:
-    """Give the bytes of a zip file; `end` tells fields of the end record otherwise.
+    """Give the bytes of a zip file (zip64 where there are too many entries for less); `end` tells fields of the end record otherwise.
 
     Field names: `name`, `flags`, `method`, `crc32`, `packed_bytes`, `size_bytes`, `offset`, `attributes`, `disk` of
     entries; `entry_count`, `disk_count`, `directory_bytes`, `directory_offset`, `comment_bytes`, `disk` of the end.
@@ -53,10 +54,14 @@ def zip_bytes(
         body += _local_header(fields | dict(entry.local), entry.local_extra) + packed + (entry.descriptor or b"")
         directory += _central_header(fields | dict(entry.central), entry.central_extra)
     body += before_directory
+    if len(entries) > _FULL16:
+        before_end += end64_records(
+            entry_count=len(entries), directory_bytes=len(directory), directory_offset=len(body)
+        )
     told = {
         "disk": 0,
-        "disk_count": len(entries),
-        "entry_count": len(entries),
+        "disk_count": min(len(entries), _FULL16),
+        "entry_count": min(len(entries), _FULL16),
         "directory_bytes": len(directory),
         "directory_offset": len(body),
         "comment_bytes": len(comment),
