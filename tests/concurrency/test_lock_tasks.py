@@ -87,11 +87,11 @@ async def test_a_reader_does_not_join_the_readers_of_a_replaced_file(
         holding.start(tasks, "old", LockMode.SHARED)
         await holding.starts["old"].wait()
         os.unlink(path)
-        assert neighbour.ask("hold", path, "exclusive") == "yes"
-        # The old reader excludes nobody any more: joining it would mean reading beside the neighbour's writing.
+        # The old reader excludes nobody any more: who joined it would read beside the next writer's work.
         with pytest.raises(LockTimeoutError):
             async with lock.hold(LockMode.SHARED, timeout_seconds=0.02):
                 pass
+        assert neighbour.ask("hold", path, "exclusive") == "yes"
         holding.ends["old"].set()
     neighbour.ask("end", path)
     async with lock.hold(LockMode.SHARED, timeout_seconds=0) as hold:

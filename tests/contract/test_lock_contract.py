@@ -8,6 +8,7 @@ import itertools
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from io import FileIO
 from pathlib import Path
 
 import pytest
@@ -180,6 +181,32 @@ def test_a_lock_file_deleted_or_replaced_while_held_is_noticed(door: Door, lock:
             hold.ensure_current()
     with door.hold(lock, LockMode.EXCLUSIVE) as hold:
         hold.ensure_current()
+
+
+@pytest.mark.parametrize("name", ["cache.lock", "cache.lock.gate"])
+def test_a_file_replaced_between_opening_and_locking_it_is_locked_anew(
+    door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    victim = tmp_path / name
+    lock_a_file = fcntl.lockf
+    replaced: list[int] = []
+
+    def replace_then_lock(file: FileIO, flags: int) -> None:
+        if not replaced and os.fstat(file.fileno()).st_ino == os.stat(victim).st_ino:
+            os.link(victim, f"{victim}.old")  # else the new file could get the old one's number
+            victim.unlink()
+            victim.touch()
+            replaced.append(flags)
+        lock_a_file(file, flags)
+
+    victim.touch()
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl, "lockf", replace_then_lock)
+        context = door.hold(CacheLock.at(tmp_path / "cache.lock"), LockMode.EXCLUSIVE)
+        with context as hold, Neighbour() as neighbour:
+            assert replaced
+            hold.ensure_current()
+            assert not neighbour.can_take(victim)
 
 
 def test_a_hold_proves_its_mode_and_only_while_it_lasts(door: Door, lock: CacheLock) -> None:
