@@ -6,12 +6,14 @@ Rows keep the hash as the file spells it, so that parsing and formatting give ba
 from __future__ import annotations
 
 import base64
+import binascii
 import csv
 import io
 from collections.abc import Iterable
 from typing import NamedTuple
 
 _DIGEST_BYTES = {"sha256": 32, "sha384": 48, "sha512": 64}
+_URL_SAFE = str.maketrans("-_", "+/")
 
 
 # A NamedTuple, since a giant wheel has tens of thousands of rows and linking writes them all again.
@@ -71,7 +73,7 @@ def hash_value(field: str) -> tuple[str, bytes]:
         if len(text) == 2 * digest_bytes:
             digest = bytes.fromhex(text)
         else:
-            digest = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+            digest = binascii.a2b_base64(text.translate(_URL_SAFE) + "=" * (-len(text) % 4), strict_mode=True)
     except ValueError as error:
         raise RecordError(f"{field!r} is no hash") from error
     if not digest_bytes or len(digest) != digest_bytes:

@@ -60,7 +60,7 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class CleanTarget:
     """What a clean names: a project, and which of its versions."""
 
     project: str  #: normalized
@@ -74,7 +74,7 @@ class RemovalPlan:
     command: str  #: "clean" or "prune"
     archives: tuple[PlannedArchive, ...]
     kept: tuple[Kept, ...]
-    targets: tuple[Target, ...] = ()  #: of a clean; its names are listed again when they are taken
+    targets: tuple[CleanTarget, ...] = ()  #: of a clean; its names are listed again when they are taken
     is_everything: bool = False  #: a clean without arguments
     projects: tuple[str, ...] = ()  #: that have no archive left: what else is stored for them goes too
     leftovers: tuple[Leftover, ...] = ()

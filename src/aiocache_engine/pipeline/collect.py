@@ -14,6 +14,7 @@ from functools import partial
 
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.removal import (
+    CleanTarget,
     KeepCode,
     KeepReason,
     Kept,
@@ -22,7 +23,6 @@ from aiocache_engine.model.removal import (
     RemovalPlan,
     RemovalReason,
     Removed,
-    Target,
 )
 from aiocache_engine.model.snapshot import Snapshot
 from aiocache_engine.pipeline.scan import scan
@@ -80,7 +80,7 @@ class Collector:
         """Plan a prune and touch nothing."""
         return plan_prune((yield from self.scan()))
 
-    def plan_clean(self, targets: tuple[Target, ...]) -> Steps[RemovalPlan]:
+    def plan_clean(self, targets: tuple[CleanTarget, ...]) -> Steps[RemovalPlan]:
         """Plan a clean and touch nothing."""
         return plan_clean((yield from self.scan()), targets, matches=version_matches)
 
@@ -96,7 +96,7 @@ class Collector:
         yield Outside(partial(restore_reserve, self._cache.layout))
         return self._removal(plan, removed)
 
-    def clean(self, targets: tuple[Target, ...]) -> Steps[Removal]:
+    def clean(self, targets: tuple[CleanTarget, ...]) -> Steps[Removal]:
         """Clean the targets, or everything: names at once, bytes now or when their last user is gone."""
         self._cache.ensure_writable()
         yield Outside(partial(spend_reserve, self._cache.layout))
@@ -178,7 +178,7 @@ class Collector:
         work = partial(condemn, cache=self._cache, leases=self._leases, archive_ids=ids)
         return set((yield InHold(LockMode.EXCLUSIVE, work)))
 
-    def _take_names(self, target: Target) -> Steps[None]:
+    def _take_names(self, target: CleanTarget) -> Steps[None]:
         is_all = False
         while not is_all:
             work = partial(take_names, cache=self._cache, target=target, matches=version_matches)

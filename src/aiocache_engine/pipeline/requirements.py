@@ -17,6 +17,7 @@ from packaging.utils import canonicalize_version
 
 from aiocache_engine.errors import InvalidNameError, InvalidRequirementError, RequirementsFileError
 from aiocache_engine.model.names import project_name, sha256_hex, wheel_name
+from aiocache_engine.model.removal import CleanTarget
 from aiocache_engine.model.requirement import Wanted
 
 _COMMENT = re.compile(r"(^|\s)#.*$")
@@ -71,6 +72,21 @@ def parse_all(requirements: Iterable[str], files: Iterable[str], markers: Mappin
         before = by_project.get(wanted.project)
         by_project[wanted.project] = wanted if before is None else _merged(before, wanted)
     return tuple(by_project.values())
+
+
+def parse_clean_target(text: str) -> CleanTarget:
+    """Parse what a clean or a listing names: a project, or a project with a version specifier.
+
+    Raises:
+        InvalidRequirementError: it is neither.
+    """
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement as error:
+        raise InvalidRequirementError(text, "name a project, or one with versions such as torch<2.5") from error
+    if requirement.url or requirement.marker or requirement.extras:
+        raise InvalidRequirementError(text, "a project and a version specifier are all that can be named here")
+    return CleanTarget(project_name(requirement.name), str(requirement.specifier) or None)
 
 
 def _each(requirements: Iterable[str], files: Iterable[str], markers: Mapping[str, str]) -> Iterator[Wanted]:

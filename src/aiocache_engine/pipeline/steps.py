@@ -37,6 +37,18 @@ Step = InHold | Outside
 Steps = Generator[Step, Any, Result]  #: what is sent back into it is what the step's work returned
 
 
+def in_shared_hold(work: Callable[[Hold], Result]) -> Steps[Result]:
+    """Give the steps that consist of this one hold."""
+    result: Result = yield InHold(LockMode.SHARED, work)
+    return result
+
+
+def in_exclusive_hold(work: Callable[[Hold], Result]) -> Steps[Result]:
+    """Give the steps that consist of this one hold."""
+    result: Result = yield InHold(LockMode.EXCLUSIVE, work)
+    return result
+
+
 class Conductor:
     """Performs steps on one cache lock, and remembers how long was waited and how long the longest hold lasted."""
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Collection
 
-from aiocache_engine.model.removal import Kept, PlannedArchive, RemovalPlan, RemovalReason, Target
+from aiocache_engine.model.removal import CleanTarget, Kept, PlannedArchive, RemovalPlan, RemovalReason
 from aiocache_engine.model.snapshot import SeenArchive, Snapshot
 from aiocache_engine.policy.mark import Marks
 
 VersionMatch = Callable[[str, str], bool]  #: (specifier set, version) -> whether it matches
 
 
-def plan_clean(snapshot: Snapshot, targets: tuple[Target, ...], *, matches: VersionMatch) -> RemovalPlan:
+def plan_clean(snapshot: Snapshot, targets: tuple[CleanTarget, ...], *, matches: VersionMatch) -> RemovalPlan:
     """Plan a clean of the targets; no targets: of everything.
 
     A live lease keeps the bytes, and so does an environment that links to them by symlink. Whatever keeps them, the
@@ -57,7 +57,7 @@ def plan_condemned(snapshot: Snapshot, candidates: Collection[str]) -> RemovalPl
     return plan_candidates(snapshot, nameless, reason=RemovalReason.UNREACHABLE)
 
 
-def _is_named(archive: SeenArchive, targets: tuple[Target, ...], marks: Marks, matches: VersionMatch) -> bool:
+def _is_named(archive: SeenArchive, targets: tuple[CleanTarget, ...], marks: Marks, matches: VersionMatch) -> bool:
     if not targets:
         return True
     called = {(name.pointer.project, name.pointer.version) for name in marks.names(archive.id)}
@@ -70,7 +70,7 @@ def _is_named(archive: SeenArchive, targets: tuple[Target, ...], marks: Marks, m
     )
 
 
-def _near_names(snapshot: Snapshot, targets: tuple[Target, ...]) -> tuple[str, ...]:
+def _near_names(snapshot: Snapshot, targets: tuple[CleanTarget, ...]) -> tuple[str, ...]:
     known = set(snapshot.projects)
     known |= {archive.totals.project for archive in snapshot.archives.values() if archive.totals is not None}
     near: list[str] = []

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.names import is_object_id
-from aiocache_engine.model.removal import PlannedArchive, Target
+from aiocache_engine.model.removal import CleanTarget, PlannedArchive
 from aiocache_engine.store.archives import read_stamp
 from aiocache_engine.store.cache_dir import CacheDir
 from aiocache_engine.store.generations import Cleaned, bump
@@ -127,7 +127,7 @@ def take_everything(hold: Hold, cache: CacheDir) -> list[str]:
     return trashed
 
 
-def take_names(hold: Hold, cache: CacheDir, target: Target, *, matches: VersionMatch) -> tuple[list[str], bool]:
+def take_names(hold: Hold, cache: CacheDir, target: CleanTarget, *, matches: VersionMatch) -> tuple[list[str], bool]:
     """Take the names of a clean's target, its generation bumped first; gives what lies in trash, and if that is all.
 
     If it is not all, another hold bumps again and lists again, until one finds nothing left. Needs the exclusive lock.
@@ -163,6 +163,26 @@ def _matching(directory: str, specifier: str, matches: VersionMatch) -> list[str
                 if pointer is None or matches(specifier, pointer.version):
                     paths.append(path)
     return paths
+
+
+def take_damaged(hold: Hold, cache: CacheDir, *, project: str, archive_id: str) -> list[str]:
+    """Take every name of a damaged archive, and note it, whoever leases it; gives what lies in trash (rule 41).
+
+    Needs the exclusive lock.
+    """
+    hold.require(LockMode.EXCLUSIVE)
+    cache.ensure_ours(hold)
+    trashed: list[str] = []
+    directory = cache.layout.project(project)
+    with suppress(FileNotFoundError):
+        for index in os.listdir(directory):
+            for name in os.listdir(f"{directory}/{index}"):
+                path = f"{directory}/{index}/{name}"
+                pointer = read_pointer(path)
+                if pointer is not None and pointer.archive_id == archive_id:
+                    trashed.append(to_trash(cache.layout, path, kind="pointer", entry_id=archive_id) or path)
+    write_note(cache.layout.condemned, archive_id)
+    return trashed
 
 
 def take_projects(hold: Hold, cache: CacheDir, queue: deque[str]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import fields
 from typing import Any
 
@@ -25,8 +26,8 @@ def fresh_stamp() -> str:
     return secrets.token_hex(16)
 
 
-def register(hold: Hold, cache: CacheDir, referrer: Referrer) -> None:
-    """Register an environment, and mark its archives as linked.
+def register(hold: Hold, cache: CacheDir, referrer: Referrer, *, links: bool) -> None:
+    """Register an environment, and mark its archives as linked if `links`.
 
     Needs the shared lock. The environment's directory exists already, and nothing of these archives is linked yet.
     """
@@ -34,8 +35,10 @@ def register(hold: Hold, cache: CacheDir, referrer: Referrer) -> None:
     cache.ensure_ours(hold)
     content = encode({name: getattr(referrer, name) for name in _FIELDS})
     replace_bytes(cache.layout.referrer(referrer.id), content, by_way_of=cache.temporary())
-    for archive_id in referrer.archives:
-        set_linked(cache.layout.archive(archive_id))
+    if links:
+        for archive_id in referrer.archives:
+            with suppress(FileNotFoundError):  # one that the environment used before, and that a clean took
+                set_linked(cache.layout.archive(archive_id))
 
 
 def read_referrers(directory: str) -> tuple[list[Referrer], list[str]]:

@@ -103,6 +103,16 @@ class Work:
                     self._write_pointer(key, each.pointer)
         return [each for each, _ in found]
 
+    def keep(self, hold: Hold, archive_ids: Sequence[str]) -> None:
+        """Lease archives that are known by id, as far as they are there."""
+        hold.require(LockMode.SHARED)
+        if self._lease is None:
+            return
+        present = [archive_id for archive_id in archive_ids if os.path.isdir(self.cache.layout.archive(archive_id))]
+        self._lease.add(hold, present)
+        for archive_id in present:
+            write_stamp(self.cache.layout.archive(archive_id))
+
     def _read(self, key: FileKey) -> tuple[Found | None, bool]:
         """Read pointer or hash name of a file, and whether it was the hash name."""
         layout = self.cache.layout

@@ -1,0 +1,348 @@
+"""The engine: opens a cache dir and runs the calls on it, several at the same time, from one event loop.
+
+Every call takes a lease of its own, so that any number of them, in any number of processes, may run beside any clean or
+prune. The engine reports through a `Reporter` and returns values; it prints nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from functools import partial
+from types import TracebackType
+from typing import Self, TypeVar
+
+from anyio import CancelScope, to_thread
+
+from aiocache_engine.config import Config
+from aiocache_engine.errors import DamagedEntryError, UsageError
+from aiocache_engine.index.client import IndexClient
+from aiocache_engine.model.listing import CacheSize, Entry, Usage
+from aiocache_engine.model.outcome import FetchReport, InstallReport
+from aiocache_engine.model.python import LinkMode
+from aiocache_engine.model.removal import Removal, RemovalPlan
+from aiocache_engine.model.requirement import Wanted
+from aiocache_engine.pipeline.collect import Collector, foresee, version_matches
+from aiocache_engine.pipeline.deliver import Options, as_obtained, deliver, lock_path
+from aiocache_engine.pipeline.fill import Filler
+from aiocache_engine.pipeline.find import Finder, Ready
+from aiocache_engine.pipeline.inspect import list_entries, list_usage, measure_cache
+from aiocache_engine.pipeline.kit import Kit, open_kit
+from aiocache_engine.pipeline.requirements import parse_all, parse_clean_target
+from aiocache_engine.pipeline.steps import Conductor, Steps
+from aiocache_engine.pipeline.warm import InstallRequest, end_work
+from aiocache_engine.policy.choose import WheelChooser
+from aiocache_engine.python.target import TargetChoice, choose_target, find_python, open_target
+from aiocache_engine.report import Reporter
+from aiocache_engine.store.work import Work
+from aiocache_engine.system.keylock import KeyLock
+
+Result = TypeVar("Result")
+
+
+class CacheEngine:
+    """A package cache that can be cleaned while everything is running.
+
+    Use it as an asynchronous context manager, on asyncio. Its methods may run at the same time as each other, and as
+    anything that other processes do to the same cache dir. Making one touches nothing.
+    """
+
+    def __init__(
+        self,
+        cache_dir: str | os.PathLike[str] | None = None,
+        *,
+        config: Config | None = None,
+        reporter: Reporter | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        """Say what the engine shall work on.
+
+        Args:
+            cache_dir: the cache dir; None: AIOC_CACHE_DIR, else the user's.
+            config: settings of all calls; None: what the environment says.
+            reporter: is told of progress.
+            environ: where variables are looked up; None: this process's own.
+        """
+        self._cache_dir = cache_dir
+        self._environ = os.environ if environ is None else environ
+        self._config = config
+        self._reporter = reporter or Reporter()
+        self._kit: Kit | None = None
+        self._client: IndexClient | None = None
+        self._closing = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        """Open the cache dir, making it if it is absent.
+
+        Raises:
+            ForeignCacheDirError, ReadOnlyCacheError, DiskError: it cannot be used.
+        """
+        config = self._config or Config.from_environ(self._environ)
+        opening = partial(open_kit, self._cache_dir, config=config, environ=self._environ, reporter=self._reporter)
+        self._kit = await to_thread.run_sync(opening)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the connections to indexes."""
+        await self._closing.aclose()
+        self._kit = self._client = None
+
+    @property
+    def cache_dir(self) -> str:
+        """The absolute path of the opened cache dir."""
+        return self._opened.cache.root
+
+    async def install(
+        self,
+        requirements: Iterable[str] = (),
+        *,
+        files: Iterable[str] = (),
+        target: TargetChoice | None = None,
+        link_mode: LinkMode | None = None,
+        reinstall: bool = False,
+        refresh: bool = False,
+        ephemeral: bool = False,
+        dry_run: bool = False,
+    ) -> InstallReport:
+        """Install wheels into an environment outside the cache: linked, not copied, wherever that is possible.
+
+        Requirements are resolved to their best wheel one by one; their dependencies are not followed.
+
+        Args:
+            requirements: requirement strings (PEP 508), and paths or URLs of wheels.
+            files: paths of requirements files.
+            target: where to; None: VIRTUAL_ENV, else CONDA_PREFIX, else `.venv`. Missing environments are made.
+            link_mode: how files get there; None: as configured.
+            reinstall: also what is there already in the same version.
+            refresh: ask the indexes even where their stored pages are fresh.
+            ephemeral: the environment is short-lived: what it used does not count as linked once it is gone.
+            dry_run: find and fetch, tell what would be installed, and leave the target alone.
+
+        Raises:
+            UsageError: a requirement or file cannot be understood.
+            SourceError: something cannot be had from its index; several of them in an ExceptionGroup.
+            InvalidWheelError: a wheel is malformed or hostile; nothing of it is kept.
+            TargetError: the target cannot be written so; it is as it was before.
+            DiskError, ReadOnlyCacheError, LockTimeoutError: the machine refused; the target is as it was before.
+        """
+        kit = self._opened
+        options = Options(
+            link_mode=link_mode or kit.config.link_mode,
+            reinstalls=reinstall,
+            is_ephemeral=ephemeral,
+            is_dry_run=dry_run,
+        )
+        return await self.run_install(
+            InstallRequest(tuple(requirements), tuple(files), target or TargetChoice(), options, refresh)
+        )
+
+    async def run_install(self, request: InstallRequest) -> InstallReport:
+        """Do an installation that is described by a value; as `install`."""
+        kit = self._opened
+        started = time.monotonic()
+        place = await to_thread.run_sync(choose_target, request.target, kit.environ, os.getcwd())
+        looked_at = await to_thread.run_sync(open_target, place, kit.describe_interpreter)
+        wanted = await to_thread.run_sync(parse_all, request.requirements, request.files, looked_at.interpreter.markers)
+        chooser = WheelChooser(looked_at.interpreter)
+        conductor = kit.conductor()
+        lock = KeyLock(await to_thread.run_sync(lock_path, kit.cache, place))
+        what = f"the installation into {looked_at.root}"
+        async with lock.hold(what=what, on_wait=kit.reporter.waits, stall_seconds=None):
+            call = _Call(self, conductor, chooser, refreshes=request.refreshes)
+            async with call:
+                ready = await call.obtain(wanted)
+                try:
+                    report = await conductor.conduct(
+                        deliver(call.work, place, kit.describe_interpreter, ready, request.options)
+                    )
+                except DamagedEntryError:
+                    ready = await call.obtain(wanted, suspects=ready)
+                    report = await conductor.conduct(
+                        deliver(call.work, place, kit.describe_interpreter, ready, request.options)
+                    )
+        await self._free_condemned()
+        kit.reporter.installed(report.target, len(report.installed))
+        return replace(
+            report,
+            resolve_seconds=call.resolved_at - started,
+            fetch_seconds=call.obtained_at - call.resolved_at,
+            total_seconds=time.monotonic() - started,
+        )
+
+    async def fetch(
+        self,
+        requirements: Iterable[str] = (),
+        *,
+        files: Iterable[str] = (),
+        python: str | None = None,
+        refresh: bool = False,
+    ) -> FetchReport:
+        """Bring wheels into the cache and do nothing else with them.
+
+        Args:
+            requirements: as for `install`.
+            files: as for `install`.
+            python: the interpreter that the wheels are for, by path or version; None: the one on PATH.
+            refresh: as for `install`.
+
+        Raises:
+            As `install`, the errors of targets aside.
+        """
+        kit = self._opened
+        started = time.monotonic()
+        named = python or "python3"
+        executable = await to_thread.run_sync(find_python, named, kit.environ, os.getcwd())
+        interpreter = await to_thread.run_sync(kit.describe_interpreter, executable)
+        wanted = await to_thread.run_sync(parse_all, tuple(requirements), tuple(files), interpreter.markers)
+        call = _Call(self, kit.conductor(), WheelChooser(interpreter), refreshes=refresh)
+        async with call:
+            ready = await call.obtain(wanted)
+        await self._free_condemned()
+        return FetchReport(
+            fetched=tuple(as_obtained(each) for each in ready),
+            resolve_seconds=call.resolved_at - started,
+            fetch_seconds=call.obtained_at - call.resolved_at,
+            total_seconds=time.monotonic() - started,
+        )
+
+    async def plan_clean(self, names: Iterable[str] = ()) -> RemovalPlan:
+        """Plan a clean of projects or versions ("torch<2.5"), or without names of everything. Touches nothing.
+
+        Raises:
+            InvalidRequirementError: a name is no project name with a version specifier.
+        """
+        targets = tuple(parse_clean_target(name) for name in names)
+        return await self._opened.conductor().conduct(Collector(self._opened.cache).plan_clean(targets))
+
+    async def clean(self, names: Iterable[str] | RemovalPlan = ()) -> Removal:
+        """Clean projects or versions, or without names everything, while anything else may be running.
+
+        When it returns, no look-up finds what was there, and work that began before cannot bring it back. Bytes that
+        are in use are freed when their last user is gone. Given a plan, what it names is cleaned, everything checked
+        again.
+
+        Raises:
+            InvalidRequirementError: a name is no project name with a version specifier.
+            LockTimeoutError, ReadOnlyCacheError, DiskError: the machine refused.
+        """
+        targets = names.targets if isinstance(names, RemovalPlan) else tuple(parse_clean_target(n) for n in names)
+        return await self._remove(lambda collector: collector.clean(targets))
+
+    async def plan_prune(self) -> RemovalPlan:
+        """Plan a prune. Touches nothing."""
+        return await self._opened.conductor().conduct(Collector(self._opened.cache).plan_prune())
+
+    async def prune(self) -> Removal:
+        """Remove what nothing uses, and what dead work left, while anything else may be running.
+
+        Raises:
+            LockTimeoutError, ReadOnlyCacheError, DiskError: the machine refused.
+        """
+        return await self._remove(Collector.prune)
+
+    async def foresee(self, plan: RemovalPlan) -> Removal:
+        """Tell what executing a plan now would free, by looking at every file it names and touching none."""
+        return await to_thread.run_sync(foresee, self._opened.cache, plan)
+
+    async def entries(self, name: str | None = None) -> tuple[Entry, ...]:
+        """List what is in the cache, of one project or version, or all.
+
+        Raises:
+            InvalidRequirementError: the name is no project name with a version specifier.
+        """
+        target = None if name is None else parse_clean_target(name)
+        return await to_thread.run_sync(partial(list_entries, self._opened.cache, target, matches=version_matches))
+
+    async def leases(self) -> Usage:
+        """Tell who uses the cache now: live leases, and holders of its lock files."""
+        return await to_thread.run_sync(list_usage, self._opened.cache)
+
+    async def size(self) -> CacheSize:
+        """Tell how much the cache holds, from its manifests."""
+        return await to_thread.run_sync(measure_cache, self._opened.cache)
+
+    @property
+    def _opened(self) -> Kit:
+        if self._kit is None:
+            raise UsageError("open the engine first: `async with CacheEngine(…) as engine:`")
+        return self._kit
+
+    async def _index_client(self) -> IndexClient:
+        """Give the one client of this engine; the first call that needs the network makes it."""
+        if self._client is None:
+            kit = self._opened
+            settings = await to_thread.run_sync(kit.settings)
+            if self._client is None:
+                client = IndexClient(settings, offline=kit.config.is_offline, warn=kit.reporter.warns)
+                self._client = await self._closing.enter_async_context(client)
+        return self._client
+
+    async def _remove(self, steps: Callable[[Collector], Steps[Removal]]) -> Removal:
+        kit = self._opened
+        conductor = kit.conductor()
+        removal = await conductor.conduct(steps(Collector(kit.cache)))
+        await self._free_condemned()
+        return replace(
+            removal,
+            waited_seconds=conductor.waited_seconds,
+            longest_hold_seconds=conductor.longest_hold_seconds,
+        )
+
+    async def _free_condemned(self) -> None:
+        await self._opened.conductor().conduct(Collector(self._opened.cache).free_condemned())
+
+
+class _Call:
+    """One fetch or install under way: its work, and how it gets what it wants."""
+
+    def __init__(self, engine: CacheEngine, conductor: Conductor, chooser: WheelChooser, *, refreshes: bool) -> None:
+        self._engine = engine
+        self._kit = engine._opened  # noqa: SLF001 - the engine's own other half
+        self._conductor = conductor
+        self._chooser = chooser
+        self._refreshes = refreshes
+        self.work: Work = self._kit.work()
+        self.resolved_at = self.obtained_at = time.monotonic()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        with CancelScope(shield=True):
+            await to_thread.run_sync(end_work, self.work)
+
+    async def obtain(self, wanted: Sequence[Wanted], *, suspects: Sequence[Ready] = ()) -> list[Ready]:
+        """Find or fetch everything that is wanted.
+
+        Args:
+            wanted: what.
+            suspects: what an earlier attempt found; those that lack a file are dropped first and fetched again.
+        """
+        kit = self._kit
+        settings = await to_thread.run_sync(kit.settings)
+        finder = Finder(self.work, settings, self._chooser, is_offline=kit.config.is_offline, refreshes=self._refreshes)
+        filler = Filler(
+            finder,
+            self._engine._index_client,  # noqa: SLF001 - as above
+            self._conductor,
+            kit.reporter,
+            download_count=kit.config.download_count,
+            page_count=kit.config.page_count,
+        )
+        await filler.discard_damaged(suspects)
+        lookup = await self._conductor.conduct(finder.find_all(wanted))
+        missing = lookup.missing()
+        if not missing:
+            self.resolved_at = self.obtained_at = time.monotonic()
+            return lookup.ready()
+        choices = await filler.choose_all(missing)
+        self.resolved_at = time.monotonic()
+        fetched = {each.wanted.project: each for each in await filler.obtain_all(choices)}
+        self.obtained_at = time.monotonic()
+        found = {each.wanted.project: each for each in lookup.ready()}
+        return [fetched.get(each.project) or found[each.project] for each in wanted]

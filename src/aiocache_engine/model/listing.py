@@ -1,0 +1,59 @@
+"""What is in the cache and who uses it, as values for reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of the cache."""
+
+    kind: str  #: "archive"
+    project: str | None  #: normalized; None where its manifest cannot be read
+    version: str | None
+    filename: str | None  #: of the wheel
+    id: str
+    file_count: int
+    size_bytes: int
+    last_used_at: float  #: seconds since the epoch
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseInfo:
+    """One live lease."""
+
+    id: str
+    pid: int | None  #: None where its record cannot be read
+    command: str | None
+    since: float | None  #: seconds since the epoch
+    objects: tuple[str, ...]  #: ids of archives
+    size_bytes: int  #: of those archives
+
+
+@dataclass(frozen=True, slots=True)
+class LockInfo:
+    """One process that holds a lock file of the cache."""
+
+    file: str
+    mode: str  #: "shared" or "exclusive"
+    pid: int
+    command: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Who uses the cache now."""
+
+    leases: tuple[LeaseInfo, ...]
+    locks: tuple[LockInfo, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CacheSize:
+    """How much the cache holds, as its manifests say."""
+
+    size_bytes: int
+    file_count: int
+    entry_count: int
+    buckets: dict[str, int]  #: bytes by bucket

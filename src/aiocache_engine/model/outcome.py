@@ -1,0 +1,51 @@
+"""What fetching and installing did, as values for reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Obtained:
+    """One distribution that is in the cache now."""
+
+    project: str  #: normalized
+    version: str
+    archive_id: str
+    origin: str  #: "cache" or "index"
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """One distribution by name and version."""
+
+    project: str  #: normalized
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class FetchReport:
+    """What a fetch did."""
+
+    fetched: tuple[Obtained, ...]
+    resolve_seconds: float
+    fetch_seconds: float
+    total_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class InstallReport:
+    """What an installation did, or in a dry run would do."""
+
+    target: str  #: absolute path of the environment or directory
+    is_target_new: bool  #: it was made for this
+    is_dry_run: bool
+    installed: tuple[Obtained, ...]
+    removed: tuple[Named, ...]
+    unchanged: tuple[Named, ...]
+    link_mode: str  #: how files got there: "clone", "hardlink", "copy" or "symlink"
+    warnings: tuple[str, ...]
+    resolve_seconds: float
+    fetch_seconds: float
+    link_seconds: float
+    total_seconds: float

@@ -1,0 +1,164 @@
+"""Bring wheels that are ready into a target: register it, link, and say what was done (rules 23-26).
+
+Written as steps. The caller holds the environment lock; every archive, new and old, is leased by the work.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from aiocache_engine.model.locking import LockMode
+from aiocache_engine.model.names import digest
+from aiocache_engine.model.outcome import InstallReport, Named, Obtained
+from aiocache_engine.model.python import LinkMode, Target
+from aiocache_engine.model.records import Referrer
+from aiocache_engine.pipeline.find import Ready
+from aiocache_engine.pipeline.install import PreparedInstall, ReadyWheel, apply_install, prepare_install
+from aiocache_engine.pipeline.steps import InHold, Outside, Steps
+from aiocache_engine.pipeline.transaction import recover
+from aiocache_engine.python.environment import environment_id, write_environment_id
+from aiocache_engine.python.installed import read_installed
+from aiocache_engine.python.target import Place, Prober, make_target, open_target
+from aiocache_engine.store.cache_dir import CacheDir
+from aiocache_engine.store.referrers import fresh_stamp, register
+from aiocache_engine.store.work import Work
+from aiocache_engine.system.disk import translated
+from aiocache_engine.system.lock import Hold
+from aiocache_engine.system.process import me
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How wheels get into a target."""
+
+    link_mode: LinkMode
+    reinstalls: bool  #: also what is there already in the same version
+    is_ephemeral: bool  #: the archives do not count as linked
+    is_dry_run: bool
+
+
+def deliver(work: Work, place: Place, prober: Prober, ready: Sequence[Ready], options: Options) -> Steps[InstallReport]:
+    """Install what is ready into the place, creating it if it is missing; gives the report, its times still zero.
+
+    Raises:
+        TargetError, FileConflictError: the target cannot be written so; it is as before.
+        DamagedEntryError: an archive lacks a file; the target is as before.
+        DiskError: the disk refused; the target is as before.
+    """
+    started = time.monotonic()
+    target: Target = yield Outside(partial(_open, place, prober, options))
+    prepared: PreparedInstall = yield Outside(partial(_prepare, target, ready, options))
+    if not options.is_dry_run and not prepared.is_empty:
+        environment = yield Outside(partial(_identify, target))
+        if not work.cache.is_read_only:
+            registration = partial(_register, work=work, target=target, environment=environment, prepared=prepared)
+            yield InHold(LockMode.SHARED, partial(registration, links=not options.is_ephemeral))
+        yield Outside(partial(apply_install, prepared))
+    return _report(place, target, prepared, ready, options, seconds=time.monotonic() - started)
+
+
+def lock_path(cache: CacheDir, place: Place) -> str:
+    """Give the lock file of a target: in the cache dir, or in the machine's temporary one where that is read-only."""
+    key = digest("environment", os.path.realpath(place.root or place.python))
+    if not cache.is_read_only:
+        return cache.layout.key_lock(key)
+    import tempfile  # noqa: PLC0415 - only with a read-only cache
+
+    directory = os.path.join(tempfile.gettempdir(), f"aioc-{os.geteuid()}")
+    with translated(directory):
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+    return os.path.join(directory, key)
+
+
+def _open(place: Place, prober: Prober, options: Options) -> Target:
+    if options.is_dry_run:
+        return open_target(place, prober)
+    target = make_target(place, prober)
+    recover(target)
+    return target
+
+
+def _prepare(target: Target, ready: Sequence[Ready], options: Options) -> PreparedInstall:
+    wheels = [
+        ReadyWheel(
+            archive_id=each.archive.id,
+            tree=each.archive.tree,
+            manifest=each.manifest,
+            requested=True,
+            direct_url=_direct_url(each),
+            origin=each.origin,
+        )
+        for each in sorted(ready, key=lambda one: one.wanted.project)
+    ]
+    installed = read_installed(target.site_directories())
+    return prepare_install(target, wheels, installed, reinstall=options.reinstalls, link_mode=options.link_mode)
+
+
+def _direct_url(ready: Ready) -> str | None:
+    """Give the content of direct_url.json (PEP 610) for a wheel named by path or URL."""
+    if ready.wanted.url is None:
+        return None
+    archive_info = {"hash": f"sha256={ready.pointer.sha256}", "hashes": {"sha256": ready.pointer.sha256}}
+    return json.dumps({"url": ready.choice.file.url, "archive_info": archive_info})
+
+
+def _identify(target: Target) -> str:
+    """Give the id under which the environment is registered, writing a fresh one if it has none."""
+    return environment_id(target.root) or write_environment_id(target.root)
+
+
+def _register(
+    hold: Hold, *, work: Work, target: Target, environment: str, prepared: PreparedInstall, links: bool
+) -> None:
+    """Lease what the environment uses now, then say that it uses both that and the new."""
+    work.keep(hold, sorted(prepared.archives_before))
+    status = os.stat(target.root)
+    here = me()
+    referrer = Referrer(
+        id=environment,
+        path=target.root,
+        site_directories=target.site_directories(),
+        device=status.st_dev,
+        inode=status.st_ino,
+        machine_id=here.machine_id,
+        mount_namespace=here.mount_namespace,
+        link_mode=prepared.link_mode.value,
+        archives=tuple(sorted({*prepared.archives_before, *prepared.archives_after})),
+        registered_at=time.time(),
+        stamp=fresh_stamp(),
+    )
+    register(hold, work.cache, referrer, links=links)
+
+
+def _report(
+    place: Place, target: Target, prepared: PreparedInstall, ready: Sequence[Ready], options: Options, *, seconds: float
+) -> InstallReport:
+    origins = {each.wanted.project: each for each in ready}
+    installed = {wheel.manifest.totals.project for wheel in prepared.installed}
+    return InstallReport(
+        target=target.root,
+        is_target_new=not place.exists,
+        is_dry_run=options.is_dry_run,
+        installed=tuple(as_obtained(origins[project]) for project in sorted(installed)),
+        removed=tuple(Named(each.project, each.version) for each in prepared.removed),
+        unchanged=tuple(
+            Named(wheel.manifest.totals.project, wheel.manifest.totals.version) for wheel in prepared.unchanged
+        ),
+        link_mode=prepared.link_mode.value,
+        warnings=tuple(prepared.warnings),
+        resolve_seconds=0.0,
+        fetch_seconds=0.0,
+        link_seconds=seconds,
+        total_seconds=0.0,
+    )
+
+
+def as_obtained(ready: Ready) -> Obtained:
+    """Say what was obtained, for a report."""
+    totals = ready.manifest.totals
+    return Obtained(totals.project, totals.version, ready.archive.id, ready.origin)

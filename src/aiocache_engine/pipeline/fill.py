@@ -1,0 +1,252 @@
+"""Fill the cache with what it lacks: ask the index, fetch, unpack, publish; each file once, whoever wants it.
+
+Runs on the event loop. The cache lock is held only for the few renames of a publication; a key lock per file keeps
+others from fetching the same one, in this process and in others, and guards nothing but the work (rules 4, 17-22).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from functools import partial
+
+from anyio import CapacityLimiter, create_task_group, to_thread
+
+from aiocache_engine.errors import (
+    DamagedEntryError,
+    HashMismatchError,
+    NoMatchingWheelError,
+    OfflineError,
+    ProjectNotFoundError,
+)
+from aiocache_engine.index.client import IndexClient
+from aiocache_engine.index.local import is_local
+from aiocache_engine.index.urls import page_url, shown
+from aiocache_engine.model.index import Index, IndexFile, IndexStrategy
+from aiocache_engine.model.manifest import dump_manifest
+from aiocache_engine.model.names import digest, wheel_name
+from aiocache_engine.model.page import StoredPage
+from aiocache_engine.model.records import Pointer
+from aiocache_engine.model.requirement import Wanted
+from aiocache_engine.pipeline.find import Choice, Finder, Missing, Ready
+from aiocache_engine.pipeline.steps import Conductor, in_exclusive_hold, in_shared_hold
+from aiocache_engine.pipeline.unpack import unpack
+from aiocache_engine.report import Reporter
+from aiocache_engine.store.archives import TREE, Archive, check_sizes, open_manifest, write_description
+from aiocache_engine.store.detach import take_damaged
+from aiocache_engine.store.trash import sweep
+from aiocache_engine.store.work import Published
+from aiocache_engine.system.disk import translated
+from aiocache_engine.system.keylock import KeyHold, KeyLock
+from aiocache_engine.system.process import me
+
+_UNKNOWN_FOR_SECONDS = 600.0  #: how long an index is believed that does not know a project
+
+
+class Filler:
+    """Obtains wheels that a `Finder` did not find. One per engine call."""
+
+    def __init__(
+        self,
+        finder: Finder,
+        client: Callable[[], Awaitable[IndexClient]],
+        conductor: Conductor,
+        reporter: Reporter,
+        *,
+        download_count: int,
+        page_count: int,
+    ) -> None:
+        self._finder = finder
+        self._work = finder.work
+        self._client = client
+        self._conductor = conductor
+        self._reporter = reporter
+        self._downloads = CapacityLimiter(download_count)
+        self._pages = CapacityLimiter(page_count)
+        self._unpacking = CapacityLimiter(os.cpu_count() or 1)
+
+    async def choose_all(self, missing: list[Missing]) -> list[Choice]:
+        """Find out which file each missing wheel is, asking indexes at the same time.
+
+        Raises:
+            ProjectNotFoundError, NoMatchingWheelError, OfflineError, NetworkError, IndexResponseError: alone, or
+                several in an ExceptionGroup.
+        """
+        choices: list[Choice | None] = [each.choice for each in missing]
+
+        async def settle(place: int, wanted: Wanted) -> None:
+            choices[place] = await self._choose(wanted)
+
+        async with create_task_group() as tasks:
+            for place, each in enumerate(missing):
+                if each.choice is None:
+                    tasks.start_soon(settle, place, each.wanted)
+        return [choice for choice in choices if choice is not None]
+
+    async def obtain_all(self, choices: list[Choice]) -> list[Ready]:
+        """Fetch, unpack and publish the chosen files, several at the same time.
+
+        Raises:
+            SourceError, InvalidWheelError, DiskError: alone, or several in an ExceptionGroup.
+        """
+        ready: list[Ready | None] = [None] * len(choices)
+
+        async def obtain(place: int, choice: Choice) -> None:
+            ready[place] = await self._obtain(choice)
+
+        async with create_task_group() as journeys:
+            for place, choice in enumerate(choices):
+                journeys.start_soon(obtain, place, choice)
+        return [each for each in ready if each is not None]
+
+    async def discard_damaged(self, suspects: Sequence[Ready]) -> None:
+        """Look at every file of what was found, and discard what lacks one."""
+        for ready in suspects:
+            try:
+                await to_thread.run_sync(check_sizes, ready.archive, ready.manifest)
+            except DamagedEntryError as error:
+                self._reporter.warns(f"{error}; it is fetched again")
+                await self._discard(ready.archive, ready.wanted.project)
+
+    async def _discard(self, archive: Archive, project: str) -> None:
+        """Take the names of a damaged archive, so that the next fill makes a new one (rule 41)."""
+        work = partial(take_damaged, cache=self._work.cache, project=project, archive_id=archive.id)
+        for trashed in await self._conductor.conduct(in_exclusive_hold(work)):
+            await to_thread.run_sync(sweep, trashed)
+
+    async def _choose(self, wanted: Wanted) -> Choice:
+        """Choose from pages that were asked for now; one index after the other, as the strategy says."""
+        pages: list[tuple[Index, StoredPage]] = []
+        for index in self._finder.settings.indexes:
+            page = await self._page(wanted.project, index)
+            if page is None or not page.lines:
+                continue
+            pages.append((index, page))
+            if self._finder.settings.strategy is IndexStrategy.FIRST_INDEX:
+                break
+        if not pages:
+            raise ProjectNotFoundError(wanted.project, tuple(shown(i.url) for i in self._finder.settings.indexes))
+        chosen = await to_thread.run_sync(self._finder.choice_among, wanted, pages)
+        if not isinstance(chosen, Choice):
+            raise NoMatchingWheelError(wanted.text, chosen.reason)
+        return chosen
+
+    async def _page(self, project: str, index: Index) -> StoredPage | None:
+        stored = self._finder.stored_page(project, index)
+        async with self._pages:
+            page = await (await self._client()).page(
+                project, index, stored=stored, refresh=self._finder.asks_again(project)
+            )
+        if page is None and not is_local(index.url):
+            page = _unknown_page(project, index)
+        if page is not None and page is not stored and page.is_storable:
+            work = partial(self._work.write_page, project=project, index=index.digest, content=page.dump())
+            await self._conductor.conduct(in_shared_hold(work))
+        return page
+
+    async def _obtain(self, choice: Choice) -> Ready:
+        """Get one file, alone: whoever else wants it waits, and then finds it."""
+        key = choice.key
+        cache = self._work.cache
+        cache.ensure_writable()
+        lock = KeyLock(cache.layout.key_lock(digest(key.sha256 or f"{key.index}/{key.filename}")))
+        what = f"the download of {key.filename}"
+        # The download's slot comes first: who waits for a slot while holding a key lock shows no progress to others.
+        async with self._downloads, lock.hold(what=what, on_wait=self._reporter.waits) as key_hold:
+            again = await self._conductor.conduct(self._finder.find(choice))
+            if isinstance(again, Ready):
+                return again
+            if again.stale is not None and await self._is_unchanged(again.stale):
+                return again.stale
+            if again.damaged is not None:
+                self._reporter.warns(f"{again.damaged.error}; it is fetched again")
+                await self._discard(again.damaged.archive, choice.wanted.project)
+            return await self._fill(choice, key_hold)
+
+    async def _is_unchanged(self, stale: Ready) -> bool:
+        """Ask the index whether a file without a hash is still the one that was unpacked."""
+        pointer = stale.pointer
+        return await (await self._client()).revalidate(
+            stale.choice.file, etag=pointer.etag or None, last_modified=pointer.last_modified or None
+        )
+
+    async def _fill(self, choice: Choice, key_hold: KeyHold) -> Ready:
+        staged = await to_thread.run_sync(self._work.new_staging)
+        wheel = f"{staged}.whl"
+        try:
+            pointer = await self._download(choice, wheel, key_hold)
+            await to_thread.run_sync(self._unpack, choice.file, wheel, staged, pointer, limiter=self._unpacking)
+            publish = partial(self._work.publish, staged=staged, key=choice.key, pointer=pointer)
+            published: Published = await self._conductor.conduct(in_shared_hold(publish))
+            ready = await to_thread.run_sync(_opened, choice, published, pointer)
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(wheel)
+            await to_thread.run_sync(sweep, staged)
+        self._reporter.published(choice.file.filename)
+        return ready
+
+    async def _download(self, choice: Choice, wheel: str, key_hold: KeyHold) -> Pointer:
+        file = choice.file
+        name = wheel_name(file.filename)
+        self._reporter.download_started(file.filename, file.size_bytes)
+
+        def progress(received_bytes: int, _total_bytes: int | None) -> None:
+            key_hold.progress()
+            self._reporter.download_advanced(file.filename, received_bytes)
+
+        try:
+            downloaded = await (await self._client()).download(file, wheel, progress=progress)
+        except OfflineError as error:
+            raise OfflineError(f"{choice.wanted.text} ({file.filename})") from error
+        finally:
+            self._reporter.download_finished(file.filename)
+        pinned = choice.wanted.sha256s
+        if pinned and downloaded.sha256 not in pinned:
+            raise HashMismatchError(file.filename, expected=" or ".join(sorted(pinned)), actual=downloaded.sha256)
+        return Pointer(
+            archive_id="",
+            project=name.project,
+            version=name.version,
+            filename=file.filename,
+            sha256=downloaded.sha256,
+            etag=downloaded.etag or "",
+            last_modified=downloaded.last_modified or "",
+        )
+
+    def _unpack(self, file: IndexFile, wheel: str, staged: str, pointer: Pointer) -> None:
+        boot_id = me().boot_id
+        name = wheel_name(file.filename)
+        is_alone = self._unpacking.borrowed_tokens == 1
+        manifest = unpack(
+            wheel, f"{staged}/{TREE}", name=name, sha256=pointer.sha256, boot_id=boot_id, threads=2 if is_alone else 1
+        )
+        with translated(staged):
+            write_description(staged, dump_manifest(manifest), boot_id)
+
+
+def _unknown_page(project: str, index: Index) -> StoredPage:
+    """Give the page that remembers for a while that an index does not know a project."""
+    now = time.time()
+    return StoredPage(
+        project=project,
+        index_digest=index.digest,
+        url=page_url(index, project),
+        validated_at=now,
+        fresh_until=now + _UNKNOWN_FOR_SECONDS,
+        headers={},
+        is_storable=True,
+        lines=b"",
+    )
+
+
+def _opened(choice: Choice, published: Published, pointer: Pointer) -> Ready:
+    """Read what was published back; an adopted archive passes its first-use check here.
+
+    Raises:
+        DamagedEntryError: it did not.
+    """
+    manifest = open_manifest(published.archive, me().boot_id)
+    return Ready(choice.wanted, choice, published.archive, pointer, manifest, "index")

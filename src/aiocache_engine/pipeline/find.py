@@ -1,0 +1,259 @@
+"""Find what is wanted in the cache alone: the whole of a warm call, and the start of any other.
+
+Written as steps. The first holds read the generations and the stored pages, then wheels are chosen with no lock held,
+then further holds look the chosen files up and lease them (rules 14-16). What needs the network is left to others.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from aiocache_engine.errors import DamagedEntryError, NoMatchingWheelError
+from aiocache_engine.index.local import is_local, local_validator, read_local_page, usable_page
+from aiocache_engine.index.urls import direct_file
+from aiocache_engine.model.index import Index, IndexFile, IndexSettings, IndexStrategy
+from aiocache_engine.model.locking import LockMode
+from aiocache_engine.model.manifest import Manifest
+from aiocache_engine.model.names import wheel_name
+from aiocache_engine.model.page import PageError, StoredPage, load_page
+from aiocache_engine.model.records import FileKey, Pointer
+from aiocache_engine.model.requirement import Refusal, Wanted
+from aiocache_engine.pipeline.steps import InHold, Outside, Steps
+from aiocache_engine.policy.choose import WheelChooser
+from aiocache_engine.store.archives import Archive, open_manifest
+from aiocache_engine.store.work import Found, Work
+from aiocache_engine.system.lock import Hold
+from aiocache_engine.system.process import me
+
+_HOLD_SECONDS = 0.005  #: after so long in one hold the rest is read in another
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One file of one index that fits what is wanted."""
+
+    wanted: Wanted
+    index: Index
+    file: IndexFile
+
+    @property
+    def key(self) -> FileKey:
+        """What its pointer is found by. A hash that the requirement pins counts like one on the page."""
+        only = next(iter(self.wanted.sha256s)) if len(self.wanted.sha256s) == 1 else None
+        return FileKey(self.wanted.project, self.index.digest, self.file.filename, self.file.sha256 or only)
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """One wanted wheel, unpacked, leased and checked."""
+
+    wanted: Wanted
+    choice: Choice
+    archive: Archive
+    pointer: Pointer
+    manifest: Manifest
+    origin: str  #: "cache" or "index"
+
+
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """An archive that lost or changed a file."""
+
+    archive: Archive
+    error: DamagedEntryError
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """One wanted wheel that the cache cannot give."""
+
+    wanted: Wanted
+    choice: Choice | None = None  #: None: an index has to be asked first
+    stale: Ready | None = None  #: what was found, where only the index can tell whether it is still the file it has
+    damaged: Damaged | None = None  #: what was found, where it cannot be used
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """Everything that was wanted, in its order."""
+
+    results: tuple[Ready | Missing, ...]
+
+    def ready(self) -> list[Ready]:
+        """What the cache gave."""
+        return [result for result in self.results if isinstance(result, Ready)]
+
+    def missing(self) -> list[Missing]:
+        """What it could not give."""
+        return [result for result in self.results if isinstance(result, Missing)]
+
+
+class Finder:
+    """Finds wheels for one piece of work, one interpreter and one set of indexes."""
+
+    def __init__(
+        self, work: Work, settings: IndexSettings, chooser: WheelChooser, *, is_offline: bool, refreshes: bool = False
+    ) -> None:
+        self.work = work
+        self.settings = settings
+        self.chooser = chooser
+        self._is_offline = is_offline
+        self._refreshes = refreshes
+        self._pages: dict[tuple[str, str], bytes | None] = {}
+        self._refused: set[str] = set()
+
+    def find_all(self, wanted: Sequence[Wanted]) -> Steps[Lookup]:
+        """Look everything up that is wanted.
+
+        Raises:
+            NoMatchingWheelError: a page that may be believed has no wheel that fits.
+        """
+        yield from self._read_pages(wanted)
+        choices: list[Choice | None] = yield Outside(lambda: [self._choose(each) for each in wanted])
+        found = yield from self._look_up([choice for choice in choices if choice is not None])
+        results: tuple[Ready | Missing, ...] = yield Outside(
+            lambda: tuple(
+                Missing(each) if choice is None else self._open(choice, found[choice.wanted.project])
+                for each, choice in zip(wanted, choices, strict=True)
+            )
+        )
+        return Lookup(results)
+
+    def find(self, choice: Choice) -> Steps[Ready | Missing]:
+        """Look one chosen file up again."""
+        found = yield from self._look_up([choice])
+        result: Ready | Missing = yield Outside(partial(self._open, choice, found[choice.wanted.project]))
+        return result
+
+    def stored_page(self, project: str, index: Index) -> StoredPage | None:
+        """Give the page that was stored for a project on an index when `find_all` read it; None: none, or damaged."""
+        content = self._pages.get((project, index.digest))
+        try:
+            return None if content is None else load_page(content)
+        except PageError:
+            return None
+
+    def asks_again(self, project: str) -> bool:
+        """Tell whether the index is to be asked even if its stored page is fresh."""
+        return self._refreshes or project in self._refused
+
+    def choice_among(self, wanted: Wanted, pages: Sequence[tuple[Index, StoredPage]]) -> Choice | Refusal:
+        """Choose among the files of these pages."""
+        by_file = {id(file): (index, file) for index, page in pages for file in _files(page, wanted)}
+        chosen = self.chooser.choose(wanted, [file for _, file in by_file.values()])
+        if isinstance(chosen, Refusal):
+            return chosen
+        return Choice(wanted, *by_file[id(chosen)])
+
+    def direct_choice(self, wanted: Wanted) -> Choice:
+        """Give the file that a requirement names by URL or path.
+
+        Raises:
+            NoMatchingWheelError: the wheel is for another platform or Python.
+        """
+        index, file, _ = direct_file(wanted.url or "")
+        refusal = self.chooser.check(wheel_name(file.filename))
+        if refusal is not None:
+            raise NoMatchingWheelError(wanted.text, refusal.reason)
+        return Choice(wanted, index, file)
+
+    def _read_pages(self, wanted: Sequence[Wanted]) -> Steps[None]:
+        """Read generations and stored pages, in as many short holds as it takes."""
+        queue = deque(wanted)
+
+        def read(hold: Hold) -> None:
+            while queue and (time.monotonic() - hold.acquired_at) < _HOLD_SECONDS:
+                each = queue.popleft()
+                self.work.begin(hold, [each.project])
+                if each.url is not None:
+                    continue
+                for index in self.settings.indexes:
+                    page = self.work.read_page(hold, each.project, index.digest)
+                    self._pages[each.project, index.digest] = page
+
+        while queue:
+            yield InHold(LockMode.SHARED, read)
+
+    def _choose(self, wanted: Wanted) -> Choice | None:
+        """Choose from what is stored; None: an index has to be asked."""
+        if wanted.url is not None:
+            return self.direct_choice(wanted)
+        pages = self._usable_pages(wanted.project)
+        if not pages:
+            return None
+        chosen = self.choice_among(wanted, pages)
+        if isinstance(chosen, Choice):
+            return chosen
+        if self._is_offline or all(is_local(index.url) for index in self.settings.indexes):
+            raise NoMatchingWheelError(wanted.text, chosen.reason)
+        self._refused.add(wanted.project)  # the stored page may be a little behind: ask before saying no
+        return None
+
+    def _usable_pages(self, project: str) -> list[tuple[Index, StoredPage]]:
+        """Give the pages that may be chosen from without asking anybody; empty if there is not all that is needed."""
+        now = time.time()
+        pages: list[tuple[Index, StoredPage]] = []
+        for index in self.settings.indexes:
+            stored = self.stored_page(project, index)
+            if is_local(index.url):
+                stored = read_local_page(project, index, stored=stored, now=now)
+            elif stored is None or not usable_page(stored, now=now, offline=self._is_offline, refresh=self._refreshes):
+                if self._is_offline and stored is None:
+                    continue
+                return []
+            if stored is not None and stored.lines:
+                pages.append((index, stored))
+                if self.settings.strategy is IndexStrategy.FIRST_INDEX:
+                    break
+        return pages
+
+    def _look_up(self, choices: Sequence[Choice]) -> Steps[dict[str, Found | None]]:
+        queue = deque(choices)
+        found: dict[str, Found | None] = {}
+
+        def read(hold: Hold) -> None:
+            while queue and (time.monotonic() - hold.acquired_at) < _HOLD_SECONDS:
+                part = [queue.popleft() for _ in range(min(16, len(queue)))]
+                self.work.begin(hold, [choice.wanted.project for choice in part])
+                results = self.work.find(hold, [choice.key for choice in part])
+                found.update(zip((choice.wanted.project for choice in part), results, strict=True))
+
+        while queue:
+            yield InHold(LockMode.SHARED, read)
+        return found
+
+    def _open(self, choice: Choice, found: Found | None) -> Ready | Missing:
+        if found is None or (choice.wanted.sha256s and found.pointer.sha256 not in choice.wanted.sha256s):
+            return Missing(choice.wanted, choice)
+        try:
+            manifest = open_manifest(found.archive, me().boot_id)
+        except DamagedEntryError as error:
+            return Missing(choice.wanted, choice, damaged=Damaged(found.archive, error))
+        ready = Ready(choice.wanted, choice, found.archive, found.pointer, manifest, "cache")
+        return ready if self._is_current(choice, found.pointer) else Missing(choice.wanted, choice, stale=ready)
+
+    def _is_current(self, choice: Choice, pointer: Pointer) -> bool:
+        """Tell whether the bytes are still those that the index has, as far as can be told without asking it."""
+        if choice.key.sha256 is not None:
+            return True
+        if is_local(choice.file.url):
+            return local_validator(choice.file) == pointer.etag
+        return self._is_offline
+
+
+def _files(page: StoredPage, wanted: Wanted) -> Iterator[IndexFile]:
+    if wanted.pinned is None:
+        for _, file in page.all_files():
+            yield file
+        return
+    yield from page.files_of(wanted.pinned)
+    # `==1.0` also names 1.0 with any local version (PEP 440).
+    local = f"{wanted.pinned}+"
+    if local.encode() in page.lines:
+        for version in page.versions():
+            if version.startswith(local):
+                yield from page.files_of(version)

@@ -1,0 +1,111 @@
+"""What every call works with: the opened cache dir, its settings, and how to make the parts of a call from them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from aiocache_engine.config import Config
+from aiocache_engine.index.settings import IndexOptions, discover_settings
+from aiocache_engine.model.index import IndexSettings
+from aiocache_engine.model.python import Interpreter
+from aiocache_engine.model.records import Holder
+from aiocache_engine.pipeline.steps import Conductor
+from aiocache_engine.python.interpreter import decode_interpreter, encode_interpreter, key_of, probe
+from aiocache_engine.report import Reporter
+from aiocache_engine.store.cache_dir import CacheDir, open_cache_dir
+from aiocache_engine.store.layout import SETTINGS_MEMO
+from aiocache_engine.store.work import Work
+from aiocache_engine.system.disk import read_bytes, replace_bytes
+from aiocache_engine.system.process import me
+
+
+@dataclass(frozen=True, slots=True)
+class Kit:
+    """An opened cache dir with the settings of its calls."""
+
+    cache: CacheDir
+    config: Config
+    environ: Mapping[str, str]
+    reporter: Reporter = field(default_factory=Reporter)
+
+    def conductor(self) -> Conductor:
+        """Make what performs the steps of one call."""
+        return Conductor(self.cache.lock, timeout_seconds=self.config.lock_timeout_seconds, on_wait=self.reporter.waits)
+
+    def work(self) -> Work:
+        """Begin a piece of work; its lease is taken in its first hold."""
+        who = me()
+        holder = Holder(
+            pid=who.pid,
+            started_at=who.started_at,
+            host=who.host,
+            machine_id=who.machine_id,
+            boot_id=who.boot_id,
+            pid_namespace=who.pid_namespace,
+            command=who.command,
+            since=time.time(),
+        )
+        return Work(self.cache, holder)
+
+    def settings(self) -> IndexSettings:
+        """Find out which indexes are meant.
+
+        Raises:
+            IndexSettingsError: an option, a variable or a configuration file says something that cannot be used.
+        """
+        options = IndexOptions(
+            index_url=self.config.index_url,
+            extra_index_urls=self.config.extra_index_urls,
+            find_links=self.config.find_links,
+            strategy=self.config.index_strategy,
+        )
+        memo = None if self.cache.is_read_only else f"{self.cache.layout.interpreters}/{SETTINGS_MEMO}"
+        return discover_settings(options, self.environ, memo_path=memo)
+
+    def describe_interpreter(self, executable: str) -> Interpreter:
+        """Tell what an interpreter is, asking it only if it or its place changed.
+
+        The answer is kept without a lock: it is found by a key that changes with everything it depends on, and losing
+        it costs one probe.
+
+        Raises:
+            InterpreterError: it cannot be used.
+        """
+        path = self.cache.layout.interpreter(key_of(executable))
+        content = read_bytes(path)
+        known = None if content is None else decode_interpreter(content)
+        if known is not None:
+            return known
+        interpreter = probe(executable)
+        if not self.cache.is_read_only:
+            with suppress(OSError):  # a full disk, or a clean that took the bucket in this moment
+                replace_bytes(path, encode_interpreter(interpreter), by_way_of=self.cache.temporary())
+        return interpreter
+
+
+def open_kit(
+    cache_dir: str | os.PathLike[str] | None,
+    *,
+    config: Config,
+    environ: Mapping[str, str],
+    reporter: Reporter | None = None,
+) -> Kit:
+    """Open a cache dir: the one named, else AIOC_CACHE_DIR, else the user's.
+
+    Raises:
+        ForeignCacheDirError, ReadOnlyCacheError, DiskError: it cannot be used.
+    """
+    path = os.fspath(cache_dir) if cache_dir is not None else environ.get("AIOC_CACHE_DIR") or user_cache_dir()
+    cache = open_cache_dir(path, trust=config.trusts_cache_dir)
+    return Kit(cache, config, environ, reporter or Reporter())
+
+
+def user_cache_dir() -> str:
+    """Give the place for a cache dir that the platform has for this user."""
+    from platformdirs import user_cache_path  # noqa: PLC0415 - 12 ms, and only where nothing else is named
+
+    return str(user_cache_path("aioc", appauthor=False))
