@@ -24,7 +24,7 @@ from aiocache_engine.errors import (
 from aiocache_engine.index.client import IndexClient
 from aiocache_engine.index.local import is_local
 from aiocache_engine.index.urls import page_url, shown
-from aiocache_engine.model.index import Index, IndexFile, IndexStrategy
+from aiocache_engine.model.index import Index, IndexFile
 from aiocache_engine.model.manifest import dump_manifest
 from aiocache_engine.model.names import digest, wheel_name
 from aiocache_engine.model.page import StoredPage
@@ -124,7 +124,7 @@ class Filler:
             if page is None or not page.lines:
                 continue
             pages.append((index, page))
-            if self._finder.settings.strategy is IndexStrategy.FIRST_INDEX:
+            if self._finder.is_settled(wanted, pages):
                 break
         if not pages:
             raise ProjectNotFoundError(wanted.project, tuple(shown(i.url) for i in self._finder.settings.indexes))

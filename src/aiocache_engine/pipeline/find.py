@@ -14,7 +14,7 @@ from functools import partial
 
 from aiocache_engine.errors import DamagedEntryError, NoMatchingWheelError
 from aiocache_engine.index.local import is_local, local_validator, read_local_page, usable_page
-from aiocache_engine.index.urls import direct_file
+from aiocache_engine.index.urls import direct_file, shown
 from aiocache_engine.model.index import Index, IndexFile, IndexSettings, IndexStrategy
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.manifest import Manifest
@@ -144,10 +144,29 @@ class Finder:
     def choice_among(self, wanted: Wanted, pages: Sequence[tuple[Index, StoredPage]]) -> Choice | Refusal:
         """Choose among the files of these pages."""
         by_file = {id(file): (index, file) for index, page in pages for file in _files(page, wanted)}
+        if not by_file:
+            return Refusal(f"there is no version {wanted.pinned} of it{self._elsewhere(wanted, pages)}")
         chosen = self.chooser.choose(wanted, [file for _, file in by_file.values()])
         if isinstance(chosen, Refusal):
-            return chosen
+            return Refusal(chosen.reason + self._elsewhere(wanted, pages))
         return Choice(wanted, *by_file[id(chosen)])
+
+    def is_settled(self, wanted: Wanted, pages: Sequence[tuple[Index, StoredPage]]) -> bool:
+        """Tell whether no further index is to be asked, once these have answered.
+
+        The first index that knows a project is the only one that counts, so that nobody can slip a file of the same
+        name in from another. A hash leaves nothing to slip in: what is pinned by one is looked for everywhere.
+        """
+        if not pages or self.settings.strategy is IndexStrategy.BEST_MATCH:
+            return False
+        return not wanted.sha256s or isinstance(self.choice_among(wanted, pages), Choice)
+
+    def _elsewhere(self, wanted: Wanted, pages: Sequence[tuple[Index, StoredPage]]) -> str:
+        """Say where was looked, and how to look elsewhere."""
+        where = f" on {', '.join(shown(index.url) for index, _ in pages)}"
+        if self.settings.strategy is IndexStrategy.BEST_MATCH or wanted.sha256s or len(self.settings.indexes) == 1:
+            return where
+        return f"{where}, the first index that knows it; --index-strategy best-match asks all"
 
     def direct_choice(self, wanted: Wanted) -> Choice:
         """Give the file that a requirement names by URL or path.
@@ -182,7 +201,7 @@ class Finder:
         """Choose from what is stored; None: an index has to be asked."""
         if wanted.url is not None:
             return self.direct_choice(wanted)
-        pages = self._usable_pages(wanted.project)
+        pages = self._usable_pages(wanted)
         if not pages:
             return None
         chosen = self.choice_among(wanted, pages)
@@ -193,21 +212,21 @@ class Finder:
         self._refused.add(wanted.project)  # the stored page may be a little behind: ask before saying no
         return None
 
-    def _usable_pages(self, project: str) -> list[tuple[Index, StoredPage]]:
+    def _usable_pages(self, wanted: Wanted) -> list[tuple[Index, StoredPage]]:
         """Give the pages that may be chosen from without asking anybody; empty if there is not all that is needed."""
         now = time.time()
         pages: list[tuple[Index, StoredPage]] = []
         for index in self.settings.indexes:
-            stored = self.stored_page(project, index)
+            stored = self.stored_page(wanted.project, index)
             if is_local(index.url):
-                stored = read_local_page(project, index, stored=stored, now=now)
+                stored = read_local_page(wanted.project, index, stored=stored, now=now)
             elif stored is None or not usable_page(stored, now=now, offline=self._is_offline, refresh=self._refreshes):
                 if self._is_offline and stored is None:
                     continue
                 return []
             if stored is not None and stored.lines:
                 pages.append((index, stored))
-                if self.settings.strategy is IndexStrategy.FIRST_INDEX:
+                if self.is_settled(wanted, pages):
                     break
         return pages
 

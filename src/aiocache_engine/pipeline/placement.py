@@ -40,7 +40,8 @@ class Layout:
 
     def floor(self) -> tuple[str, ...]:
         """The directories that stay, even when they are empty, each once."""
-        return tuple(dict.fromkeys((self.purelib, self.platlib, self.scripts, self.data, self.headers)))
+        include = self.headers.partition("/")[0]
+        return tuple(dict.fromkeys((self.purelib, self.platlib, self.scripts, self.data, include)))
 
     def sites(self) -> tuple[str, ...]:
         """The directories that hold dist-infos, each once."""

@@ -41,7 +41,7 @@ def zip_bytes(
     suffix: bytes = b"",
     end: Mapping[str, int] | None = None,
 ) -> bytes:
-    """Give the bytes of a zip file (zip64 where there are too many entries for less); `end` tells fields of the end record otherwise.
+    """Give the bytes of a zip file, in zip64 where there are too many entries; `end` tells fields of the end otherwise.
 
     Field names: `name`, `flags`, `method`, `crc32`, `packed_bytes`, `size_bytes`, `offset`, `attributes`, `disk` of
     entries; `entry_count`, `disk_count`, `directory_bytes`, `directory_offset`, `comment_bytes`, `disk` of the end.
