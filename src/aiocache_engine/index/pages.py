@@ -88,7 +88,8 @@ class PageFetcher:
         listing = _Listing(files, meaning)
         if index.kind is IndexKind.FIND_LINKS:
             self._listings[index.digest] = listing
-        return await self._page_of(project, index, listing)
+        page = await self._page_of(project, index, listing)
+        return stored if stored and page and _says_the_same(page, stored) else page
 
     async def _ask(self, url: str, headers: Mapping[str, str]) -> _Answered | None:
         async def once() -> _Answered | None:
@@ -123,6 +124,15 @@ class PageFetcher:
             is_storable=listing.meaning.is_storable,
             lines=lines,
         )
+
+
+def _says_the_same(page: StoredPage, stored: StoredPage) -> bool:
+    """Tell whether a page that came anew is not worth writing: an index without validators sends it every time."""
+    one, other = (
+        (said.lines, said.fresh_until, said.headers.get("etag"), said.headers.get("last-modified"))
+        for said in (page, stored)
+    )
+    return one == other
 
 
 def _parse(answered: _Answered) -> list[IndexFile]:
