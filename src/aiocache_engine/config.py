@@ -27,8 +27,8 @@ class Config:
         LOCK_TIMEOUT_SECONDS  #: for the cache lock; waiting for another's download is not limited by it
     )
     trusts_cache_dir: bool = False  #: take a cache dir with a strange owner or mode, or one behind a link
-    download_count: int = 16  #: files fetched at the same time
-    page_count: int = 32  #: pages asked for at the same time
+    download_count: int = 12  #: files fetched at the same time
+    page_count: int = 12  #: pages asked for at the same time
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Config:
