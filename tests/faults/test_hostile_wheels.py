@@ -163,6 +163,7 @@ def test_a_local_header_that_disagrees_with_the_directory_is_refused(world, cont
         pytest.param(broken(flags=0x40), "encrypted", id="strongly encrypted"),
         pytest.param(broken(flags=0x20), "encrypted", id="patched"),
         pytest.param(broken(flags=0x2000), "encrypted", id="masked"),
+        pytest.param(broken(central={"version_needed": 63}), "packed in a way", id="of a newer format"),
         pytest.param(broken(method=12, packed=b"x"), "packed in a way", id="bzip2"),
         pytest.param(broken(method=14, packed=b"x"), "packed in a way", id="lzma"),
         pytest.param(broken(method=93, packed=b"x"), "packed in a way", id="zstandard"),

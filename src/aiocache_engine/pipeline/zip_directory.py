@@ -24,6 +24,8 @@ _HAS_DESCRIPTOR, _IS_UTF8 = 0x0008, 0x0800
 #: bits 1 and 2 tell the compression level; all others stand for encryption, patches and the like
 _KNOWN_FLAGS = 0x0006 | _HAS_DESCRIPTOR | _IS_UTF8
 
+_NEWEST_VERSION = 45  #: of the zip format: what zip64 needs
+
 _END = struct.Struct("<4s4H2IH")
 _END64_LOCATOR = struct.Struct("<4sIQI")
 _END64 = struct.Struct("<4sQ2H2I4Q")
@@ -212,7 +214,7 @@ def _entries(directory: bytes, entry_count: int) -> Iterator[Member]:
         if position + _CENTRAL.size > end:
             raise UnsafeZipError("its directory holds fewer entries than it claims")
         (
-            signature, _, _, flags, method, _, _, crc32, packed, size,
+            signature, _, version_needed, flags, method, _, _, crc32, packed, size,
             name_length, extra_length, comment_length, disk, _, attributes, offset,
         ) = _CENTRAL.unpack_from(directory, position)  # fmt: skip
         name_start = position + _CENTRAL.size
@@ -227,7 +229,7 @@ def _entries(directory: bytes, entry_count: int) -> Iterator[Member]:
                 size, packed, offset, disk = _zip64_fields(extra, name, (size, packed, offset, disk))
         if disk:
             raise UnsafeZipError("it lies in another part of a split archive", member=name)
-        if flags & ~_KNOWN_FLAGS or method not in (STORED, DEFLATED):
+        if flags & ~_KNOWN_FLAGS or method not in (STORED, DEFLATED) or version_needed > _NEWEST_VERSION:
             raise UnsafeZipError(f"it is encrypted or packed in a way that wheels do not use ({method})", member=name)
         if method == STORED and packed != size:
             raise UnsafeZipError("it is stored, and its two sizes differ", member=name)

@@ -12,6 +12,7 @@ STORED, DEFLATED = 0, 8
 _DATE_1980 = 0x21
 _FULL16 = 0xFFFF
 _UNIX = 3 << 8
+_VERSION = 20  #: of the zip format: what deflate needs
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,9 @@ def zip_bytes(
 ) -> bytes:
     """Give the bytes of a zip file, in zip64 where there are too many entries; `end` tells fields of the end otherwise.
 
-    Field names: `name`, `flags`, `method`, `crc32`, `packed_bytes`, `size_bytes`, `offset`, `attributes`, `disk` of
-    entries; `entry_count`, `disk_count`, `directory_bytes`, `directory_offset`, `comment_bytes`, `disk` of the end.
+    Field names: `version_needed`, `name`, `flags`, `method`, `crc32`, `packed_bytes`, `size_bytes`, `offset`,
+    `attributes`, `disk` of entries; `entry_count`, `disk_count`, `directory_bytes`, `directory_offset`,
+    `comment_bytes`, `disk` of the end.
     """
     body = bytearray(prefix)
     directory = bytearray()
@@ -104,6 +106,7 @@ def _fields(entry: ZipEntry, offset: int) -> dict[str, Any]:
     if flags is None:
         flags = (0 if name.isascii() else 0x800) | (0 if entry.descriptor is None else 0x8)
     return {
+        "version_needed": _VERSION,
         "name": name,
         "flags": flags,
         "method": entry.method,
@@ -123,7 +126,7 @@ def _local_header(told: Mapping[str, Any], extra: bytes) -> bytes:
         struct.pack(
             "<4s5H3I2H",
             b"PK\x03\x04",
-            20,
+            told["version_needed"],
             told["flags"],
             told["method"],
             0,
@@ -145,8 +148,8 @@ def _central_header(told: Mapping[str, Any], extra: bytes) -> bytes:
         struct.pack(
             "<4s6H3I5H2I",
             b"PK\x01\x02",
-            _UNIX | 20,
-            20,
+            _UNIX | _VERSION,
+            told["version_needed"],
             told["flags"],
             told["method"],
             0,
