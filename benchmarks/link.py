@@ -125,12 +125,9 @@ class Bench:
     def uv(self, mode: str = "hardlink") -> float:
         root = self.fresh()
         write_environment(str(root), self.interpreter)
+        places = ["--cache-dir", str(self.work / "uv"), "--python", str(root / "bin/python")]
         done = subprocess.run(
-            [
-                "uv", "pip", "install", "--no-deps", "--no-index", "--offline", "--link-mode", mode,
-                "--cache-dir", str(self.work / "uv"), "--python", str(root / "bin/python"),
-                *map(str, self.paths),
-            ],  # fmt: skip
+            ["uv", "pip", "install", "--no-deps", "--offline", "--link-mode", mode, *places, *map(str, self.paths)],
             capture_output=True,
             text=True,
             check=True,
@@ -158,8 +155,8 @@ def main() -> None:
         if shutil.which("uv"):
             runs["uv"] = bench.uv
             runs["uv copy"] = lambda: bench.uv("copy")
-        for name in runs:  # fill caches
-            runs[name]()
+        for one_run in runs.values():  # fill caches
+            one_run()
         times: dict[str, list[float]] = {name: [] for name in runs}
         for number in range(arguments.rounds):
             for name in list(runs) if number % 2 else reversed(list(runs)):

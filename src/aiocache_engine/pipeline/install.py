@@ -167,7 +167,7 @@ def _prepare(
         kept=ground.kept,
         stashed=ground.stashed,
         known=tuple(os.path.relpath(os.path.realpath(one.dist_info), layout.root) for one in installed),
-        floor=layout.floor(),
+        floor=layout.floor,
     )
     return PreparedInstall(
         target=target,

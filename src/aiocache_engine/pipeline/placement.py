@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from aiocache_engine.errors import DamagedEntryError, InvalidWheelError, TargetError
 from aiocache_engine.model.entry_points import EntryPointError, script_entry_points
 from aiocache_engine.model.manifest import Directory, Manifest
-from aiocache_engine.model.python import LinkMode, Target
+from aiocache_engine.model.python import LinkMode, Target, TargetKind
 from aiocache_engine.model.record import RecordRow, format_record, hash_field, parse_record
 from aiocache_engine.python.installed import MARKER, marker
 from aiocache_engine.python.launchers import LauncherError, launcher, with_interpreter
@@ -37,11 +37,7 @@ class Layout:
     scripts: str
     data: str
     headers: str  #: without the project
-
-    def floor(self) -> tuple[str, ...]:
-        """The directories that stay, even when they are empty, each once."""
-        include = self.headers.partition("/")[0]
-        return tuple(dict.fromkeys((self.purelib, self.platlib, self.scripts, self.data, include)))
+    floor: tuple[str, ...]  #: the directories that stay, even when they are empty
 
     def sites(self) -> tuple[str, ...]:
         """The directories that hold dist-infos, each once."""
@@ -110,14 +106,11 @@ def find_layout(target: Target) -> Layout:
             raise TargetError(path, f"it leads out of {root}; nothing was installed")
         return relative
 
-    return Layout(
-        root=root,
-        purelib=below(target.purelib),
-        platlib=below(target.platlib),
-        scripts=below(target.scripts),
-        data=below(target.data),
-        headers=below(target.headers),
-    )
+    paths = {name: below(getattr(target, name)) for name in ("purelib", "platlib", "scripts", "data", "headers")}
+    own = [paths["purelib"], paths["platlib"]]
+    if target.kind is not TargetKind.DIRECTORY:
+        own += [paths["scripts"], paths["headers"].partition("/")[0]]
+    return Layout(root=root, **paths, floor=tuple(dict.fromkeys(own)))
 
 
 def place_wheel(

@@ -106,7 +106,10 @@ end
 
 _CSH = r"""# Source this file from csh or tcsh: source bin/activate.csh
 
-alias deactivate 'if ($?_AIOC_OLD_PATH) setenv PATH "$_AIOC_OLD_PATH"; unset _AIOC_OLD_PATH; if ($?_AIOC_OLD_PROMPT) set prompt="$_AIOC_OLD_PROMPT"; unset _AIOC_OLD_PROMPT; unsetenv VIRTUAL_ENV; unsetenv VIRTUAL_ENV_PROMPT; rehash; if ("\!:*" != "nondestructive") unalias deactivate'
+alias _aioc_path 'test $?_AIOC_OLD_PATH = 1 && setenv PATH "$_AIOC_OLD_PATH" && unset _AIOC_OLD_PATH'
+alias _aioc_prompt 'test $?_AIOC_OLD_PROMPT = 1 && set prompt="$_AIOC_OLD_PROMPT" && unset _AIOC_OLD_PROMPT'
+alias _aioc_leave 'unsetenv VIRTUAL_ENV; unsetenv VIRTUAL_ENV_PROMPT; rehash'
+alias deactivate '_aioc_path; _aioc_prompt; _aioc_leave; test "\!:*" = nondestructive || unalias deactivate'
 
 deactivate nondestructive
 
@@ -121,7 +124,7 @@ if ($?prompt && ! $?VIRTUAL_ENV_DISABLE_PROMPT) then
 endif
 
 rehash
-"""  # noqa: E501 - an alias of csh is one line
+"""
 
 _POWERSHELL = r"""# Run this file from PowerShell: . bin/Activate.ps1
 

@@ -1,0 +1,166 @@
+"""Which place is meant, and what is refused there."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from aiocache_engine.errors import ExternallyManagedError, InterpreterError, TargetError
+from aiocache_engine.model.python import Interpreter, TargetKind
+from aiocache_engine.python.environment import write_environment
+from aiocache_engine.python.interpreter import probe
+from aiocache_engine.python.target import TargetChoice, choose_target, find_python, make_target, open_target
+from targets import environment, prober, running
+
+
+def chosen(environ: dict[str, str], cwd: Path, **choice: object) -> tuple[str | None, TargetKind, bool, str]:
+    place = choose_target(TargetChoice(**choice), environ, str(cwd))  # type: ignore[arg-type]
+    return place.root, place.kind, place.exists, place.because
+
+
+def test_what_is_named_comes_before_what_is_active_and_a_dot_venv_comes_last(tmp_path: Path) -> None:
+    for name in ("named", "active"):
+        write_environment(str(tmp_path / name), running())
+    (tmp_path / "conda/bin").mkdir(parents=True)
+    (tmp_path / "conda/bin/python").symlink_to(sys.executable)
+    active = {"VIRTUAL_ENV": str(tmp_path / "active"), "CONDA_PREFIX": str(tmp_path / "conda")}
+    kind = TargetKind.ENVIRONMENT
+    assert (str(tmp_path / "named"), kind, True, "--venv") == chosen(active, tmp_path, venv="named")
+    assert (str(tmp_path / "new"), kind, False, "--venv") == chosen(active, tmp_path, venv="new")
+    assert (str(tmp_path / "lib"), TargetKind.DIRECTORY, False, "--target") == chosen(active, tmp_path, target="lib")
+    assert chosen(active, tmp_path, python=sys.executable) == (None, TargetKind.PREFIX, True, "--python")
+    assert (str(tmp_path / "active"), kind, True, "VIRTUAL_ENV") == chosen(active, tmp_path)
+    del active["VIRTUAL_ENV"]
+    assert (str(tmp_path / "conda"), TargetKind.PREFIX, True, "CONDA_PREFIX") == chosen(active, tmp_path)
+    assert (str(tmp_path / ".venv"), kind, False, ".venv") == chosen({}, tmp_path)
+    assert not (tmp_path / ".venv").exists(), "looking creates nothing"
+
+
+def test_opening_describes_a_missing_environment_as_it_will_be(tmp_path: Path) -> None:
+    place = choose_target(TargetChoice(), {}, str(tmp_path))
+    planned = open_target(place, prober)
+    assert not (tmp_path / ".venv").exists()
+    made = make_target(place, prober)
+    assert planned == made
+    found = open_target(choose_target(TargetChoice(), {}, str(tmp_path)), prober)
+    assert (made.root, made.purelib, made.scripts, made.headers) == (
+        found.root,
+        found.purelib,
+        found.scripts,
+        found.headers,
+    )
+
+
+def test_an_environment_is_described_without_starting_its_interpreter(tmp_path: Path) -> None:
+    target = environment(tmp_path / "env")
+    asked: list[str] = []
+
+    def recording(executable: str) -> Interpreter:
+        asked.append(executable)
+        return probe(executable)
+
+    opened = open_target(choose_target(TargetChoice(venv=str(tmp_path / "env")), {}, "/"), recording)
+    told = probe(str(tmp_path / "env/bin/python"))
+    assert str(tmp_path / "env/bin/python") not in asked
+    assert told.scheme == opened.interpreter.scheme
+    assert (told.executable, told.prefix, told.base_prefix, told.tags) == (
+        opened.interpreter.executable,
+        opened.interpreter.prefix,
+        opened.interpreter.base_prefix,
+        opened.interpreter.tags,
+    )
+    assert target.site_directories() == opened.site_directories()
+
+
+def test_an_environment_whose_config_and_links_disagree_is_asked_itself(tmp_path: Path) -> None:
+    environment(tmp_path / "env")
+    (tmp_path / "env/pyvenv.cfg").write_text("home = /nowhere\n")
+    asked: list[str] = []
+
+    def recording(executable: str) -> Interpreter:
+        asked.append(executable)
+        return dataclasses.replace(running(), prefix=str(tmp_path / "env"), base_prefix="/elsewhere")
+
+    open_target(choose_target(TargetChoice(venv=str(tmp_path / "env")), {}, "/"), recording)
+    assert [str(tmp_path / "env/bin/python")] == asked
+
+
+@pytest.mark.parametrize(
+    ("environ", "reason"),
+    [({"VIRTUAL_ENV": "gone"}, "VIRTUAL_ENV points here"), ({"CONDA_PREFIX": "gone"}, "CONDA_PREFIX points here")],
+)
+def test_an_active_environment_that_is_gone_is_refused(environ: dict[str, str], reason: str, tmp_path: Path) -> None:
+    with pytest.raises(TargetError, match=reason):
+        choose_target(TargetChoice(), environ, str(tmp_path))
+
+
+def test_places_that_are_no_environment_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/file").write_text("")
+    with pytest.raises(TargetError, match="neither empty nor an environment"):
+        choose_target(TargetChoice(venv="full"), {}, str(tmp_path))
+    with pytest.raises(TargetError, match="no directory"):
+        choose_target(TargetChoice(target="full/file"), {}, str(tmp_path))
+    environment(tmp_path / "env")
+    (tmp_path / "env/bin/python").unlink()
+    with pytest.raises(TargetError, match="its interpreter is gone"):
+        choose_target(TargetChoice(venv="env"), {}, str(tmp_path))
+
+
+def managed(tmp_path: Path, text: str) -> Interpreter:
+    (tmp_path / "stdlib").mkdir(exist_ok=True)
+    (tmp_path / "stdlib/EXTERNALLY-MANAGED").write_text(text)
+    paths = {name: str(tmp_path / "usr" / name) for name in ("purelib", "platlib", "scripts", "data", "headers")}
+    return dataclasses.replace(
+        running(),
+        prefix="/usr",
+        base_prefix="/usr",
+        externally_managed="Use the package manager.\nSee the manual.",
+        scheme={**paths, "stdlib": str(tmp_path / "stdlib")},
+    )
+
+
+def test_an_externally_managed_interpreter_is_refused_unless_told_otherwise(tmp_path: Path) -> None:
+    interpreter = managed(tmp_path, "[externally-managed]\nError=Use the package manager.\n")
+    place = choose_target(TargetChoice(python=sys.executable), {}, "/")
+    with pytest.raises(ExternallyManagedError, match=r"Use the package manager \(PEP 668\); use --venv"):
+        open_target(place, lambda _: interpreter)
+    forced = choose_target(TargetChoice(python=sys.executable, break_system_packages=True), {}, "/")
+    assert str(tmp_path / "usr") == open_target(forced, lambda _: interpreter).root
+    (tmp_path / "stdlib/EXTERNALLY-MANAGED").unlink()
+    assert TargetKind.PREFIX is open_target(place, lambda _: interpreter).kind
+
+
+def test_the_systems_own_interpreter_tells_that_it_is_managed() -> None:
+    if not any(Path("/usr/lib").glob("python3*/EXTERNALLY-MANAGED")) or not os.path.exists("/usr/bin/python3"):
+        pytest.skip("no externally managed interpreter here")
+    with pytest.raises(ExternallyManagedError, match="PEP 668"):
+        open_target(choose_target(TargetChoice(python="/usr/bin/python3"), {}, "/"), probe)
+
+
+def test_a_prefix_whose_directories_have_no_parent_in_common_is_refused(tmp_path: Path) -> None:
+    interpreter = managed(tmp_path, "")
+    scattered = dataclasses.replace(interpreter, scheme={**interpreter.scheme, "scripts": "/opt/bin"})
+    forced = choose_target(TargetChoice(python=sys.executable, break_system_packages=True), {}, "/")
+    with pytest.raises(TargetError, match="no parent in common"):
+        open_target(forced, lambda _: scattered)
+
+
+def test_an_interpreter_is_found_by_version_and_by_path(tmp_path: Path) -> None:
+    (tmp_path / "python3.99").symlink_to(sys.executable)
+    environ = {"PATH": str(tmp_path)}
+    assert str(tmp_path / "python3.99") == find_python("3.99", environ, "/")
+    assert str(tmp_path / "python3.99") == find_python("./python3.99", {}, str(tmp_path))
+    with pytest.raises(InterpreterError, match=r"no python3\.98 was found on PATH"):
+        find_python("3.98", environ, "/")
+
+
+def test_the_python_of_an_environment_means_the_environment(tmp_path: Path) -> None:
+    environment(tmp_path / "env")
+    place = choose_target(TargetChoice(python=str(tmp_path / "env/bin/python")), {}, "/")
+    opened = open_target(place, probe)
+    assert (str(tmp_path / "env"), TargetKind.ENVIRONMENT) == (opened.root, opened.kind)
