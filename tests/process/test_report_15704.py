@@ -1,0 +1,157 @@
+"""Report 15704, acted out: installs, cleans and prunes of the same projects at the same time, and some of them killed.
+
+Every operation is a process of its own. Whatever is not killed must succeed and be right; cleaners must get their turn;
+and after a last prune nothing of all that died may be left over.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from aiocache_engine.testing.index_server import IndexServer
+from aiocache_engine.testing.invariants import check_cache, wrong_in_environment
+from aiocache_engine.testing.wheels import build_wheel
+
+VERSIONS = {"setuptools-scm": ("7.1.0", "8.2.0"), "steady": ("1.0", "2.0")}
+
+
+@dataclass
+class Arena:
+    """One cache dir, one index, and what happened on them."""
+
+    root: Path
+    index_url: str
+    deadline: float
+    kill_share: float
+    counts: Counter[str] = field(default_factory=Counter)
+    failures: list[str] = field(default_factory=list)
+    longest: dict[str, float] = field(default_factory=dict)
+
+    def command(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", "aiocache_engine", *words, "--cache-dir", str(self.root / "cache")]
+
+    def operate(self, chance: random.Random, kind: str, *words: str) -> bool:
+        """Run one operation; with some probability kill it on its way. True: it ran to its end."""
+        environ = os.environ | {"AIOC_INDEX_URL": self.index_url}
+        started = time.monotonic()
+        process = subprocess.Popen(
+            self.command(*words), env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        if chance.random() < self.kill_share:
+            try:
+                output, _ = process.communicate(timeout=chance.uniform(0.05, 0.6))
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                process.communicate()
+                self.counts[f"{kind} killed"] += 1
+                return False
+        else:
+            output, _ = process.communicate(timeout=120)
+        self.counts[kind] += 1
+        self.longest[kind] = max(self.longest.get(kind, 0.0), time.monotonic() - started)
+        if process.returncode != 0:
+            self.failures.append(f"{kind} {words}: exit {process.returncode}\n{output}")
+        return True
+
+    def until_the_end(self, step: Callable[[random.Random], None], seed: int) -> threading.Thread:
+        def loop() -> None:
+            chance = random.Random(seed)
+            while time.monotonic() < self.deadline and not self.failures:
+                step(chance)
+
+        thread = threading.Thread(target=loop)
+        thread.start()
+        return thread
+
+
+def install(arena: Arena, number: int) -> Callable[[random.Random], None]:
+    environment = arena.root / f"environment-{number}"
+
+    def step(chance: random.Random) -> None:
+        pins = [f"{project}=={chance.choice(versions)}" for project, versions in VERSIONS.items()]
+        mode = chance.choice(["hardlink", "copy", "symlink"])
+        words = ("install", "--no-deps", "--venv", str(environment), "--link-mode", mode, *pins)
+        if not arena.operate(chance, "install", *words):
+            calm = random.Random(chance.random())
+            calm.random = lambda: 1.0  # type: ignore[method-assign]  # the same command again, and nobody kills it
+            arena.operate(calm, "install again", *words)
+        wrong = wrong_in_environment(environment)
+        if wrong:
+            arena.failures.append(f"after {words}: {wrong[:5]}")
+
+    return step
+
+
+def clean(arena: Arena, project: str) -> Callable[[random.Random], None]:
+    def step(chance: random.Random) -> None:
+        arena.operate(chance, f"clean {project}", "clean", chance.choice([project, f"{project}<8.0"]))
+
+    return step
+
+
+@pytest.mark.parametrize(
+    "seconds",
+    [12.0, pytest.param(float(os.environ.get("AIOC_TORTURE_SECONDS", "60")), marks=pytest.mark.torture)],
+)
+def test_installers_cleaners_and_a_pruner_never_disturb_each_other(seconds: float, tmp_path: Path) -> None:
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    for project, versions in VERSIONS.items():
+        for version in versions:
+            build_wheel(wheels, project, version, file_count=120, entry_points={"console_scripts": {project: "m:main"}})
+    with IndexServer(wheels) as server:
+        arena = Arena(tmp_path, server.index_url, time.monotonic() + seconds, kill_share=0.2)
+        threads = [arena.until_the_end(install(arena, number), seed=number) for number in range(3)]
+        threads += [arena.until_the_end(clean(arena, project), seed=10 + n) for n, project in enumerate(VERSIONS)]
+        threads.append(arena.until_the_end(lambda c: void(arena.operate(c, "prune", "prune")), seed=20))
+        for thread in threads:
+            thread.join()
+
+    assert arena.failures == []
+    assert all(arena.counts[f"clean {project}"] > 0 for project in VERSIONS)
+    final = subprocess.run(arena.command("prune", "--json"), capture_output=True, text=True, check=True)
+    again = subprocess.run(arena.command("prune", "--json"), capture_output=True, text=True, check=True)
+    assert json.loads(again.stdout)["removed"] == []
+    check_cache(tmp_path / "cache", quiet=True)
+    print(dict(arena.counts), {kind: round(longest, 2) for kind, longest in arena.longest.items()}, len(final.stdout))
+
+
+def void(_: object) -> None:
+    """Drop a value."""
+
+
+def test_eight_processes_that_want_the_same_new_set_fetch_every_file_once(tmp_path: Path) -> None:
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    names = [build_wheel(wheels, f"project-{n}", "1.0", file_count=60).name for n in range(12)]
+    with IndexServer(wheels) as server:
+        environ = os.environ | {"AIOC_INDEX_URL": server.index_url, "AIOC_CACHE_DIR": str(tmp_path / "cache")}
+        pins = [f"project-{n}==1.0" for n in range(12)]
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-m", "aiocache_engine", "install", "--no-deps", "--venv", tmp_path / f"e{n}", *pins],
+                env=environ,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for n in range(8)
+        ]
+        outcomes = [(process.communicate()[1], process.returncode) for process in processes]
+        counts = {name: server.counts[f"/files/{name}"] for name in names}
+
+    assert [code for _, code in outcomes] == [0] * 8, outcomes
+    assert counts == dict.fromkeys(names, 1)
+    assert [wrong_in_environment(tmp_path / f"e{n}") for n in range(8)] == [[]] * 8
