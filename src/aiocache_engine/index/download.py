@@ -164,16 +164,16 @@ class Downloader:
 
     async def _receive(self, receiving: _Receiving) -> None:
         url = receiving.file.url
-        failures = had = 0
+        failures = furthest = 0
         try:
             with anyio.fail_after(self._limits.file_seconds):
                 while True:
                     try:
                         return await self._receive_more(receiving)
                     except NetworkError as error:
-                        # A peer that keeps breaking off may go on for as long as it brings us forward.
-                        failures = 1 if receiving.received - had >= _PIECE_BYTES else failures + 1
-                        had = receiving.received
+                        # A peer that keeps breaking off may go on for as long as it brings us further than ever.
+                        failures = 1 if receiving.received - furthest >= _PIECE_BYTES else failures + 1
+                        furthest = max(furthest, receiving.received)
                         if failures > self._exchange.retries_after(error):
                             raise
                         await self._exchange.pause(failures, error)

@@ -82,9 +82,7 @@ class PageRequest:
 
 def fresh_until(url: str, headers: Mapping[str, str], *, now: float) -> float:
     """Give until when (seconds since the epoch) the page may be used unasked; 0: not at all."""
-    directives = headers.get("cache-control", "").lower()
-    is_explicit = "max-age" in directives or "expires" in headers
-    if not is_explicit or "no-cache" in directives or is_loopback(url):
+    if "no-cache" in headers.get("cache-control", "").lower() or is_loopback(url):
         return 0.0
     # hishel would guess from Last-Modified where nothing explicit can be read.
     explicit = {name: value for name, value in headers.items() if name != "last-modified"}

@@ -10,9 +10,12 @@ import errno
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from aiocache_engine.errors import CacheEngineError, DiskError, OutOfSpaceError, ReadOnlyCacheError
+
+if TYPE_CHECKING:
+    from aiofiles.threadpool.binary import AsyncBufferedIOBase
 
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -87,21 +90,31 @@ class ByteStream(Protocol):
 
 
 class _File:
-    def __init__(self, file: object) -> None:
+    def __init__(self, file: AsyncBufferedIOBase) -> None:
         self._file = file
 
     async def write(self, chunk: bytes) -> None:
-        await self._file.write(chunk)  # type: ignore[attr-defined]
+        import anyio  # noqa: PLC0415 - as below
+
+        # A write that is left behind would go on in its thread while the file is closed and removed.
+        with anyio.CancelScope(shield=True):
+            await self._file.write(chunk)
 
 
 @asynccontextmanager
 async def open_stream(path: str, *, append: bool = False) -> AsyncIterator[ByteStream]:
     """Open a file for writing from the event loop; every write is one job in a thread.
 
-    Errors of the disk are raised as `DiskError` or `OutOfSpaceError`.
+    Errors of the disk are raised as `DiskError` or `OutOfSpaceError`. A cancelled user finds the file closed.
     """
     import aiofiles  # noqa: PLC0415 - a warm command opens no stream
+    import anyio  # noqa: PLC0415 - as above
 
     with translated(path):
-        async with aiofiles.open(path, "ab" if append else "xb") as file:
+        with anyio.CancelScope(shield=True):
+            file = await aiofiles.open(path, "ab" if append else "xb")
+        try:
             yield _File(file)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await file.close()
