@@ -15,6 +15,7 @@ from aiocache_engine.errors import IndexSettingsError
 from aiocache_engine.index.urls import redacted
 
 _SECTIONS = ("global", "download", "install")  #: later ones win, as pip's own command section wins over `global`
+_ENVIRONMENT = "env-var"  #: pip's word for what it read from `PIP_*` variables
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ def read_pip_files() -> PipFiles:
         IndexSettingsError: a file is malformed, or this pip keeps its configuration elsewhere.
     """
     try:
-        from pip._internal.configuration import Configuration, Kind  # noqa: PLC0415 - costs 50 ms
+        from pip._internal.configuration import OVERRIDE_ORDER, Configuration  # noqa: PLC0415 - costs 50 ms
         from pip._internal.exceptions import ConfigurationError  # noqa: PLC0415
         from pip._internal.models.index import PyPI  # noqa: PLC0415
     except ImportError as error:
@@ -42,7 +43,7 @@ def read_pip_files() -> PipFiles:
         configuration = Configuration(isolated=False)
         configuration.load()
         paths = tuple(path for _, group in configuration.iter_config_files() for path in group)
-        layers = [configuration.get_values_in_config(kind) for kind in (Kind.GLOBAL, Kind.USER, Kind.SITE, Kind.ENV)]
+        layers = [configuration.get_values_in_config(kind) for kind in OVERRIDE_ORDER if kind != _ENVIRONMENT]
         return PipFiles(values=_merged(layers), paths=paths, default_index_url=PyPI.simple_url)
     except ConfigurationError as error:
         raise IndexSettingsError("pip's configuration", redacted(str(error).strip())) from error
@@ -65,7 +66,7 @@ def _merged(layers: list[dict[str, Any]]) -> dict[str, str]:
 
 
 def _flat(layer: dict[str, Any]) -> dict[str, str]:
-    """Give "section.option" -> value; pip keeps them by file since 25.3, and in one dictionary before."""
+    """Give "section.option" -> value; pip keeps them by file in newer releases, and in one dictionary in older ones."""
     flat: dict[str, str] = {}
     for name, value in layer.items():
         flat |= value if isinstance(value, dict) else {name: value}

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from aiocache_engine.errors import IndexSettingsError
+from aiocache_engine.index.settings_memo import Question, recall, remember
 from aiocache_engine.model.index import Index, IndexKind, IndexSettings, IndexStrategy, UrlCredentials
 
 _TIMEOUT_SECONDS = 15.0
@@ -75,9 +76,8 @@ def discover_settings(
     Raises:
         IndexSettingsError: a value cannot be used; it names the source.
     """
-    from aiocache_engine.index.settings_memo import Question, recall, remember  # noqa: PLC0415 - they know each other
-
-    question = Question.of(options, environ)
+    strategy = options.strategy and options.strategy.value
+    question = Question.of([options.index_url, options.extra_index_urls, options.find_links, strategy], environ)
     if memo_path and (remembered := recall(memo_path, question)) is not None:
         return remembered
     # pip costs 50 ms, urllib 5: a warm command is answered above.

@@ -12,17 +12,14 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiocache_engine.errors import CacheEngineError
 from aiocache_engine.model.index import Index, IndexKind, IndexSettings, IndexStrategy
 from aiocache_engine.system import disk
-
-if TYPE_CHECKING:
-    from aiocache_engine.index.settings import IndexOptions
 
 _FORMAT = 1
 _STEERING = ("HOME", "USERPROFILE", "APPDATA", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS")  #: which files pip looks for
@@ -37,10 +34,10 @@ class Question:
     digest: str
 
     @classmethod
-    def of(cls, options: IndexOptions, environ: Mapping[str, str]) -> Question:
-        """Take it all together."""
+    def of(cls, options: Sequence[object], environ: Mapping[str, str]) -> Question:
+        """Take it all together; options are values that JSON can hold."""
         asked = [
-            [options.index_url, options.extra_index_urls, options.find_links, str(options.strategy)],
+            options,
             sorted(item for item in environ.items() if item[0].startswith(("UV_", "PIP_"))),
             [environ.get(name) for name in (*_CERTIFICATES, *_AIOC)],
             [os.environ.get(name) for name in (*_STEERING, "PIP_CONFIG_FILE")],
