@@ -23,7 +23,7 @@ from aiocache_engine.errors import (
 )
 from aiocache_engine.index.client import IndexClient
 from aiocache_engine.index.local import is_local
-from aiocache_engine.index.urls import page_url, shown
+from aiocache_engine.index.urls import direct_file, page_url, shown
 from aiocache_engine.model.index import Index, IndexFile
 from aiocache_engine.model.manifest import dump_manifest
 from aiocache_engine.model.names import digest, wheel_name
@@ -119,13 +119,20 @@ class Filler:
     async def _choose(self, wanted: Wanted) -> Choice:
         """Choose from pages that were asked for now; one index after the other, as the strategy says."""
         pages: list[tuple[Index, StoredPage]] = []
+        out_of_reach: OfflineError | None = None
         for index in self._finder.settings.indexes:
-            page = await self._page(wanted.project, index)
+            try:
+                page = await self._page(wanted.project, index)
+            except OfflineError as error:
+                out_of_reach = error
+                continue
             if page is None or not page.lines:
                 continue
             pages.append((index, page))
             if self._finder.is_settled(wanted, pages):
                 break
+        if not pages and out_of_reach is not None:
+            raise OfflineError(wanted.text) from out_of_reach
         if not pages:
             raise ProjectNotFoundError(wanted.project, tuple(shown(i.url) for i in self._finder.settings.indexes))
         chosen = await to_thread.run_sync(self._finder.choice_among, wanted, pages)
@@ -197,8 +204,11 @@ class Filler:
             key_hold.progress()
             self._reporter.download_advanced(file.filename, received_bytes)
 
+        client = await self._client()
+        if choice.wanted.url is not None:
+            client.credentials.remember(direct_file(choice.wanted.url)[2])
         try:
-            downloaded = await (await self._client()).download(file, wheel, progress=progress)
+            downloaded = await client.download(file, wheel, progress=progress)
         except OfflineError as error:
             raise OfflineError(f"{choice.wanted.text} ({file.filename})") from error
         finally:
