@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import stat
@@ -15,6 +16,7 @@ import pytest
 
 from aiocache_engine.errors import InvalidWheelError
 from aiocache_engine.model.names import wheel_name
+from aiocache_engine.model.record import hash_field
 from aiocache_engine.pipeline import unpack as unpack_module
 from aiocache_engine.pipeline.unpack import UnpackLimits, unpack
 from aiocache_engine.testing.wheels import replaced, wheel_entries, with_record
@@ -23,6 +25,8 @@ from aiocache_engine.testing.zips import STORED, ZipEntry, deflated, end64_recor
 FILENAME = "demo-1.0-py3-none-any.whl"
 DIST_INFO = "demo-1.0.dist-info"
 INIT = "demo/__init__.py"
+CONTENT = b"__version__ = '1.0'\n"
+PACKED = deflated(CONTENT)
 MIB = 1024 * 1024
 
 
@@ -103,6 +107,7 @@ HAS_END_RECORD_IN_COMMENT = zip_bytes(demo(), comment=zip_bytes([ZipEntry("other
         pytest.param(b"#!/bin/sh\n" + RIGHT, "is not where", id="a prefix"),
         pytest.param(zip_bytes(demo(), prefix=b"#!/bin/sh\n"), "before its first", id="a prefix that offsets know"),
         pytest.param(zip_bytes(demo(), comment=b"hello"), "follows its end", id="a comment"),
+        pytest.param(zip_bytes(demo(), end={"comment_bytes": 5}), "follows its end", id="a comment that is missing"),
         pytest.param(HAS_END_RECORD_IN_COMMENT, "is not where", id="a second end record in the comment"),
         pytest.param(zip_bytes(demo(), before_directory=b"gap"), "fill their place", id="a gap before the directory"),
         pytest.param(zip_bytes(demo(), before_end=b"gap"), "is not where", id="a gap behind the directory"),
@@ -148,6 +153,11 @@ def broken(**changes):
         pytest.param(
             broken(local_extra=struct.pack("<HHQQ", 1, 16, 1, 1)), "disagree", id="a lying zip64 field"
         ),
+        pytest.param(
+            broken(local={"size_bytes": 7}, local_extra=struct.pack("<HHQQ", 1, 16, len(CONTENT), len(PACKED))),
+            "disagree",
+            id="a size that zip64 contradicts",
+        ),
         pytest.param(broken(local_extra=b"\1"), "extra fields", id="a torn extra field"),
         pytest.param(broken(local_extra=struct.pack("<HH", 0x7075, 0)), "second name", id="a second name"),
     ],
@@ -192,10 +202,6 @@ def test_an_entry_that_is_not_what_it_says_is_refused(world, content, reason):
     assert reason in refusal(world, content)
 
 
-CONTENT = b"__version__ = '1.0'\n"
-PACKED = deflated(CONTENT)
-
-
 @pytest.mark.parametrize("signature", [b"", b"PK\x07\x08"])
 @pytest.mark.parametrize("form", ["<3I", "<I2Q"])
 @pytest.mark.parametrize("local", [{}, {"crc32": 0, "packed_bytes": 0, "size_bytes": 0}])
@@ -229,6 +235,12 @@ def test_a_zip64_end_record_that_agrees_is_accepted(world):
 @pytest.mark.parametrize("lies", [{"entry_count": 3}, {"directory_bytes": 1}, {"directory_offset": 1}])
 def test_a_zip64_end_record_that_disagrees_is_refused(world, lies):
     refusal(world, with_end64(**lies))
+
+
+def test_an_end_record_that_its_zip64_record_contradicts_is_refused(world):
+    content = bytearray(with_end64())
+    content[-14:-10] = struct.pack("<2H", 3, 3)
+    assert "two end records disagree" in refusal(world, bytes(content))
 
 
 def test_a_zip64_locator_that_leads_elsewhere_is_refused(world):
@@ -407,6 +419,43 @@ def test_bytes_other_than_those_that_the_directory_promises_are_refused(world, s
     assert "promises" in refusal(world, content)
 
 
+BIG = b"some text\n" * MIB
+PACKED_BIG = deflated(BIG)
+
+
+@pytest.mark.parametrize(
+    ("packed", "descriptor"),
+    [
+        pytest.param(PACKED_BIG + b"x", None, id="a byte behind the stream"),
+        pytest.param(PACKED_BIG + b"x" * MIB, None, id="much behind the stream"),
+        pytest.param(PACKED_BIG[:-1], None, id="a torn stream"),
+        pytest.param(deflated(BIG + b"x"), None, id="one byte more than told"),
+        pytest.param(deflated(BIG[:-1]), None, id="one byte less than told"),
+        pytest.param(PACKED_BIG, b"PK\x07\x08" + bytes(12), id="a lying descriptor"),
+        pytest.param(PACKED_BIG, b"x" * 2000, id="bytes for a descriptor"),
+    ],
+)
+def test_a_big_entry_that_is_not_what_it_says_is_refused(world, packed, descriptor):
+    refusal(world, zip_bytes(demo(ZipEntry("demo/big", BIG, packed=packed, descriptor=descriptor))))
+
+
+@pytest.mark.parametrize("size_bytes", [20, 9 * MIB], ids=["small", "big"])
+@pytest.mark.parametrize("algorithm", ["sha384", "sha512"])
+def test_better_hashes_than_sha256_are_verified(world, algorithm, size_bytes):
+    content = b"x" * size_bytes
+    entries = demo(ZipEntry("demo/data", content))
+    record = next(entry for entry in entries if entry.name == f"{DIST_INFO}/RECORD").content.decode()
+    sha256 = hash_field("sha256", hashlib.sha256(content).digest())
+
+    def recorded(digest):
+        text = record.replace(sha256, hash_field(algorithm, digest))
+        return zip_bytes(replaced(entries, f"{DIST_INFO}/RECORD", content=text.encode()))
+
+    wrong = hashlib.new(algorithm, b"y").digest()
+    assert "hash is not the one" in refusal(world, recorded(wrong))
+    accepted(world, recorded(hashlib.new(algorithm, content).digest()))
+
+
 def test_signatures_are_neither_asked_for_in_record_nor_unpacked(world):
     entries = [*demo(), ZipEntry(f"{DIST_INFO}/RECORD.jws", b"{}"), ZipEntry(f"{DIST_INFO}/RECORD.p7s", b"x")]
     manifest = accepted(world, zip_bytes(entries))
@@ -414,8 +463,9 @@ def test_signatures_are_neither_asked_for_in_record_nor_unpacked(world):
     assert "RECORD" not in manifest.record
 
 
-def test_a_damaged_signature_is_refused_though_it_is_not_unpacked(world):
-    entries = [*demo(), ZipEntry(f"{DIST_INFO}/RECORD.jws", b"{}", packed=b"\xff")]
+@pytest.mark.parametrize("size_bytes", [2, 9 * MIB], ids=["small", "big"])
+def test_a_damaged_signature_is_refused_though_it_is_not_unpacked(world, size_bytes):
+    entries = [*demo(), ZipEntry(f"{DIST_INFO}/RECORD.jws", b"x" * size_bytes, packed=b"\xff")]
     assert "damaged" in refusal(world, zip_bytes(entries))
 
 
@@ -439,6 +489,7 @@ def without(base):
         pytest.param(with_text("WHEEL", "Wheel-Version: 2.0\nRoot-Is-Purelib: true\n"), "not 1.x", id="a new format"),
         pytest.param(with_text("WHEEL", "Root-Is-Purelib: true\n"), "not 1.x", id="no format"),
         pytest.param(with_text("WHEEL", "Wheel-Version: 1.0\n"), "Root-Is-Purelib", id="no root"),
+        pytest.param(with_text("METADATA", "Name: demo\n" * 4 * MIB), "too big", id="endless METADATA"),
         pytest.param(without("METADATA"), "missing", id="no METADATA"),
         pytest.param(without("WHEEL"), "missing", id="no WHEEL"),
         pytest.param(without("RECORD"), "missing", id="no RECORD"),
@@ -451,6 +502,15 @@ def without(base):
 )
 def test_a_wheel_that_does_not_say_one_thing_everywhere_is_refused(world, content, reason):
     assert reason in refusal(world, content)
+
+
+def test_two_data_directories_are_refused(world):
+    two = [ZipEntry("demo-1.0.data/data/x", b"x"), ZipEntry("demo-1.0.0.data/data/y", b"y")]
+    assert "two .data directories" in refusal(world, zip_bytes(demo(*two)))
+
+
+def test_a_folded_line_of_metadata_is_no_field_of_its_own(world):
+    accepted(world, with_text("METADATA", "Name: demo\nVersion: 1.0\nSummary: see\n Name: of another\n"))
 
 
 def test_a_version_may_be_spelled_in_two_ways(world):

@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from aiocache_engine.testing.wheels import wheel_entries, with_record
 from aiocache_engine.testing.zips import STORED, ZipEntry, zip_bytes
 
@@ -45,6 +47,17 @@ def test_big_members_are_unpacked_in_little_memory(tmp_path):
     said, peak_mib = unpack_elsewhere(tmp_path, with_record(entries, "demo-1.0.dist-info"))
     assert int(said) > 250 * MIB
     assert peak_mib < 100
+
+
+@pytest.mark.parametrize("claimed", [10, 9 * MIB], ids=["small", "big"])
+def test_a_bomb_that_claims_to_be_small_takes_no_more_memory_than_it_claims(tmp_path, claimed):
+    told = ZipEntry("demo/zeros", b"\0" * claimed)
+    lie = {"size_bytes": claimed}
+    bomb = ZipEntry("demo/zeros", b"\0" * 200 * MIB, local=lie, central=lie)
+    entries = with_record([*wheel_entries("demo", "1.0"), told], "demo-1.0.dist-info")
+    said, peak_mib = unpack_elsewhere(tmp_path, [bomb if entry is told else entry for entry in entries])
+    assert "promises" in said
+    assert peak_mib < 60
 
 
 def test_a_directory_full_of_entries_is_refused_at_once_and_in_little_memory(tmp_path):
