@@ -194,10 +194,12 @@ def test_an_old_modules_bytecode_never_serves_the_new_one(cache: Path, target: T
     for wheel in (old, new):  # equal size and time: the bytecode of the one fits the other
         os.utime(os.path.join(wheel.tree, "same.py"), ns=(10**18, 10**18))
     python = Path(target.scripts, "python")
+    writing = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     install(target, old)
-    assert run(python, "-c", "import same; print(same.value)") == "1\n"
+    assert run(python, "-c", "import same; print(same.value)", environ=writing) == "1\n"
+    assert os.listdir(Path(target.purelib, "__pycache__"))
     install(target, new)
-    assert run(python, "-c", "import same; print(same.value)") == "2\n"
+    assert run(python, "-c", "import same; print(same.value)", environ=writing) == "2\n"
 
 
 @pytest.mark.parametrize("tool", ["pip", "uv"])
