@@ -20,7 +20,7 @@ class Config:
     index_url: str | None = None
     extra_index_urls: tuple[str, ...] = ()
     find_links: tuple[str, ...] = ()
-    index_strategy: IndexStrategy = IndexStrategy.FIRST_INDEX
+    index_strategy: IndexStrategy | None = None  #: None: as UV_INDEX_STRATEGY says, else first-index
     is_offline: bool = False
     link_mode: LinkMode = LinkMode.AUTO
     lock_timeout_seconds: float = (

@@ -31,11 +31,12 @@ from aiocache_engine.pipeline.fill import Filler
 from aiocache_engine.pipeline.find import Finder, Ready
 from aiocache_engine.pipeline.inspect import list_entries, list_usage, measure_cache
 from aiocache_engine.pipeline.kit import Kit, open_kit
+from aiocache_engine.pipeline.remove import carry_out, timed
 from aiocache_engine.pipeline.requirements import parse_all, parse_clean_target
 from aiocache_engine.pipeline.steps import Conductor, Steps
-from aiocache_engine.pipeline.warm import InstallRequest, end_work
+from aiocache_engine.pipeline.warm import FetchRequest, InstallRequest, end_work, fetch_interpreter
 from aiocache_engine.policy.choose import WheelChooser
-from aiocache_engine.python.target import TargetChoice, choose_target, find_python, open_target
+from aiocache_engine.python.target import TargetChoice, choose_target, open_target
 from aiocache_engine.report import Reporter
 from aiocache_engine.store.work import Work
 from aiocache_engine.system.keylock import KeyLock
@@ -187,19 +188,22 @@ class CacheEngine:
         Args:
             requirements: as for `install`.
             files: as for `install`.
-            python: the interpreter that the wheels are for, by path or version; None: the one on PATH.
+            python: the interpreter that the wheels are for, by path or version; None: the one of the environment that
+                `install` would choose, else the running one.
             refresh: as for `install`.
 
         Raises:
             As `install`, the errors of targets aside.
         """
+        return await self.run_fetch(FetchRequest(tuple(requirements), tuple(files), python, refresh))
+
+    async def run_fetch(self, request: FetchRequest) -> FetchReport:
+        """Do a fetch that is described by a value; as `fetch`."""
         kit = self._opened
         started = time.monotonic()
-        named = python or "python3"
-        executable = await to_thread.run_sync(find_python, named, kit.environ, os.getcwd())
-        interpreter = await to_thread.run_sync(kit.describe_interpreter, executable)
-        wanted = await to_thread.run_sync(parse_all, tuple(requirements), tuple(files), interpreter.markers)
-        call = _Call(self, kit.conductor(), WheelChooser(interpreter), refreshes=refresh)
+        interpreter = await to_thread.run_sync(fetch_interpreter, kit, request.python)
+        wanted = await to_thread.run_sync(parse_all, request.requirements, request.files, interpreter.markers)
+        call = _Call(self, kit.conductor(), WheelChooser(interpreter), refreshes=request.refreshes)
         async with call:
             ready = await call.obtain(wanted)
         await self._free_condemned()
@@ -285,13 +289,7 @@ class CacheEngine:
     async def _remove(self, steps: Callable[[Collector], Steps[Removal]]) -> Removal:
         kit = self._opened
         conductor = kit.conductor()
-        removal = await conductor.conduct(steps(Collector(kit.cache)))
-        await self._free_condemned()
-        return replace(
-            removal,
-            waited_seconds=conductor.waited_seconds,
-            longest_hold_seconds=conductor.longest_hold_seconds,
-        )
+        return timed(await conductor.conduct(carry_out(kit.cache, steps)), conductor)
 
     async def _free_condemned(self) -> None:
         await self._opened.conductor().conduct(Collector(self._opened.cache).free_condemned())

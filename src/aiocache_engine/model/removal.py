@@ -76,11 +76,14 @@ class RemovalPlan:
     kept: tuple[Kept, ...]
     targets: tuple[CleanTarget, ...] = ()  #: of a clean; its names are listed again when they are taken
     is_everything: bool = False  #: a clean without arguments
+    dangling: tuple[SeenName, ...] = ()  #: names whose archive is gone
     projects: tuple[str, ...] = ()  #: that have no archive left: what else is stored for them goes too
     leftovers: tuple[Leftover, ...] = ()
     forgotten: tuple[Referrer, ...] = ()  #: environments that are gone
     warnings: tuple[str, ...] = ()
-    near_names: tuple[str, ...] = ()  #: for targets that match nothing
+    is_freed_exact: bool = True  #: as in `Removal`
+    unmatched: tuple[CleanTarget, ...] = ()  #: targets of a clean that match nothing
+    near_names: tuple[str, ...] = ()  #: what they may have meant
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,8 @@ class Removal:
     longest_hold_seconds: float
     warnings: tuple[str, ...]
     near_names: tuple[str, ...]
+    unmatched: tuple[CleanTarget, ...] = ()  #: targets of a clean that matched nothing
+    is_freed_exact: bool = True  #: False: files may share their bytes with environments, so less may have been freed
 
     @property
     def freed_bytes(self) -> int:

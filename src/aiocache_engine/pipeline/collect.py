@@ -10,6 +10,7 @@ import os
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 
 from aiocache_engine.model.locking import LockMode
@@ -61,13 +62,21 @@ def version_matches(specifier: str, version: str) -> bool:
         return False
 
 
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """Names and pages that go together, and are reported together."""
+
+    project: str | None  #: None: of several projects
+    reason: RemovalReason
+
+
 class Collector:
     """One clean or prune on one cache dir. Its public methods give steps; use each instance once."""
 
     def __init__(self, cache: CacheDir) -> None:
         self._cache = cache
         self._leases = LeaseReader(cache.layout.leases)
-        self._trashed: list[tuple[str, PlannedArchive | None, RemovalReason]] = []
+        self._trashed: list[tuple[str, PlannedArchive | _Names]] = []
         self._kept: dict[str, Kept] = {}
         self._noted: set[str] = set()
 
@@ -163,7 +172,7 @@ class Collector:
         while queue:
             work = partial(detach_archives, cache=self._cache, leases=self._leases, queue=queue)
             batch: Batch = yield InHold(LockMode.EXCLUSIVE, work)
-            self._trashed += [(path, item, item.reason) for path, item in batch.trashed]
+            self._trashed += batch.trashed
             again |= {
                 item.archive.id for item, verdict in batch.verdicts if verdict in (Verdict.CHANGED, Verdict.LEASED)
             }
@@ -183,7 +192,7 @@ class Collector:
         while not is_all:
             work = partial(take_names, cache=self._cache, target=target, matches=version_matches)
             trashed, is_all = yield InHold(LockMode.EXCLUSIVE, work)
-            self._trash(trashed, RemovalReason.NAMED)
+            self._trash(trashed, RemovalReason.NAMED, project=target.project)
 
     def _take_lonely_projects(self, plan: RemovalPlan) -> Steps[None]:
         queue = deque(plan.projects)
@@ -202,26 +211,26 @@ class Collector:
         for path in (*by_kind["trash"], *by_kind["staging"], *half_born):
             swept = yield Outside(partial(sweep, path))
             if swept != _NOTHING:
-                removed.append(_as_removed("leftover", swept, RemovalReason.LEFTOVER))
+                removed.append(_leftover_removed(swept))
         yield Outside(partial(_unlink_all, by_kind["lease"]))
         return removed
 
-    def _trash(self, paths: Iterable[str], reason: RemovalReason) -> None:
-        self._trashed += [(path, None, reason) for path in paths]
+    def _trash(self, paths: Iterable[str], reason: RemovalReason, *, project: str | None = None) -> None:
+        self._trashed += [(path, _Names(project, reason)) for path in paths]
 
     def _sweep(self) -> Steps[list[Removed]]:
-        """Delete what this collector detached; gives one entry per archive, and one for all other names."""
+        """Delete what this collector detached; gives one entry per archive, and one per project for all other names."""
         by_archive: dict[str, tuple[PlannedArchive, list[Swept]]] = {}
-        names: dict[RemovalReason, list[Swept]] = defaultdict(list)
-        for path, item, reason in self._trashed:
+        by_names: dict[_Names, list[Swept]] = defaultdict(list)
+        for path, item in self._trashed:
             swept = yield Outside(partial(sweep, path))
-            if item is None:
-                names[reason].append(swept)
+            if isinstance(item, _Names):
+                by_names[item].append(swept)
             else:
                 by_archive.setdefault(item.archive.id, (item, []))[1].append(swept)
         self._trashed.clear()
         removed = [_archive_removed(item, _sum(parts)) for item, parts in by_archive.values()]
-        removed += [_as_removed("pointer", _sum(parts), reason) for reason, parts in names.items()]
+        removed += [_names_removed(names, _sum(parts)) for names, parts in by_names.items()]
         return removed
 
     def _removal(self, plan: RemovalPlan, removed: list[Removed]) -> Removal:
@@ -234,6 +243,8 @@ class Collector:
             longest_hold_seconds=0.0,
             warnings=plan.warnings,
             near_names=plan.near_names,
+            unmatched=plan.unmatched,
+            is_freed_exact=plan.is_freed_exact,
         )
 
 
@@ -241,15 +252,18 @@ def foresee(cache: CacheDir, plan: RemovalPlan) -> Removal:
     """Tell what executing the plan now would give, by looking at every file it names and touching none."""
     layout = cache.layout
     removed = [_archive_removed(item, measure(layout.archive(item.archive.id))) for item in plan.archives]
-    if plan.is_everything:
-        projects = os.listdir(layout.projects)
-    else:
-        projects = [*plan.projects, *(target.project for target in plan.targets if target.specifier is None)]
-    names = _sum(measure(layout.project(project)) for project in projects)
-    if names != _NOTHING:
-        reason = RemovalReason.NAMED if plan.command == "clean" else RemovalReason.UNREACHABLE
-        removed.append(_as_removed("pointer", names, reason))
-    removed += [_as_removed("leftover", measure(each.path), RemovalReason.LEFTOVER) for each in plan.leftovers]
+    by_names = {
+        _Names(target.project, RemovalReason.NAMED): [target.project]
+        for target in plan.targets
+        if target.specifier is None
+    }
+    by_names[_Names(None, RemovalReason.UNREACHABLE)] = list(plan.projects)
+    by_names[_Names(None, RemovalReason.NAMED)] = os.listdir(layout.projects) if plan.is_everything else []
+    for names, projects in by_names.items():
+        swept = _sum(measure(layout.project(project)) for project in projects)
+        if swept != _NOTHING:
+            removed.append(_names_removed(names, swept))
+    removed += [_leftover_removed(measure(each.path)) for each in plan.leftovers]
     return Removal(
         command=plan.command,
         is_dry_run=True,
@@ -259,6 +273,8 @@ def foresee(cache: CacheDir, plan: RemovalPlan) -> Removal:
         longest_hold_seconds=0.0,
         warnings=plan.warnings,
         near_names=plan.near_names,
+        unmatched=plan.unmatched,
+        is_freed_exact=plan.is_freed_exact,
     )
 
 
@@ -282,8 +298,15 @@ def _archive_removed(item: PlannedArchive, swept: Swept) -> Removed:
     )
 
 
-def _as_removed(kind: str, swept: Swept, reason: RemovalReason) -> Removed:
-    return Removed(kind, None, None, None, swept.file_count, swept.size_bytes, swept.freed_bytes, reason)
+def _names_removed(names: _Names, swept: Swept) -> Removed:
+    return Removed(
+        "pointer", names.project, None, None, swept.file_count, swept.size_bytes, swept.freed_bytes, names.reason
+    )
+
+
+def _leftover_removed(swept: Swept) -> Removed:
+    reason = RemovalReason.LEFTOVER
+    return Removed("leftover", None, None, None, swept.file_count, swept.size_bytes, swept.freed_bytes, reason)
 
 
 def _sum(parts: Iterable[Swept]) -> Swept:

@@ -99,9 +99,15 @@ def open_kit(
     Raises:
         ForeignCacheDirError, ReadOnlyCacheError, DiskError: it cannot be used.
     """
-    path = os.fspath(cache_dir) if cache_dir is not None else environ.get("AIOC_CACHE_DIR") or user_cache_dir()
-    cache = open_cache_dir(path, trust=config.trusts_cache_dir)
+    cache = open_cache_dir(locate_cache_dir(cache_dir, environ), trust=config.trusts_cache_dir)
     return Kit(cache, config, environ, reporter or Reporter())
+
+
+def locate_cache_dir(cache_dir: str | os.PathLike[str] | None, environ: Mapping[str, str]) -> str:
+    """Give the path of the cache dir that is meant, whether or not it is there."""
+    if cache_dir is not None:
+        return os.path.abspath(cache_dir)
+    return os.path.abspath(environ.get("AIOC_CACHE_DIR") or user_cache_dir())
 
 
 def user_cache_dir() -> str:

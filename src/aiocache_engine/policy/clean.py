@@ -21,6 +21,7 @@ def plan_clean(snapshot: Snapshot, targets: tuple[CleanTarget, ...], *, matches:
     marks = Marks(snapshot)
     named = [archive for archive in snapshot.archives.values() if _is_named(archive, targets, marks, matches)]
     plan = plan_candidates(snapshot, {archive.id for archive in named}, reason=RemovalReason.NAMED)
+    unmatched = _unmatched(snapshot, targets, named, marks, matches)
     return RemovalPlan(
         command="clean",
         archives=plan.archives,
@@ -28,7 +29,9 @@ def plan_clean(snapshot: Snapshot, targets: tuple[CleanTarget, ...], *, matches:
         targets=targets,
         is_everything=not targets,
         leftovers=snapshot.leftovers if not targets else (),
-        near_names=_near_names(snapshot, targets),
+        is_freed_exact=plan.is_freed_exact,
+        unmatched=unmatched,
+        near_names=_near_names(snapshot, unmatched),
     )
 
 
@@ -47,7 +50,8 @@ def plan_candidates(snapshot: Snapshot, candidates: Collection[str], *, reason: 
             kept.append(Kept(archive, (*leases, *referrers), is_condemned=not referrers))
         else:
             planned.append(PlannedArchive(archive, marks.names(archive_id), reason))
-    return RemovalPlan(command="clean", archives=tuple(planned), kept=tuple(kept))
+    is_exact = not any(marks.is_cloned(item.archive.id) for item in planned)
+    return RemovalPlan(command="clean", archives=tuple(planned), kept=tuple(kept), is_freed_exact=is_exact)
 
 
 def plan_condemned(snapshot: Snapshot, candidates: Collection[str]) -> RemovalPlan:
@@ -70,11 +74,26 @@ def _is_named(archive: SeenArchive, targets: tuple[CleanTarget, ...], marks: Mar
     )
 
 
-def _near_names(snapshot: Snapshot, targets: tuple[CleanTarget, ...]) -> tuple[str, ...]:
+def _unmatched(
+    snapshot: Snapshot,
+    targets: tuple[CleanTarget, ...],
+    named: list[SeenArchive],
+    marks: Marks,
+    matches: VersionMatch,
+) -> tuple[CleanTarget, ...]:
+    return tuple(
+        target
+        for target in targets
+        if not any(_is_named(archive, (target,), marks, matches) for archive in named)
+        and not (target.specifier is None and target.project in snapshot.projects)
+    )
+
+
+def _near_names(snapshot: Snapshot, unmatched: tuple[CleanTarget, ...]) -> tuple[str, ...]:
     known = set(snapshot.projects)
     known |= {archive.totals.project for archive in snapshot.archives.values() if archive.totals is not None}
     near: list[str] = []
-    for target in targets:
+    for target in unmatched:
         if target.project not in known:
             near += difflib.get_close_matches(target.project, sorted(known), n=3)
     return tuple(dict.fromkeys(near))

@@ -9,6 +9,7 @@ from aiocache_engine.model.removal import KeepCode, KeepReason
 from aiocache_engine.model.snapshot import ReferrerState, SeenLease, SeenName, SeenReferrer, Snapshot
 
 SYMLINK = "symlink"
+CLONE = "clone"
 
 
 class Marks:
@@ -62,6 +63,10 @@ class Marks:
             for path in self._snapshot.unreadable_referrers
         ]
         return reasons
+
+    def is_cloned(self, archive_id: str) -> bool:
+        """Tell whether an environment may share the bytes of the archive's files, though not the files."""
+        return any(link_mode == CLONE for _, link_mode in self._referrers[archive_id])
 
     def pointers(self, archive_id: str) -> list[KeepReason]:
         """Give the names that keep the archive (all but hash names), as reasons."""

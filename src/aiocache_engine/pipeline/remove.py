@@ -1,0 +1,71 @@
+"""clean and prune as whole calls: written once as steps, performed by the engine or, by the functions here, at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+
+from aiocache_engine.errors import LockTimeoutError
+from aiocache_engine.model.removal import CleanTarget, Removal, RemovalPlan
+from aiocache_engine.pipeline.collect import Collector, foresee
+from aiocache_engine.pipeline.kit import Kit
+from aiocache_engine.pipeline.steps import Conductor, Outside, Steps
+from aiocache_engine.store.cache_dir import CacheDir
+
+
+def carry_out(cache: CacheDir, remove: Callable[[Collector], Steps[Removal]]) -> Steps[Removal]:
+    """Do a clean or a prune, then free what was condemned and has lost its last lease meanwhile (rule 35)."""
+    removal = yield from remove(Collector(cache))
+    yield from Collector(cache).free_condemned()
+    return removal
+
+
+def timed(removal: Removal, conductor: Conductor) -> Removal:
+    """Put in how long the conductor waited for the cache lock and held it."""
+    return replace(
+        removal,
+        waited_seconds=conductor.waited_seconds,
+        longest_hold_seconds=conductor.longest_hold_seconds,
+    )
+
+
+def clean_now(kit: Kit, targets: tuple[CleanTarget, ...], *, is_dry_run: bool = False) -> Removal:
+    """Clean in this thread, or only tell what that would free.
+
+    Raises:
+        CacheEngineError: as `CacheEngine.clean`.
+    """
+    if is_dry_run:
+        return _foresee_now(kit, lambda collector: collector.plan_clean(targets))
+    return _remove_now(kit, lambda collector: collector.clean(targets))
+
+
+def prune_now(kit: Kit, *, is_dry_run: bool = False) -> Removal:
+    """Prune in this thread, or only tell what that would free.
+
+    Raises:
+        CacheEngineError: as `CacheEngine.prune`.
+    """
+    return _foresee_now(kit, Collector.plan_prune) if is_dry_run else _remove_now(kit, Collector.prune)
+
+
+def free_condemned_now(kit: Kit) -> None:
+    """End a command that removed nothing itself (rule 35). If the cache is busy, the next command does it."""
+    with suppress(LockTimeoutError):
+        kit.conductor().perform(Collector(kit.cache).free_condemned())
+
+
+def _remove_now(kit: Kit, remove: Callable[[Collector], Steps[Removal]]) -> Removal:
+    conductor = kit.conductor()
+    return timed(conductor.perform(carry_out(kit.cache, remove)), conductor)
+
+
+def _foresee_now(kit: Kit, plan: Callable[[Collector], Steps[RemovalPlan]]) -> Removal:
+    def steps() -> Steps[Removal]:
+        planned = yield from plan(Collector(kit.cache))
+        removal: Removal = yield Outside(partial(foresee, kit.cache, planned))
+        return removal
+
+    return kit.conductor().perform(steps())
