@@ -1,1 +1,1 @@
-"""The command line: parse, plan, run, render. One file per command."""
+"""The command line: one file per command. The only room that prints."""

@@ -1,0 +1,143 @@
+"""The full parser: typer, with help, and with one clear line for whatever is wrong with the arguments.
+
+It only parses. Each of its commands returns its options, built from the same table that the quick parser reads.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import typer
+
+from aiocache_engine import __version__
+from aiocache_engine.cli.commands import options_class
+from aiocache_engine.cli.exit_codes import ExitCode
+from aiocache_engine.cli.grammar import COMMANDS, COMMON, Command, Kind, Option
+from aiocache_engine.cli.options import Options
+from aiocache_engine.errors import UsageError
+
+
+def parse(arguments: Sequence[str]) -> tuple[str, Options] | ExitCode:
+    """Give the command and its options, or the exit code where help or the version was printed instead.
+
+    Raises:
+        UsageError: the arguments are wrong.
+    """
+    first = arguments[0] if arguments else ""
+    if first and not first.startswith("-") and first not in COMMANDS:
+        near = difflib.get_close_matches(first, COMMANDS, n=1)
+        meant = f"did you mean `aioc {near[0]}`?" if near else "`aioc --help` lists all"
+        raise UsageError(f"there is no command {first!r}; {meant}")
+    if any(first.split("=")[0] in option.flags for option in COMMON):
+        raise UsageError(f"{first} comes after the name of a command; see `aioc --help`")
+    try:
+        outcome = _app()(list(arguments) or ["--help"], prog_name="aioc", standalone_mode=False)
+    except typer.TyperException as error:
+        where = f"aioc {first}" if first in COMMANDS else "aioc"
+        raise UsageError(f"{_lowered(error.format_message())}; see `{where} --help`") from error
+    if isinstance(outcome, tuple):
+        return outcome
+    return ExitCode.DONE if arguments else ExitCode.USAGE
+
+
+def _app() -> typer.Typer:
+    app = typer.Typer(
+        help="A Python package cache that can be cleaned while everything is running.",
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+    for name, command in COMMANDS.items():
+        app.command(name, help=command.help)(_parser(name, command))
+    app.callback()(_top)
+    return app
+
+
+def _top(
+    *, version: bool = typer.Option(False, "--version", help="Print the version and leave.", is_eager=True)
+) -> None:
+    """A Python package cache that can be cleaned while everything is running."""
+    _print_version(version)
+
+
+def _parser(name: str, command: Command) -> Callable[..., tuple[str, Options]]:
+    """Make the function whose signature is the command's options, as typer wants it."""
+    options = (*command.options, *COMMON)
+
+    def give(**values: Any) -> tuple[str, Options]:
+        del values["version"]
+        said: dict[str, Any] = {
+            field: tuple(value) if isinstance(value, list) else value
+            for field, value in values.items()
+            if not field.startswith("_")
+        }
+        return name, options_class(name)(**said)
+
+    parameters = [_parameter(option, f"_{place}") for place, option in enumerate(options)]
+    if command.operands is not None:
+        field, metavar, text = command.operands
+        shown = f"[{metavar}]..." if command.takes_many else f"[{metavar}]"
+        argument = typer.Argument([] if command.takes_many else None, metavar=shown, help=text, show_default=False)
+        parameters.insert(0, _keyword(field, argument, list[str] if command.takes_many else str))
+    version = typer.Option(False, "--version", help="Print the version and leave.", callback=_print_version)
+    parameters.append(_keyword("version", version, bool))
+    give.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    give.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return give
+
+
+def _parameter(option: Option, spare_name: str) -> inspect.Parameter:
+    make = partial(typer.Option, help=option.help, show_default=False)
+    match option.kind:
+        case Kind.FLAG:
+            return _keyword(option.name, make(False, *option.flags), bool)
+        case Kind.COUNT:
+            return _keyword(option.name, make(0, *option.flags, count=True), int)
+        case Kind.IGNORED:
+            return _keyword(spare_name, make(False, *option.flags), bool)
+        case Kind.REFUSED:
+            refused = make(False, *option.flags, hidden=True, callback=_refuser(option.help))
+            return _keyword(spare_name, refused, bool)
+        case Kind.TEXTS:
+            return _keyword(option.name, make([], *option.flags, metavar=option.metavar), list[str])
+        case Kind.TEXT:
+            convert = _converter(option.convert) if option.convert else None
+            return _keyword(option.name, make(None, *option.flags, metavar=option.metavar, parser=convert), str)
+
+
+def _keyword(name: str, default: Any, annotation: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _converter(convert: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Make a plain function of a conversion, whose errors name the option (typer looks at nothing but functions)."""
+
+    def converted(text: str) -> Any:
+        try:
+            return convert(text)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from error
+
+    return converted
+
+
+def _refuser(message: str) -> Callable[[bool], None]:
+    def refuse(is_given: bool) -> None:  # noqa: FBT001 - typer calls it so
+        if is_given:
+            raise UsageError(message)
+
+    return refuse
+
+
+def _print_version(is_given: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if is_given:
+        typer.echo(f"aioc {__version__}")
+        raise typer.Exit
+
+
+def _lowered(message: str) -> str:
+    return (message[:1].lower() + message[1:]).rstrip(".")

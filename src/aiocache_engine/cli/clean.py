@@ -1,0 +1,40 @@
+"""`aioc clean`: remove what is named, or everything, while anything else may be running."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from aiocache_engine.cli.options import Options
+from aiocache_engine.cli.render_removal import removal_document, removal_text, unmatched_text
+from aiocache_engine.cli.terminal import Terminal
+from aiocache_engine.model.removal import CleanTarget
+from aiocache_engine.pipeline.kit import open_kit
+from aiocache_engine.pipeline.remove import clean_now
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CleanOptions(Options):
+    """What `clean` may be told."""
+
+    names: tuple[str, ...] = ()
+    is_dry_run: bool = False
+
+
+OPTIONS = CleanOptions
+
+
+def run(options: CleanOptions, terminal: Terminal) -> None:
+    """Clean, and tell what went and what stays until its users are gone."""
+    targets: tuple[CleanTarget, ...] = ()
+    if options.names:
+        from aiocache_engine.pipeline.requirements import parse_clean_target  # noqa: PLC0415 - names need `packaging`
+
+        targets = tuple(parse_clean_target(name) for name in options.names)
+    kit = open_kit(options.cache_dir, config=options.config(os.environ), environ=os.environ, reporter=terminal)
+    removal = clean_now(kit, targets, is_dry_run=options.is_dry_run)
+    for warning in removal.warnings:
+        terminal.warns(warning)
+    if removal.unmatched:
+        terminal.says(unmatched_text(removal))
+    terminal.show(lambda: removal_document(removal), lambda: removal_text(removal, verbosity=terminal.verbosity))

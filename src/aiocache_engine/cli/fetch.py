@@ -1,0 +1,40 @@
+"""`aioc fetch`: bring wheels into the cache."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from aiocache_engine.cli.cold import fetch_cold
+from aiocache_engine.cli.options import Options, require_no_deps
+from aiocache_engine.cli.render import fetch_document, fetch_text
+from aiocache_engine.cli.terminal import Terminal
+from aiocache_engine.errors import UsageError
+from aiocache_engine.pipeline.kit import open_kit
+from aiocache_engine.pipeline.warm import FetchRequest, fetch_warm
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchOptions(Options):
+    """What `fetch` may be told."""
+
+    requirements: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    python: str | None = None
+    refreshes: bool = False
+    is_without_deps: bool = False
+
+
+OPTIONS = FetchOptions
+
+
+def run(options: FetchOptions, terminal: Terminal) -> None:
+    """Fetch what is named, and tell what is in the cache now."""
+    if not options.requirements and not options.files:
+        raise UsageError("nothing to fetch: name a requirement, or a file with -r")
+    require_no_deps(is_without_deps=options.is_without_deps)
+    config = options.config(os.environ)
+    request = FetchRequest(options.requirements, options.files, options.python, options.refreshes)
+    kit = open_kit(options.cache_dir, config=config, environ=os.environ, reporter=terminal)
+    report = fetch_warm(kit, request) or fetch_cold(options.cache_dir, config, terminal, request)
+    terminal.show(lambda: fetch_document(report), lambda: fetch_text(report, verbosity=terminal.verbosity))

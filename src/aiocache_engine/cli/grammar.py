@@ -1,0 +1,206 @@
+"""The commands and their options, as one table: both parsers read it, so that they cannot disagree about what exists.
+
+The options here are those that do something now; an option that is not in the table is refused.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from aiocache_engine.model.index import IndexStrategy
+from aiocache_engine.model.python import LinkMode
+
+
+class Kind(enum.Enum):
+    """What follows an option, and what it becomes."""
+
+    FLAG = "flag"  #: nothing; True
+    COUNT = "count"  #: nothing; how often it was given
+    TEXT = "text"  #: one value
+    TEXTS = "texts"  #: one value each time; all of them
+    IGNORED = "ignored"  #: nothing; it says what happens anyway
+    REFUSED = "refused"  #: nothing; giving it is an error, and its help is the message
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option."""
+
+    flags: tuple[str, ...]
+    kind: Kind
+    name: str  #: of the field that holds it
+    help: str
+    metavar: str | None = None
+    convert: Callable[[str], Any] | None = None  #: of the text of its value; ValueError says what is wrong
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command."""
+
+    help: str
+    options: tuple[Option, ...]
+    operands: tuple[str, str, str] | None = None  #: field, metavar and help of what is no option
+    takes_many: bool = True  #: operands; else at most one
+
+
+def seconds(text: str) -> float:
+    """Read a time-out."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise ValueError(f"{text!r} is not a number of seconds")
+    return value
+
+
+def index_strategy(text: str) -> IndexStrategy:
+    """Read an index strategy."""
+    try:
+        return IndexStrategy(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is neither first-index nor best-match") from None
+
+
+def link_mode(text: str) -> LinkMode:
+    """Read a link mode that can be asked for by name."""
+    if text not in ("clone", "hardlink", "copy", "symlink"):
+        raise ValueError(f"{text!r} is none of clone, hardlink, copy, symlink")
+    return LinkMode(text)
+
+
+COMMON = (
+    Option(("--cache-dir",), Kind.TEXT, "cache_dir", "The cache dir (AIOC_CACHE_DIR).", "DIR"),
+    Option(("--index-url",), Kind.TEXT, "index_url", "The index that is asked last (AIOC_INDEX_URL).", "URL"),
+    Option(
+        ("--extra-index-url",),
+        Kind.TEXTS,
+        "extra_index_urls",
+        "An index that is asked before it (AIOC_EXTRA_INDEX_URL); may be repeated.",
+        "URL",
+    ),
+    Option(
+        ("--find-links",),
+        Kind.TEXTS,
+        "find_links",
+        "A page or directory of wheels that is looked at first (AIOC_FIND_LINKS); may be repeated.",
+        "LOCATION",
+    ),
+    Option(
+        ("--index-strategy",),
+        Kind.TEXT,
+        "index_strategy",
+        "Take a project from the first index that knows it, or the best wheel of all indexes.",
+        "first-index|best-match",
+        index_strategy,
+    ),
+    Option(("--offline",), Kind.FLAG, "is_offline", "Use the cache alone (AIOC_OFFLINE)."),
+    Option(
+        ("--lock-timeout",),
+        Kind.TEXT,
+        "lock_timeout_seconds",
+        "How long to wait for the cache lock, 60 by default (AIOC_LOCK_TIMEOUT).",
+        "SECONDS",
+        seconds,
+    ),
+    Option(
+        ("--trust-cache",),
+        Kind.FLAG,
+        "trusts_cache_dir",
+        "Use a cache dir of a strange owner or mode, or behind a link.",
+    ),
+    Option(("--json",), Kind.FLAG, "is_json", "Print one JSON object on stdout, and nothing else there."),
+    Option(("-q", "--quiet"), Kind.FLAG, "is_quiet", "Print nothing but errors."),
+    Option(("-v", "--verbose"), Kind.COUNT, "verbosity", "Print more; -vv still more."),
+)
+
+_FILES = Option(
+    ("-r", "--requirement"), Kind.TEXTS, "files", "A requirements file (requirements.txt); may be repeated.", "FILE"
+)
+_REFRESH = Option(("--refresh",), Kind.FLAG, "refreshes", "Ask the indexes even where their stored pages are fresh.")
+_NO_DEPS = Option(
+    ("--no-deps",), Kind.FLAG, "is_without_deps", "Take what is named and nothing else. Needed in this release."
+)
+_DRY_RUN = Option(("-n", "--dry-run"), Kind.FLAG, "is_dry_run", "Tell what would be done, and do not do it.")
+_REQUIREMENTS = ("requirements", "REQ", "Requirements (PEP 508), and paths or URLs of wheels.")
+
+COMMANDS = {
+    "install": Command(
+        "Install wheels into an environment or directory, linked from the cache.",
+        (
+            _FILES,
+            Option(("--venv",), Kind.TEXT, "venv", "The environment to install into; made if missing.", "DIR"),
+            Option(("--python",), Kind.TEXT, "python", "Install into the site of this interpreter.", "EXE|3.12"),
+            Option(("--target",), Kind.TEXT, "target", "Install into a plain directory.", "DIR"),
+            _NO_DEPS,
+            Option(("--reinstall",), Kind.FLAG, "reinstalls", "Also what is there already in the same version."),
+            _REFRESH,
+            Option(
+                ("--link-mode",),
+                Kind.TEXT,
+                "link_mode",
+                "How files get there (AIOC_LINK_MODE); by default the best way that works, symlinks left out.",
+                "clone|hardlink|copy|symlink",
+                link_mode,
+            ),
+            Option(("--no-compile",), Kind.IGNORED, "", "Do not compile bytecode. This release never does."),
+            Option(
+                ("--ephemeral",),
+                Kind.FLAG,
+                "is_ephemeral",
+                "The environment is short-lived: prune keeps what it used when it is gone.",
+            ),
+            Option(
+                ("--break-system-packages",),
+                Kind.FLAG,
+                "breaks_system_packages",
+                "Install into an externally managed interpreter all the same (PEP 668).",
+            ),
+            _DRY_RUN,
+        ),
+        _REQUIREMENTS,
+    ),
+    "fetch": Command(
+        "Bring wheels into the cache and do nothing else with them.",
+        (
+            _FILES,
+            Option(
+                ("--python",),
+                Kind.TEXT,
+                "python",
+                "The interpreter that the wheels are for; by default the one that `aioc install` would use.",
+                "EXE|3.12",
+            ),
+            _REFRESH,
+            _NO_DEPS,
+        ),
+        _REQUIREMENTS,
+    ),
+    "clean": Command(
+        "Remove projects from the cache, or everything. Waits for nobody; what is in use is freed when its user ends.",
+        (
+            _DRY_RUN,
+            Option(
+                ("--force",),
+                Kind.REFUSED,
+                "",
+                "--force is not needed: clean waits for nobody, so there is nothing to wait for; leave it out",
+            ),
+        ),
+        ("names", "REQ", 'Projects, or versions of them ("torch<2.5"); none: everything.'),
+    ),
+    "prune": Command("Remove what nothing uses any more, and what dead work left.", (_DRY_RUN,)),
+    "ls": Command(
+        "List what is in the cache.",
+        (),
+        ("name", "REQ", 'A project, or versions of it ("torch<2.5"); none: everything.'),
+        takes_many=False,
+    ),
+    "ps": Command("Tell who uses the cache now.", ()),
+    "size": Command("Tell how much the cache holds.", ()),
+    "dir": Command("Print the path of the cache dir.", ()),
+}

@@ -1,0 +1,84 @@
+"""`aioc install`: from the cache alone where that is possible, else through the engine."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from aiocache_engine.cli.cold import install_cold
+from aiocache_engine.cli.options import Options, require_no_deps
+from aiocache_engine.cli.render import install_document, install_text
+from aiocache_engine.cli.terminal import Terminal
+from aiocache_engine.errors import UsageError
+from aiocache_engine.model.python import LinkMode
+from aiocache_engine.pipeline.deliver import Options as Delivery
+from aiocache_engine.pipeline.kit import open_kit
+from aiocache_engine.pipeline.warm import InstallRequest, install_warm
+from aiocache_engine.python.target import TargetChoice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstallOptions(Options):
+    """What `install` may be told."""
+
+    requirements: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    venv: str | None = None
+    python: str | None = None
+    target: str | None = None
+    is_without_deps: bool = False
+    reinstalls: bool = False
+    refreshes: bool = False
+    link_mode: LinkMode | None = None
+    is_ephemeral: bool = False
+    breaks_system_packages: bool = False
+    is_dry_run: bool = False
+
+
+OPTIONS = InstallOptions
+
+
+def run(options: InstallOptions, terminal: Terminal) -> None:
+    """Install what is named, and tell what was done."""
+    _check(options)
+    config = options.config(os.environ)
+    request = InstallRequest(
+        requirements=options.requirements,
+        files=options.files,
+        target=TargetChoice(
+            venv=options.venv,
+            python=options.python,
+            target=options.target,
+            break_system_packages=options.breaks_system_packages,
+        ),
+        options=Delivery(
+            link_mode=options.link_mode or config.link_mode,
+            reinstalls=options.reinstalls,
+            is_ephemeral=options.is_ephemeral,
+            is_dry_run=options.is_dry_run,
+        ),
+        refreshes=options.refreshes,
+    )
+    kit = open_kit(options.cache_dir, config=config, environ=os.environ, reporter=terminal)
+    report = install_warm(kit, request)
+    if report is None:
+        report = install_cold(options.cache_dir, config, terminal, request)
+    for warning in report.warnings:
+        terminal.warns(warning)
+    terminal.show(lambda: install_document(report), lambda: install_text(report, verbosity=terminal.verbosity))
+
+
+def _check(options: InstallOptions) -> None:
+    named = [flag for flag, value in _places(options) if value is not None]
+    if len(named) > 1:
+        raise UsageError(f"{' and '.join(named)} name different places; give one of them")
+    if options.requirements or options.files:
+        require_no_deps(is_without_deps=options.is_without_deps)
+    elif options.venv is None:
+        raise UsageError(
+            "nothing to install: name a requirement, or a file with -r (--venv DIR alone makes the environment)"
+        )
+
+
+def _places(options: InstallOptions) -> tuple[tuple[str, str | None], ...]:
+    return ("--venv", options.venv), ("--python", options.python), ("--target", options.target)

@@ -1,0 +1,181 @@
+"""The report of a clean or prune, as document (JSON) and as text, both from the same value."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aiocache_engine.cli.terminal import printable
+from aiocache_engine.cli.units import count_of, duration_of, size_of, table
+from aiocache_engine.model.removal import CleanTarget, KeepCode, KeepReason, Kept, Removal, Removed
+
+_ROWS_WITHOUT_PROJECT = {"pointer": "(names and pages)", "leftover": "(leftovers)", "format": "(older formats)"}
+
+
+def removal_document(removal: Removal) -> Mapping[str, Any]:
+    """Give `aioc.removal/1`."""
+    return {
+        "schema": "aioc.removal/1",
+        "command": removal.command,
+        "dry_run": removal.is_dry_run,
+        "summary": {
+            "entries": len(removal.removed),
+            "files": sum(each.file_count for each in removal.removed),
+            "bytes_logical": sum(each.size_bytes for each in removal.removed),
+            "bytes_freed": removal.freed_bytes,
+            "bytes_freed_exact": removal.is_freed_exact,
+            "kept": len(removal.kept),
+            "goal_met": True,
+        },
+        "removed": [
+            {
+                "kind": each.kind,
+                "project": each.project,
+                "version": each.version,
+                "id": each.id,
+                "files": each.file_count,
+                "bytes_logical": each.size_bytes,
+                "bytes_freed": each.freed_bytes,
+                "reason": each.reason.value,
+            }
+            for each in removal.removed
+        ],
+        "kept": [_kept(each) for each in removal.kept],
+        "unmatched": [_called(target) for target in removal.unmatched],
+        "near_names": list(removal.near_names),
+        "waited_seconds": removal.waited_seconds,
+        "longest_hold_seconds": removal.longest_hold_seconds,
+        "warnings": list(removal.warnings),
+    }
+
+
+def removal_text(removal: Removal, *, verbosity: int) -> str:
+    """Give a table per project, what was kept and by whom, and last what was freed."""
+    lines = _removed_lines(removal.removed)
+    lines += _kept_lines(removal, shows_names=verbosity > 0)
+    if verbosity:
+        lines.append(
+            f"waited {duration_of(removal.waited_seconds)}, longest hold {duration_of(removal.longest_hold_seconds)}"
+        )
+    freed = f"{'' if removal.is_freed_exact else 'up to '}{size_of(removal.freed_bytes)}"
+    if not removal.removed:
+        lines.append("Nothing to remove")
+    else:
+        files = count_of(sum(each.file_count for each in removal.removed), "file")
+        lines.append(f"Would free {freed} ({files})" if removal.is_dry_run else f"Freed {freed} ({files})")
+    return "\n".join(lines)
+
+
+def unmatched_text(removal: Removal) -> str:
+    """Say which names matched nothing, and what may have been meant."""
+    near = f"; near names: {', '.join(removal.near_names)}" if removal.near_names else ""
+    return f"nothing in the cache matches {', '.join(map(_called, removal.unmatched))}{near}"
+
+
+def _removed_lines(removed: Sequence[Removed]) -> list[str]:
+    rows: dict[str, list[Removed]] = defaultdict(list)
+    for each in removed:
+        rows[each.project or _ROWS_WITHOUT_PROJECT.get(each.kind, "(unreadable)")].append(each)
+    if not rows:
+        return []
+    return table(
+        ["PROJECT", "VERSION", "ENTRIES", "FILES", "SIZE", "FREED"],
+        [
+            [
+                project,
+                ", ".join(dict.fromkeys(each.version for each in entries if each.version)),
+                str(len(entries)),
+                str(sum(each.file_count for each in entries)),
+                size_of(sum(each.size_bytes for each in entries)),
+                size_of(sum(each.freed_bytes for each in entries)),
+            ]
+            for project, entries in sorted(rows.items())
+        ],
+        right=(2, 3, 4, 5),
+    )
+
+
+def _kept_lines(removal: Removal, *, shows_names: bool) -> list[str]:
+    """Tell who keeps what; of what is simply there to be used again, only how much it is."""
+    named = [kept for kept in removal.kept if all(reason.code is KeepCode.POINTER for reason in kept.reasons)]
+    in_environments = [kept for kept in removal.kept if kept not in named and _is_plainly_used(kept)]
+    lines = [
+        _kept_line(kept)
+        for kept in sorted(removal.kept, key=_name_of)
+        if shows_names or (kept not in named and kept not in in_environments)
+    ]
+    if shows_names:
+        return lines
+    if in_environments:
+        paths = {reason.path for kept in in_environments for reason in kept.reasons if reason.code is KeepCode.REFERRER}
+        entries = count_of(len(in_environments), "entry", "entries")
+        lines.append(f"kept: {entries} used by {count_of(len(paths), 'environment')} ({_total(in_environments)})")
+    if named:
+        lines.append(f"kept: {count_of(len(named), 'entry', 'entries')} to be used again ({_total(named)})")
+    return lines
+
+
+def _is_plainly_used(kept: Kept) -> bool:
+    """Tell whether nothing but names and environments that have links of their own keep it."""
+    return all(
+        reason.code is KeepCode.POINTER or (reason.code is KeepCode.REFERRER and "symlink" not in reason.via)
+        for reason in kept.reasons
+    )
+
+
+def _kept_line(kept: Kept) -> str:
+    reasons = [reason for reason in kept.reasons if reason.code is not KeepCode.POINTER] or list(kept.reasons)
+    by = "; ".join(f"{_reason(each)}, until {each.release}" for each in reasons)
+    return printable(f"kept: {_name_of(kept)} ({_total([kept])}) by {by}")
+
+
+def _reason(reason: KeepReason) -> str:
+    match reason.code:
+        case KeepCode.LEASE if reason.pid is not None:
+            return f"process {reason.pid} ({reason.command})"
+        case KeepCode.LEASE:
+            return f"lease {reason.path}"
+        case KeepCode.REFERRER:
+            return f"environment {reason.path}"
+        case KeepCode.POINTER:
+            return f"its name {reason.path}"
+        case KeepCode.RECENTLY_USED:
+            return "use that kept changing"
+        case KeepCode.UNKNOWN:
+            return f"{reason.path}, which cannot be read"
+
+
+def _name_of(kept: Kept) -> str:
+    totals = kept.archive.totals
+    return f"{totals.project} {totals.version}" if totals is not None else kept.archive.id
+
+
+def _total(kept: Sequence[Kept]) -> str:
+    return size_of(sum(each.archive.totals.size_bytes for each in kept if each.archive.totals is not None))
+
+
+def _kept(kept: Kept) -> Mapping[str, Any]:
+    totals = kept.archive.totals
+    return {
+        "kind": "archive",
+        "project": totals.project if totals is not None else None,
+        "version": totals.version if totals is not None else None,
+        "id": kept.archive.id,
+        "bytes_logical": totals.size_bytes if totals is not None else 0,
+        "reasons": [
+            {
+                "code": reason.code.value,
+                "pid": reason.pid,
+                "command": reason.command,
+                "path": reason.path,
+                "via": list(reason.via),
+                "release": reason.release,
+            }
+            for reason in kept.reasons
+        ],
+    }
+
+
+def _called(target: CleanTarget) -> str:
+    return f"{target.project}{target.specifier or ''}"

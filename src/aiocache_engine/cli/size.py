@@ -1,0 +1,22 @@
+"""`aioc size`: tell how much the cache holds."""
+
+from __future__ import annotations
+
+import os
+
+from aiocache_engine.cli.options import Options
+from aiocache_engine.cli.render import size_document, size_text
+from aiocache_engine.cli.terminal import Terminal
+from aiocache_engine.pipeline.inspect import measure_cache
+from aiocache_engine.pipeline.kit import open_kit
+from aiocache_engine.pipeline.remove import free_condemned_now
+
+OPTIONS = Options
+
+
+def run(options: Options, terminal: Terminal) -> None:
+    """Add up what the manifests say."""
+    kit = open_kit(options.cache_dir, config=options.config(os.environ), environ=os.environ, reporter=terminal)
+    size = measure_cache(kit.cache)
+    terminal.show(lambda: size_document(size), lambda: size_text(size))
+    free_condemned_now(kit)

@@ -1,0 +1,167 @@
+"""Everything a command says: results on stdout, as text or as one JSON object; messages and progress on stderr.
+
+Text that came from outside (names, paths, answers of servers) cannot steer the terminal: what is not printable is shown
+by its code.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TextIO
+
+from aiocache_engine.cli.exit_codes import ExitCode, exit_code_of, flatten
+from aiocache_engine.errors import CacheEngineError, DiskError
+from aiocache_engine.model.locking import Wait
+from aiocache_engine.report import Reporter
+
+if TYPE_CHECKING:
+    from aiocache_engine.cli.progress import Bars
+
+_LOCK_MODES = ("shared", "exclusive")
+
+
+class Terminal(Reporter):
+    """The two streams of this process, and what a command may say on them."""
+
+    def __init__(self, *, is_json: bool = False, is_quiet: bool = False, verbosity: int = 0) -> None:
+        self.is_json = is_json
+        self.is_quiet = is_quiet
+        self.verbosity = verbosity
+        self._bars: Bars | None = None
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None and hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="backslashreplace")
+
+    def show(self, document: Callable[[], Mapping[str, Any]], text: Callable[[], str]) -> None:
+        """Show a result: its document with --json, else its text, which -q leaves out.
+
+        Raises:
+            DiskError: stdout cannot be written.
+        """
+        self.close()
+        if self.is_json:
+            self.show_document(document())
+        elif not self.is_quiet and (shown := text()):
+            _write(sys.stdout, shown + "\n")
+
+    def show_document(self, document: Mapping[str, Any]) -> None:
+        """Print a JSON object on stdout."""
+        import json  # noqa: PLC0415 - a command that prints text needs none
+
+        _write(sys.stdout, json.dumps(document) + "\n")
+
+    def says(self, text: str, *, least_verbosity: int = 0) -> None:
+        """Print a message on stderr, unless -q was given or it is for more curious people."""
+        if not self.is_quiet and self.verbosity >= least_verbosity:
+            self._line(text)
+
+    def fails(self, error: BaseException) -> ExitCode:
+        """Say why the command failed, one line per error; gives the exit code."""
+        self.close()
+        code = exit_code_of(error)
+        parts = list(flatten(error))
+        for part in parts:
+            self._line(f"error: {message_of(part)}")
+            for note in getattr(part, "__notes__", ()):
+                self._line(f"note: {note}")
+        if self.is_json:
+            alone = parts[0] if len(parts) == 1 else error
+            document: dict[str, Any] = {
+                "schema": "aioc.error/1",
+                "error": type(alone).__name__,
+                "message": "\n".join(message_of(part) for part in parts),
+                "exit_code": int(code),
+            }
+            if len(parts) > 1:
+                document["errors"] = [{"error": type(p).__name__, "message": message_of(p)} for p in parts]
+            self.show_document(document)
+        return code
+
+    def close(self) -> None:
+        """Take progress bars from the screen."""
+        if self._bars is not None:
+            self._bars.close()
+            self._bars = None
+
+    def waits(self, wait: Wait) -> None:
+        """Say what is waited for, and who holds it."""
+        what = f"{wait.mode} use of the cache" if wait.mode in _LOCK_MODES else wait.mode
+        by = f", held by {', '.join(wait.holders)}" if wait.holders else ""
+        self.says(f"waiting for {what}{by}")
+
+    def warns(self, text: str) -> None:
+        """Say that something went on in spite of a difficulty."""
+        self.says(f"warning: {text}")
+
+    def download_started(self, filename: str, size_bytes: int | None) -> None:
+        """Begin a bar for it, where somebody looks at stderr."""
+        if self.is_quiet or sys.stderr is None or not sys.stderr.isatty():
+            return
+        if self._bars is None:
+            from aiocache_engine.cli.progress import Bars  # noqa: PLC0415 - rich takes 50 ms to import
+
+            self._bars = Bars()
+        self._bars.begin(filename, size_bytes)
+
+    def download_advanced(self, filename: str, received_bytes: int) -> None:
+        """Move its bar."""
+        if self._bars is not None:
+            self._bars.advance(filename, received_bytes)
+
+    def download_finished(self, filename: str) -> None:
+        """Take its bar away."""
+        if self._bars is not None:
+            self._bars.end(filename)
+
+    def published(self, filename: str) -> None:
+        """Say it to those who asked for more."""
+        self.says(f"fetched {filename}", least_verbosity=1)
+
+    def _line(self, text: str) -> None:
+        line = f"aioc: {printable(text)}"
+        if self._bars is not None:
+            self._bars.print(line)
+        else:
+            _write(sys.stderr, line + "\n")
+
+
+def message_of(error: BaseException) -> str:
+    """Give one line that says what went wrong."""
+    if isinstance(error, CacheEngineError):
+        return " ".join(str(error).split("\n"))
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    text = " ".join(str(error).split())
+    what = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return f"unexpected {what}; set AIOC_DEBUG=1 for the traceback"
+
+
+def printable(text: str) -> str:
+    """Give the text with every character that could steer a terminal shown by its code."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _write(stream: TextIO | None, text: str) -> None:
+    """Write at once. A reader that has gone (a closed pipe) is nobody's fault; a full disk is said."""
+    if stream is None:
+        return
+    try:
+        stream.write(text)
+        stream.flush()
+    except BrokenPipeError:
+        _silence(stream)
+    except OSError as error:
+        _silence(stream)
+        if stream is not sys.stderr:
+            raise DiskError("stdout", f"the result could not be written: {error.strerror}") from error
+
+
+def _silence(stream: TextIO) -> None:
+    """Point the stream at nothing, or the interpreter would complain about it at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
