@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -126,6 +127,19 @@ def test_a_journal_is_never_overwritten(tmp_path: Path) -> None:
     prepared = prepare_install(target, [wheel], [], reinstall=False, link_mode=LinkMode.COPY)
     with pytest.raises(TargetError, match="run the same command again"):
         apply_install(prepared)
+    assert before == snapshot(target.root)
+
+
+def test_what_another_process_has_under_way_is_not_settled(tmp_path: Path) -> None:
+    target, wheel, before = interrupted(tmp_path)
+    holder = os.open(Path(target.root, JOURNAL), os.O_RDONLY)  # as an installation served by another cache dir
+    fcntl.flock(holder, fcntl.LOCK_EX)
+    half_way = snapshot(target.root)
+    with pytest.raises(TargetError, match="another installation is under way"):
+        install(target, wheel)
+    assert half_way == snapshot(target.root)
+    os.close(holder)
+    recover(target)
     assert before == snapshot(target.root)
 
 

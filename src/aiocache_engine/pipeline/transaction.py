@@ -7,12 +7,14 @@ only the stash is left to remove. Both can be repeated after a crash at any mome
 - What was in the way, or goes, is renamed into the journal, never deleted before the decision.
 - What other programs installed after a crash is told from the dist-infos that were not there before, and left alone.
 
-The caller holds the environment lock for all of it.
+The caller holds the environment lock for all of it. Since that lock lies in a cache dir, and two cache dirs may serve
+one environment, a kernel lock on the journal itself keeps one from settling what the other has under way.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -26,7 +28,7 @@ from aiocache_engine.model.python import Target
 from aiocache_engine.model.record import RecordError
 from aiocache_engine.pipeline.uninstall import recorded_paths
 from aiocache_engine.python.installed import FORMAT, JOURNAL, JOURNAL_BEGUN, JOURNAL_DONE
-from aiocache_engine.system.descent import PATH_FLAGS, Descent
+from aiocache_engine.system.descent import Descent
 from aiocache_engine.system.disk import read_bytes, translated
 from aiocache_engine.system.pair import share
 
@@ -103,7 +105,7 @@ def begin(change: Change, *, root: str, root_fd: int) -> Journal:
         os.mkdir(JOURNAL, 0o755, dir_fd=root_fd)
     except FileExistsError as error:
         raise TargetError(root, "an unfinished installation was found here; run the same command again") from error
-    journal = Journal(os.open(JOURNAL, PATH_FLAGS, dir_fd=root_fd))
+    journal = Journal(_open_journal(root=root, root_fd=root_fd))
     try:
         _write_records(change.distributions, journal.fd)
         document = {
@@ -155,7 +157,7 @@ def recover(target: Target) -> None:
 
 def settle(*, root: str, root_fd: int) -> None:
     """Take back, or carry through, what the journal tells; then remove the journal."""
-    journal_fd = os.open(JOURNAL, _READABLE, dir_fd=root_fd)
+    journal_fd = _open_journal(root=root, root_fd=root_fd)
     try:
         if (begun := _read_document(JOURNAL_BEGUN, journal_fd, root)) is not None:
             _take_back(begun, journal_fd, root=root, root_fd=root_fd)
@@ -163,9 +165,28 @@ def settle(*, root: str, root_fd: int) -> None:
         elif (done := _read_document(JOURNAL_DONE, journal_fd, root)) is not None:
             _carry_through(done, journal_fd, root=root, root_fd=root_fd)
             os.unlink(JOURNAL_DONE, dir_fd=journal_fd)
+        _remove_journal(root_fd)
     finally:
         os.close(journal_fd)
-    _remove_journal(root_fd)
+
+
+def _open_journal(*, root: str, root_fd: int) -> int:
+    """Open the journal's directory and lock it; closing the descriptor lets go.
+
+    Raises:
+        TargetError: another process has it under way.
+    """
+    fd = os.open(JOURNAL, _READABLE, dir_fd=root_fd)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(fd)
+        raise TargetError(
+            root, "another installation is under way here; run the command again when it is done"
+        ) from error
+    except OSError:  # a file system without such locks; the environment lock has to do
+        pass
+    return fd
 
 
 def _take_back(document: dict[str, Any], journal_fd: int, *, root: str, root_fd: int) -> None:

@@ -58,7 +58,7 @@ def archives_in_use(site_directories: Sequence[str], root: str) -> dict[str, str
                     continue
                 archive_id, link_mode = _parse_marker(content)
                 _note(uses, archive_id, link_mode)
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError, KeyError):
         return None
     return uses
 
