@@ -6,14 +6,13 @@ so that a command and the engine perform the same ones. A crash at any point lea
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
 from aiocache_engine.model.locking import LockMode
+from aiocache_engine.model.records import Referrer
 from aiocache_engine.model.removal import (
     CleanTarget,
     KeepCode,
@@ -25,8 +24,8 @@ from aiocache_engine.model.removal import (
     RemovalReason,
     Removed,
 )
-from aiocache_engine.model.snapshot import Snapshot
-from aiocache_engine.pipeline.scan import scan
+from aiocache_engine.model.snapshot import Leftover, ReferrerState, Snapshot
+from aiocache_engine.pipeline.scan import look_at, scan
 from aiocache_engine.pipeline.steps import InHold, Outside, Steps
 from aiocache_engine.policy.clean import plan_candidates, plan_clean, plan_condemned
 from aiocache_engine.policy.prune import plan_prune
@@ -36,30 +35,28 @@ from aiocache_engine.store.detach import (
     Verdict,
     condemn,
     detach_archives,
+    matching_names,
+    name_directories,
+    take_dangling,
     take_everything,
-    take_half_born,
     take_names,
+    take_paths,
     take_projects,
 )
+from aiocache_engine.store.generations import version_matches
 from aiocache_engine.store.leases import LeaseReader
 from aiocache_engine.store.notes import read_notes, remove_notes
 from aiocache_engine.store.referrers import forget
 from aiocache_engine.store.reserve import restore_reserve, spend_reserve
 from aiocache_engine.store.trash import Swept, measure, sweep
 
+__all__ = ["PASSES", "Collector", "foresee", "version_matches"]
+
 PASSES = 5
 _NOTHING = Swept(0, 0, 0)
-
-
-def version_matches(specifier: str, version: str) -> bool:
-    """Tell whether a version is in a specifier set (PEP 440), pre-releases included; an odd version never is."""
-    from packaging.specifiers import SpecifierSet  # noqa: PLC0415 - only for a clean of single versions
-    from packaging.version import InvalidVersion  # noqa: PLC0415 - as above
-
-    try:
-        return SpecifierSet(specifier).contains(version, prereleases=True)
-    except InvalidVersion:
-        return False
+_OLD_FORMAT = "format"
+_TAKEN_FIRST = frozenset({"temporary", _OLD_FORMAT})  #: leftovers that somebody might still be making or reading
+_IN_USE = frozenset({KeepCode.LEASE, KeepCode.RECENTLY_USED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +95,14 @@ class Collector:
         self._cache.ensure_writable()
         yield Outside(partial(spend_reserve, self._cache.layout))
         plan = yield from self._collect(plan_prune)
+        yield from self._take_dangling(plan)
         yield from self._take_lonely_projects(plan)
         removed = yield from self._sweep()
         removed += yield from self._take_leftovers(plan)
-        yield InHold(LockMode.EXCLUSIVE, partial(forget, cache=self._cache, referrers=plan.forgotten))
+        # Looked at again just before the hold, never in it: a dead mount would stop everybody (rule 26).
+        gone: list[Referrer] = yield Outside(partial(_still_missing, plan.forgotten))
+        if gone:
+            yield InHold(LockMode.EXCLUSIVE, partial(forget, cache=self._cache, referrers=gone))
         yield Outside(partial(restore_reserve, self._cache.layout))
         return self._removal(plan, removed)
 
@@ -144,11 +145,9 @@ class Collector:
             return
         yield from self._collect(partial(plan_condemned, candidates=free))
         yield from self._sweep()
-        settled = [note for note in notes if note.object_id in free and note.object_id not in self._leased()]
+        in_use = {i for i, kept in self._kept.items() if any(reason.code in _IN_USE for reason in kept.reasons)}
+        settled = [note for note in notes if note.object_id in free - in_use]
         yield Outside(partial(remove_notes, settled))
-
-    def _leased(self) -> set[str]:
-        return {i for i, kept in self._kept.items() if any(r.code is KeepCode.LEASE for r in kept.reasons)}
 
     def _collect(self, decide: Callable[[Snapshot], RemovalPlan]) -> Steps[RemovalPlan]:
         """Scan, plan and detach until nothing changes under our hands any more; gives the last plan."""
@@ -194,6 +193,12 @@ class Collector:
             trashed, is_all = yield InHold(LockMode.EXCLUSIVE, work)
             self._trash(trashed, RemovalReason.NAMED, project=target.project)
 
+    def _take_dangling(self, plan: RemovalPlan) -> Steps[None]:
+        queue = deque(plan.dangling)
+        while queue:
+            work = partial(take_dangling, cache=self._cache, queue=queue)
+            self._trash((yield InHold(LockMode.EXCLUSIVE, work)), RemovalReason.UNREACHABLE)
+
     def _take_lonely_projects(self, plan: RemovalPlan) -> Steps[None]:
         queue = deque(plan.projects)
         while queue:
@@ -201,18 +206,16 @@ class Collector:
             self._trash((yield InHold(LockMode.EXCLUSIVE, work)), RemovalReason.UNREACHABLE)
 
     def _take_leftovers(self, plan: RemovalPlan) -> Steps[list[Removed]]:
-        """Sweep what dead work left: trash and staging directly, half-born files after an exclusive hold."""
-        by_kind: dict[str, list[str]] = defaultdict(list)
-        for leftover in plan.leftovers:
-            by_kind[leftover.kind].append(leftover.path)
-        work = partial(take_half_born, cache=self._cache, old_buckets=by_kind["format"])
-        half_born = yield InHold(LockMode.EXCLUSIVE, work)
+        """Sweep what dead work left: what is dead for ever directly, the rest after an exclusive hold."""
         removed: list[Removed] = []
-        for path in (*by_kind["trash"], *by_kind["staging"], *half_born):
-            swept = yield Outside(partial(sweep, path))
-            if swept != _NOTHING:
-                removed.append(_leftover_removed(swept))
-        yield Outside(partial(_unlink_all, by_kind["lease"]))
+        for leftover in plan.leftovers:
+            paths = [leftover.path]
+            if leftover.kind in _TAKEN_FIRST:
+                paths = yield InHold(LockMode.EXCLUSIVE, partial(take_paths, cache=self._cache, paths=paths))
+            for path in paths:
+                swept = yield Outside(partial(sweep, path))
+                if swept != _NOTHING:
+                    removed.append(_leftover_removed(leftover, swept))
         return removed
 
     def _trash(self, paths: Iterable[str], reason: RemovalReason, *, project: str | None = None) -> None:
@@ -251,19 +254,19 @@ class Collector:
 def foresee(cache: CacheDir, plan: RemovalPlan) -> Removal:
     """Tell what executing the plan now would give, by looking at every file it names and touching none."""
     layout = cache.layout
-    removed = [_archive_removed(item, measure(layout.archive(item.archive.id))) for item in plan.archives]
-    by_names = {
-        _Names(target.project, RemovalReason.NAMED): [target.project]
-        for target in plan.targets
-        if target.specifier is None
-    }
-    by_names[_Names(None, RemovalReason.UNREACHABLE)] = list(plan.projects)
-    by_names[_Names(None, RemovalReason.NAMED)] = os.listdir(layout.projects) if plan.is_everything else []
-    for names, projects in by_names.items():
-        swept = _sum(measure(layout.project(project)) for project in projects)
+    is_clean = plan.command == "clean"
+    by_names = _names_of_clean(cache, plan) if is_clean else _names_of_prune(cache, plan)
+    # A clean takes the names first, so that nothing of them is left to go with the archive.
+    with_archive = set() if is_clean else {name.path for item in plan.archives for name in item.names}
+    removed: list[Removed] = []
+    for item in plan.archives:
+        paths = [layout.archive(item.archive.id), *(n.path for n in item.names if n.path in with_archive)]
+        removed.append(_archive_removed(item, _sum(measure(path) for path in paths)))
+    for names, paths in by_names.items():
+        swept = _sum(measure(path, without=with_archive) for path in paths)
         if swept != _NOTHING:
             removed.append(_names_removed(names, swept))
-    removed += [_leftover_removed(measure(each.path)) for each in plan.leftovers]
+    removed += [_leftover_removed(each, measure(each.path)) for each in plan.leftovers]
     return Removal(
         command=plan.command,
         is_dry_run=True,
@@ -276,6 +279,31 @@ def foresee(cache: CacheDir, plan: RemovalPlan) -> Removal:
         unmatched=plan.unmatched,
         is_freed_exact=plan.is_freed_exact,
     )
+
+
+def _names_of_clean(cache: CacheDir, plan: RemovalPlan) -> dict[_Names, list[str]]:
+    """Give the paths that a clean takes before anything else: all that leads to what it names."""
+    if plan.is_everything:
+        return {_Names(None, RemovalReason.NAMED): list(name_directories(cache.layout))}
+    paths: dict[_Names, list[str]] = defaultdict(list)
+    for target in plan.targets:
+        paths[_Names(target.project, RemovalReason.NAMED)] += (
+            [cache.layout.project(target.project)]
+            if target.specifier is None
+            else matching_names(cache.layout, target, matches=version_matches)
+        )
+    return paths
+
+
+def _names_of_prune(cache: CacheDir, plan: RemovalPlan) -> dict[_Names, list[str]]:
+    """Give the paths that a prune takes by themselves: lonely projects, and names that lead nowhere in the others."""
+    lonely = [f"{cache.layout.projects}/{project}" for project in plan.projects]
+    others = [name.path for name in plan.dangling if not name.path.startswith(tuple(f"{path}/" for path in lonely))]
+    return {_Names(None, RemovalReason.UNREACHABLE): [*lonely, *others]}
+
+
+def _still_missing(referrers: Iterable[Referrer]) -> list[Referrer]:
+    return [referrer for referrer in referrers if look_at(referrer)[0] is ReferrerState.MISSING]
 
 
 def _without_names(snapshot: Snapshot, ids: set[str]) -> set[str]:
@@ -304,9 +332,10 @@ def _names_removed(names: _Names, swept: Swept) -> Removed:
     )
 
 
-def _leftover_removed(swept: Swept) -> Removed:
-    reason = RemovalReason.LEFTOVER
-    return Removed("leftover", None, None, None, swept.file_count, swept.size_bytes, swept.freed_bytes, reason)
+def _leftover_removed(leftover: Leftover, swept: Swept) -> Removed:
+    is_old = leftover.kind == _OLD_FORMAT
+    kind, reason = ("format", RemovalReason.OLD_FORMAT) if is_old else ("leftover", RemovalReason.LEFTOVER)
+    return Removed(kind, None, None, None, swept.file_count, swept.size_bytes, swept.freed_bytes, reason)
 
 
 def _sum(parts: Iterable[Swept]) -> Swept:
@@ -316,9 +345,3 @@ def _sum(parts: Iterable[Swept]) -> Swept:
         sum(part.size_bytes for part in whole),
         sum(part.freed_bytes for part in whole),
     )
-
-
-def _unlink_all(paths: Iterable[str]) -> None:
-    for path in paths:
-        with suppress(FileNotFoundError):
-            os.unlink(path)

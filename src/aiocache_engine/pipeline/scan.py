@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import suppress
 
 from aiocache_engine.model.names import is_object_id
 from aiocache_engine.model.records import NameKind, Referrer
@@ -25,26 +24,27 @@ from aiocache_engine.python.environment import environment_id
 from aiocache_engine.python.installed import archives_in_use
 from aiocache_engine.store.archives import is_linked, read_stamp, read_totals
 from aiocache_engine.store.cache_dir import CacheDir
-from aiocache_engine.store.detach import dead_staging
+from aiocache_engine.store.detach import dead_staging, half_born
+from aiocache_engine.store.documents import list_directory, read_document
 from aiocache_engine.store.layout import BUCKETS, HASH_NAMES, PAGE, Layout
 from aiocache_engine.store.leases import LeaseFile, LeaseReader
 from aiocache_engine.store.names import decode_pointer
 from aiocache_engine.store.referrers import read_referrers
-from aiocache_engine.system.disk import read_bytes
 from aiocache_engine.system.process import me
 
+_UNREACHABLE = ReferrerState.UNREACHABLE
 _VERSIONED = re.compile(r"([a-z]+)-v(\d+)")
 
 
 def scan(cache: CacheDir, leases: LeaseReader) -> Snapshot:
     """Read the whole cache. Needs no hold."""
     layout = cache.layout
+    # One that lost its stamp is taken for what it is: nothing that a look-up gives away before it is stamped again.
     stamps = {
-        archive_id: stamp
-        for archive_id in os.listdir(layout.archives)
-        if is_object_id(archive_id) and (stamp := read_stamp(layout.archive(archive_id))) is not None
+        archive_id: read_stamp(layout.archive(archive_id)) or (b"", 0.0)
+        for archive_id in list_directory(layout.archives)
+        if is_object_id(archive_id)
     }
-    broken = [i for i in os.listdir(layout.archives) if is_object_id(i) and i not in stamps]
     present = leases.read()
     alive = [lease for lease in present if lease.is_alive()]
     names, projects = _names(layout)
@@ -56,7 +56,7 @@ def scan(cache: CacheDir, leases: LeaseReader) -> Snapshot:
             last_used_at=last_used_at,
             is_linked=is_linked(layout.archive(archive_id)),
         )
-        for archive_id, (stamp, last_used_at) in [*stamps.items(), *((i, (b"", 0.0)) for i in broken)]
+        for archive_id, (stamp, last_used_at) in stamps.items()
     }
     referrers, unreadable = read_referrers(layout.referrers)
     return Snapshot(
@@ -72,24 +72,21 @@ def scan(cache: CacheDir, leases: LeaseReader) -> Snapshot:
 
 def _names(layout: Layout) -> tuple[list[SeenName], list[str]]:
     names: list[SeenName] = []
-    projects = os.listdir(layout.projects)
+    projects = list_directory(layout.projects)
     for project in projects:
-        with suppress(FileNotFoundError, NotADirectoryError):
-            for index in os.listdir(f"{layout.projects}/{project}"):
-                kind = NameKind.HASH if index == HASH_NAMES else NameKind.INDEX
-                with suppress(FileNotFoundError, NotADirectoryError):
-                    directory = f"{layout.projects}/{project}/{index}"
-                    names += _names_in(directory, kind)
+        for index in list_directory(f"{layout.projects}/{project}"):
+            kind = NameKind.HASH if index == HASH_NAMES else NameKind.INDEX
+            names += _names_in(f"{layout.projects}/{project}/{index}", kind)
     return names, projects
 
 
 def _names_in(directory: str, kind: NameKind) -> list[SeenName]:
     names: list[SeenName] = []
-    for filename in os.listdir(directory):
+    for filename in list_directory(directory):
         if filename == PAGE:
             continue
         path = f"{directory}/{filename}"
-        content = read_bytes(path)
+        content = read_document(path)
         pointer = decode_pointer(content)
         if content is not None and pointer is not None:
             names.append(SeenName(kind, path, pointer, content))
@@ -99,40 +96,60 @@ def _names_in(directory: str, kind: NameKind) -> list[SeenName]:
 def _judge(referrer: Referrer) -> SeenReferrer:
     """Say what became of an environment, and what it uses."""
     registered = dict.fromkeys(referrer.archives, referrer.link_mode)
+    state, uses = look_at(referrer)
+    return SeenReferrer(referrer, state, registered if uses is None else uses)
+
+
+def look_at(referrer: Referrer) -> tuple[ReferrerState, dict[str, str] | None]:
+    """Say what became of an environment, and what it uses as far as it tells itself."""
     state = _state(referrer)
-    if state is ReferrerState.ALIVE:
-        uses = archives_in_use(referrer.site_directories, referrer.path)
-        if uses is not None:
-            return SeenReferrer(referrer, state, uses)
-        state = ReferrerState.UNREACHABLE
-    return SeenReferrer(referrer, state, registered if state is ReferrerState.UNREACHABLE else {})
+    if state is ReferrerState.MISSING:
+        return state, {}
+    uses = archives_in_use(referrer.site_directories, referrer.path) if state is ReferrerState.ALIVE else None
+    if uses is None:
+        return _UNREACHABLE, None
+    if not uses and environment_id(referrer.path) is None:
+        # Its place is there, and nothing of it is left; or it is an empty mount point.
+        return (ReferrerState.MISSING, uses) if _is_on_its_device(referrer.path, referrer) else (_UNREACHABLE, None)
+    return state, uses
 
 
 def _state(referrer: Referrer) -> ReferrerState:
+    """Tell by its id alone, and by its place where it has none."""
     try:
         os.stat(f"{referrer.path}/aioc.json")  # a dead mount answers with an error, not with absence
-        if environment_id(referrer.path) == referrer.id:
-            return ReferrerState.ALIVE
     except (FileNotFoundError, NotADirectoryError):
         pass
     except OSError:
-        return ReferrerState.UNREACHABLE
+        return _UNREACHABLE
+    bears = environment_id(referrer.path)
+    here = me()
+    if bears == referrer.id:
+        state = ReferrerState.ALIVE
+    elif (referrer.machine_id, referrer.mount_namespace) != (here.machine_id, here.mount_namespace):
+        state = _UNREACHABLE
+    elif bears is not None:
+        state = ReferrerState.MISSING  # another environment stands in its place, with a record of its own
+    elif os.path.lexists(referrer.path):
+        state = ReferrerState.ALIVE  # only its id is lost: its dist-infos tell what it uses
+    else:
+        # An empty mount point looks like a parent whose child is gone; its device tells.
+        is_gone = _is_on_its_device(os.path.dirname(referrer.path), referrer)
+        state = ReferrerState.MISSING if is_gone else _UNREACHABLE
+    return state
+
+
+def _is_on_its_device(path: str, referrer: Referrer) -> bool:
     try:
-        here = me()
-        if (referrer.machine_id, referrer.mount_namespace) != (here.machine_id, here.mount_namespace):
-            return ReferrerState.UNREACHABLE
-        if os.path.lexists(referrer.path):
-            return ReferrerState.MISSING  # another environment stands in its place
-        parent = os.stat(os.path.dirname(referrer.path))
+        return os.stat(path).st_dev == referrer.device
     except OSError:
-        return ReferrerState.UNREACHABLE
-    # An empty mount point looks like a parent whose child is gone; its device tells.
-    return ReferrerState.MISSING if parent.st_dev == referrer.device else ReferrerState.UNREACHABLE
+        return False
 
 
 def _leftovers(layout: Layout, leases: list[LeaseFile]) -> list[Leftover]:
-    leftovers = [Leftover(path, "staging") for path in dead_staging(layout, leases)]
-    leftovers += [Leftover(f"{layout.trash}/{name}", "trash") for name in os.listdir(layout.trash)]
+    leftovers = [Leftover(path, "staging") for path in dead_staging(layout)]
+    leftovers += [Leftover(f"{layout.trash}/{name}", "trash") for name in list_directory(layout.trash)]
+    leftovers += [Leftover(path, "temporary") for path in half_born(layout)]
     leftovers += [Leftover(lease.path, "lease") for lease in leases if not lease.is_alive()]
     ours = {match[1]: int(match[2]) for bucket in BUCKETS if (match := _VERSIONED.fullmatch(bucket))}
     for name in os.listdir(layout.root):

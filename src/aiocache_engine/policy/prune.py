@@ -22,6 +22,7 @@ def plan_prune(snapshot: Snapshot) -> RemovalPlan:
         command="prune",
         archives=tuple(planned),
         kept=tuple(kept),
+        dangling=tuple(name for name in snapshot.names if name.pointer.archive_id not in snapshot.archives),
         projects=_left_alone(snapshot, planned),
         leftovers=snapshot.leftovers,
         forgotten=tuple(s.referrer for s in snapshot.referrers if s.state is ReferrerState.MISSING),
@@ -48,6 +49,6 @@ def _decide(archive: SeenArchive, marks: Marks) -> PlannedArchive | Kept:
 
 def _left_alone(snapshot: Snapshot, planned: list[PlannedArchive]) -> tuple[str, ...]:
     """Give the projects that have no archive left once the planned ones are gone."""
-    going = {item.archive.id for item in planned}
-    alive = {name.pointer.project for name in snapshot.names if name.pointer.archive_id not in going}
+    staying = snapshot.archives.keys() - {item.archive.id for item in planned}
+    alive = {name.pointer.project for name in snapshot.names if name.pointer.archive_id in staying}
     return tuple(sorted(snapshot.projects - alive))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import stat
@@ -9,7 +10,8 @@ from dataclasses import dataclass
 
 from aiocache_engine.errors import DamagedEntryError
 from aiocache_engine.model.manifest import Manifest, ManifestError, Totals, load_manifest, load_totals
-from aiocache_engine.system.disk import read_bytes, write_bytes
+from aiocache_engine.store.documents import read_document
+from aiocache_engine.system.disk import write_bytes
 
 TREE = "tree"
 MANIFEST = "manifest"
@@ -38,8 +40,11 @@ def fresh_stamp() -> bytes:
 
 
 def write_stamp(path: str) -> None:
-    """Stamp an archive as used now. Needs the shared lock, and the archive on a lease (rule 1)."""
-    fd = os.open(f"{path}/{USED}", os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    """Stamp an archive as used now. Needs the shared lock, and the archive on a lease (rule 1).
+
+    Where the stamp was lost a new one is made; it knows no boot, so that the first use checks the files.
+    """
+    fd = os.open(f"{path}/{USED}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     try:
         os.pwrite(fd, fresh_stamp(), 0)
     finally:
@@ -50,12 +55,24 @@ def read_stamp(path: str) -> tuple[bytes, float] | None:
     """Give an archive's stamp and the time of its last use (seconds since the epoch); None: there is no archive."""
     try:
         fd = os.open(f"{path}/{USED}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return None
+        raise
     try:
         return os.pread(fd, STAMP_BYTES, 0), os.fstat(fd).st_mtime
+    except IsADirectoryError:
+        return None
     finally:
         os.close(fd)
+
+
+def is_present(path: str) -> bool:
+    """Tell whether an archive is there; a link in its place is none of ours."""
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def set_linked(path: str) -> None:
@@ -78,12 +95,14 @@ def read_totals(path: str) -> Totals | None:
     """Read the totals of an archive; None where its manifest is absent or damaged."""
     try:
         fd = os.open(f"{path}/{MANIFEST}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return None
+        raise
     try:
         first_line, newline, _ = os.pread(fd, _FIRST_LINE_BYTES, 0).partition(b"\n")
         return load_totals(first_line) if newline else None
-    except ManifestError:
+    except (ManifestError, IsADirectoryError):
         return None
     finally:
         os.close(fd)
@@ -95,7 +114,7 @@ def open_manifest(archive: Archive, boot_id: str) -> Manifest:
     Raises:
         DamagedEntryError: the manifest, or a file that it lists, is absent or not what it was.
     """
-    content = read_bytes(f"{archive.path}/{MANIFEST}")
+    content = read_document(f"{archive.path}/{MANIFEST}")
     if content is None:
         raise DamagedEntryError(archive.path, "its manifest is gone")
     try:
@@ -110,7 +129,7 @@ def _check_after_reboot(archive: Archive, manifest: Manifest, boot_id: str) -> N
     """Compare sizes once per boot: a power cut may have emptied files behind a complete-looking tree."""
     used = f"{archive.path}/{USED}"
     expected = boot_id.encode()
-    content = read_bytes(used)
+    content = read_document(used)
     if content is not None and content[STAMP_BYTES:] == expected:
         return
     check_sizes(archive, manifest)

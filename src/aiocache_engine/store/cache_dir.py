@@ -89,7 +89,7 @@ def open_cache_dir(path: str, *, trust: bool = False) -> CacheDir:
         is_read_only = not os.access(layout.root, os.W_OK | os.X_OK)
         if not _is_marked(layout):
             _claim(layout, is_read_only=is_read_only)
-        if not is_read_only and not os.path.isdir(layout.directories()[-1]):
+        if not is_read_only and not _is_furnished(layout):
             _furnish(layout)
         return CacheDir(layout, is_read_only=is_read_only)
 
@@ -151,6 +151,15 @@ def _claim(layout: Layout, *, is_read_only: bool) -> None:
     temporary = f"{layout.root}/{_BIRTH_PREFIX}{secrets.token_hex(8)}"
     write_bytes(temporary, encode({"created": time.time()}))
     os.rename(temporary, layout.marker)
+
+
+def _is_furnished(layout: Layout) -> bool:
+    """Tell whether every directory is there: a full clean that died leaves one out, and so do people."""
+    names = set(os.listdir(layout.root))
+    return all(
+        directory.rpartition("/")[2] in names if os.path.dirname(directory) == layout.root else os.path.isdir(directory)
+        for directory in layout.directories()
+    )
 
 
 def _furnish(layout: Layout) -> None:

@@ -10,22 +10,23 @@ import enum
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.names import is_object_id
 from aiocache_engine.model.removal import CleanTarget, PlannedArchive
-from aiocache_engine.store.archives import read_stamp
+from aiocache_engine.model.snapshot import SeenName
+from aiocache_engine.store.archives import is_present, read_stamp
 from aiocache_engine.store.cache_dir import CacheDir
+from aiocache_engine.store.documents import list_directory, read_document
 from aiocache_engine.store.generations import Cleaned, bump
 from aiocache_engine.store.layout import HASH_NAMES, PAGE, Layout
-from aiocache_engine.store.leases import BIRTH_PREFIX, LeaseFile, LeaseReader
+from aiocache_engine.store.leases import BIRTH_PREFIX, LeaseFile, LeaseReader, is_dead
 from aiocache_engine.store.names import read_pointer
 from aiocache_engine.store.notes import write_note
 from aiocache_engine.store.trash import to_trash
-from aiocache_engine.system.disk import read_bytes
 from aiocache_engine.system.lock import Hold
 
 BATCH_SECONDS = 0.010
@@ -72,14 +73,14 @@ def _detach(layout: Layout, item: PlannedArchive, leases: list[LeaseFile], batch
     archive = item.archive
     path = layout.archive(archive.id)
     stamp = read_stamp(path)
-    if stamp is None and not os.path.isdir(path):
+    if stamp is None and not os.path.lexists(path):
         return Verdict.GONE
     if (stamp[0] if stamp is not None else b"") != archive.stamp:
         return Verdict.CHANGED
     if any(lease.covers(archive.id) and lease.is_alive() for lease in leases):
         return Verdict.LEASED
     for name in item.names:
-        content = read_bytes(name.path)
+        content = read_document(name.path)
         if content is not None and content != name.content:
             return Verdict.CHANGED
     for name in item.names:
@@ -98,7 +99,7 @@ def condemn(hold: Hold, cache: CacheDir, leases: LeaseReader, archive_ids: list[
     """
     hold.require(LockMode.EXCLUSIVE)
     cache.ensure_ours(hold)
-    here = [archive_id for archive_id in archive_ids if os.path.isdir(cache.layout.archive(archive_id))]
+    here = [archive_id for archive_id in archive_ids if is_present(cache.layout.archive(archive_id))]
     for archive_id in here:
         write_note(cache.layout.condemned, archive_id)
     present = leases.read()
@@ -115,16 +116,17 @@ def take_everything(hold: Hold, cache: CacheDir) -> list[str]:
     layout = cache.layout
     bump(f"{layout.generations}/global", Cleaned(), by_way_of=cache.temporary())
     trashed: list[str] = []
-    for directory, mode in (
-        (layout.projects, 0o755),
-        (layout.project_generations, 0o755),
-        (layout.interpreters, 0o755),
-    ):
+    for directory in name_directories(layout):
         if (path := to_trash(layout, directory, kind=os.path.basename(directory), entry_id="all")) is not None:
             trashed.append(path)
         with suppress(FileExistsError):
-            os.mkdir(directory, mode)
+            os.mkdir(directory, 0o755)
     return trashed
+
+
+def name_directories(layout: Layout) -> tuple[str, ...]:
+    """Give the directories that a clean of everything takes as a whole; all but the archives themselves."""
+    return (layout.projects, layout.project_generations, layout.interpreters)
 
 
 def take_names(hold: Hold, cache: CacheDir, target: CleanTarget, *, matches: VersionMatch) -> tuple[list[str], bool]:
@@ -141,28 +143,29 @@ def take_names(hold: Hold, cache: CacheDir, target: CleanTarget, *, matches: Ver
         path = to_trash(layout, directory, kind="project", entry_id=target.project)
         return ([] if path is None else [path]), True
     trashed: list[str] = []
-    for path in _matching(directory, target.specifier, matches):
-        if _is_over(hold):
+    for path in matching_names(layout, target, matches=matches):
+        if trashed and _is_over(hold):
             return trashed, False
         if (gone := to_trash(layout, path, kind="name", entry_id=target.project)) is not None:
             trashed.append(gone)
     return trashed, True
 
 
-def _matching(directory: str, specifier: str, matches: VersionMatch) -> list[str]:
+def matching_names(layout: Layout, target: CleanTarget, *, matches: VersionMatch) -> list[str]:
     """List the names of matching versions, and all pages: a page may still promise what was cleaned."""
     paths: list[str] = []
-    with suppress(FileNotFoundError):
-        for index in os.listdir(directory):
-            for name in os.listdir(f"{directory}/{index}"):
-                path = f"{directory}/{index}/{name}"
-                if index != HASH_NAMES and name == PAGE:
-                    paths.append(path)
-                    continue
-                pointer = read_pointer(path)
-                if pointer is None or matches(specifier, pointer.version):
-                    paths.append(path)
+    for is_page, path in _stored_for(layout.project(target.project)):
+        pointer = None if is_page else read_pointer(path)
+        if pointer is None or target.specifier is None or matches(target.specifier, pointer.version):
+            paths.append(path)
     return paths
+
+
+def _stored_for(directory: str) -> Iterator[tuple[bool, str]]:
+    """Give every file below a project's directory, and whether it is a page; never through a link."""
+    for index in list_directory(directory):
+        for name in list_directory(f"{directory}/{index}"):
+            yield index != HASH_NAMES and name == PAGE, f"{directory}/{index}/{name}"
 
 
 def take_damaged(hold: Hold, cache: CacheDir, *, project: str, archive_id: str) -> list[str]:
@@ -173,15 +176,30 @@ def take_damaged(hold: Hold, cache: CacheDir, *, project: str, archive_id: str) 
     hold.require(LockMode.EXCLUSIVE)
     cache.ensure_ours(hold)
     trashed: list[str] = []
-    directory = cache.layout.project(project)
-    with suppress(FileNotFoundError):
-        for index in os.listdir(directory):
-            for name in os.listdir(f"{directory}/{index}"):
-                path = f"{directory}/{index}/{name}"
-                pointer = read_pointer(path)
-                if pointer is not None and pointer.archive_id == archive_id:
-                    trashed.append(to_trash(cache.layout, path, kind="pointer", entry_id=archive_id) or path)
+    for is_page, path in _stored_for(cache.layout.project(project)):
+        pointer = None if is_page else read_pointer(path)
+        if pointer is None or pointer.archive_id != archive_id:
+            continue
+        if (gone := to_trash(cache.layout, path, kind="pointer", entry_id=archive_id)) is not None:
+            trashed.append(gone)
     write_note(cache.layout.condemned, archive_id)
+    return trashed
+
+
+def take_dangling(hold: Hold, cache: CacheDir, queue: deque[SeenName]) -> list[str]:
+    """Take names whose archive is gone: a power cut or a person made them, the protocol never does (rule 6).
+
+    Stops after 10 ms and leaves the rest in the queue. Needs the exclusive lock.
+    """
+    hold.require(LockMode.EXCLUSIVE)
+    cache.ensure_ours(hold)
+    trashed: list[str] = []
+    while queue and not (trashed and _is_over(hold)):
+        name = queue.popleft()
+        if read_document(name.path) != name.content or is_present(cache.layout.archive(name.pointer.archive_id)):
+            continue
+        if (gone := to_trash(cache.layout, name.path, kind="pointer", entry_id=name.pointer.archive_id)) is not None:
+            trashed.append(gone)
     return trashed
 
 
@@ -193,9 +211,9 @@ def take_projects(hold: Hold, cache: CacheDir, queue: deque[str]) -> list[str]:
     hold.require(LockMode.EXCLUSIVE)
     cache.ensure_ours(hold)
     trashed: list[str] = []
-    while queue and not _is_over(hold):
+    while queue and not (trashed and _is_over(hold)):
         project = queue.popleft()
-        directory = cache.layout.project(project)
+        directory = f"{cache.layout.projects}/{project}"
         if _has_pointers(directory):  # something was published since the scan
             continue
         if (path := to_trash(cache.layout, directory, kind="project", entry_id=project)) is not None:
@@ -204,38 +222,38 @@ def take_projects(hold: Hold, cache: CacheDir, queue: deque[str]) -> list[str]:
 
 
 def _has_pointers(directory: str) -> bool:
-    with suppress(FileNotFoundError):
-        for index in os.listdir(directory):
-            if any(name != PAGE for name in os.listdir(f"{directory}/{index}")):
-                return True
-    return False
+    return any(not is_page and read_pointer(path) is not None for is_page, path in _stored_for(directory))
 
 
-def take_half_born(hold: Hold, cache: CacheDir, *, old_buckets: Iterable[str] = ()) -> list[str]:
-    """Take files that were never renamed into place, and buckets of older formats; gives what lies in trash.
+def take_paths(hold: Hold, cache: CacheDir, paths: Iterable[str]) -> list[str]:
+    """Take files that were never renamed into place, or buckets of older formats; gives what lies in trash.
 
     No birth can be under way in this hold. Needs the exclusive lock.
     """
     hold.require(LockMode.EXCLUSIVE)
     cache.ensure_ours(hold)
-    layout = cache.layout
-    paths = [
-        f"{directory}/{name}"
-        for directory in (layout.staging, layout.leases)
-        for name in os.listdir(directory)
-        if name.startswith(BIRTH_PREFIX)
-    ]
     trashed = [
-        to_trash(layout, path, kind="leftover", entry_id=os.path.basename(path)) for path in (*paths, *old_buckets)
+        to_trash(cache.layout, path, kind="leftover", entry_id=os.path.basename(path).lstrip(".")) for path in paths
     ]
     return [path for path in trashed if path is not None]
 
 
-def dead_staging(layout: Layout, leases: list[LeaseFile]) -> list[str]:
-    """List the staging directories whose lease is dead. They may be swept without a hold (rules 10, 18)."""
-    alive = {lease.id for lease in leases if lease.is_alive()}
+def half_born(layout: Layout) -> list[str]:
+    """List files under their temporary names. They are left over only if no birth is under way: see `take_paths`."""
     return [
-        f"{layout.staging}/{name}" for name in os.listdir(layout.staging) if is_object_id(name) and name not in alive
+        f"{directory}/{name}"
+        for directory in (layout.staging, layout.leases)
+        for name in list_directory(directory)
+        if name.startswith(BIRTH_PREFIX)
+    ]
+
+
+def dead_staging(layout: Layout) -> list[str]:
+    """List the staging directories whose lease is dead, for ever. They may be swept without a hold (rules 10, 18)."""
+    return [
+        f"{layout.staging}/{name}"
+        for name in list_directory(layout.staging)
+        if is_object_id(name) and is_dead(layout.leases, name)
     ]
 
 

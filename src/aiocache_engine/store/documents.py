@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 from typing import Any
+
+from aiocache_engine.system.disk import read_bytes
 
 FORMAT = 1
 
@@ -36,6 +40,46 @@ def decode(content: bytes | None) -> dict[str, Any] | None:
     if document.get("format") != FORMAT:
         raise NewerFormatError(f"format {document.get('format')} is not known to this release")
     return document
+
+
+def read_document(path: str) -> bytes | None:
+    """Read a small file of ours; None where there is none. A link or a directory in its place is none of ours."""
+    try:
+        return read_bytes(path)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EISDIR):
+            return None
+        raise
+
+
+def list_directory(path: str) -> list[str]:
+    """List a directory of ours; empty where there is none. What lies behind a link is none of ours."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return []
+        raise
+    try:
+        return os.listdir(fd)
+    finally:
+        os.close(fd)
+
+
+def make_directory(path: str) -> None:
+    """Make a directory of ours and its parent, if they are missing. Nothing is ever written behind a link.
+
+    Raises:
+        OSError: it cannot be made, or a link stands in its place.
+    """
+    for directory in (os.path.dirname(path), path):
+        try:
+            os.mkdir(directory, 0o755)
+        except FileExistsError:
+            if os.path.islink(directory):
+                raise OSError(errno.ELOOP, "a symbolic link stands where a directory should", directory) from None
+        except FileNotFoundError:
+            os.makedirs(directory, exist_ok=True)
 
 
 def _dump(document: dict[str, Any]) -> bytes:

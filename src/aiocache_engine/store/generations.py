@@ -8,16 +8,16 @@ Reading needs the shared lock, bumping the exclusive one.
 from __future__ import annotations
 
 import json
+import os
 import secrets
 from dataclasses import dataclass
 from typing import Any
 
-from aiocache_engine.system.disk import read_bytes, replace_bytes
+from aiocache_engine.store.documents import read_document
+from aiocache_engine.system.disk import replace_bytes
 
 LINES_KEPT = 256
-_DAMAGED = (
-    "damaged"  #: stands for a file that cannot be read: it allows what began since, and no longer than the next bump
-)
+_DAMAGED = "damaged"  #: stands for a file that cannot be read: what began since is allowed, until the next bump
 NONE = "none"  #: what a work reads where there is no file, and the first line of every file when it is made
 
 
@@ -37,11 +37,18 @@ class Cleaned:
 
     def matches(self, version: str) -> bool:
         """Tell whether this version was cleaned."""
-        if self.specifier is None:
-            return True
-        from packaging.specifiers import SpecifierSet  # noqa: PLC0415 - only after a clean of the same project
+        return self.specifier is None or version_matches(self.specifier, version)
 
-        return SpecifierSet(self.specifier).contains(version, prereleases=True)
+
+def version_matches(specifier: str, version: str) -> bool:
+    """Tell whether a version is in a specifier set (PEP 440), pre-releases included; an odd version never is."""
+    from packaging.specifiers import SpecifierSet  # noqa: PLC0415 - only where single versions are cleaned
+    from packaging.version import InvalidVersion  # noqa: PLC0415 - as above
+
+    try:
+        return SpecifierSet(specifier).contains(version, prereleases=True)
+    except InvalidVersion:
+        return False
 
 
 def read_value(path: str) -> str:
@@ -73,6 +80,7 @@ def bump(path: str, cleaned: Cleaned, *, by_way_of: str) -> None:
     lines = [line for line in _lines(path) if line[0] != _DAMAGED] or [(NONE, Cleaned())]
     lines.append((secrets.token_hex(16), cleaned))
     content = b"".join(_line(value, what) for value, what in lines[-LINES_KEPT:])
+    os.makedirs(os.path.dirname(path), exist_ok=True)  # a full clean that died may have left none
     replace_bytes(path, content, by_way_of=by_way_of)
 
 
@@ -81,11 +89,11 @@ def _line(value: str, cleaned: Cleaned) -> bytes:
 
 
 def _lines(path: str) -> list[tuple[str, Cleaned]]:
-    content = read_bytes(path)
+    content = read_document(path)
     if content is None:
         return []
     try:
         documents: list[dict[str, Any]] = [json.loads(line) for line in content.splitlines()]
         return [(document["value"], Cleaned(document["specifier"])) for document in documents]
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, TypeError):
         return [(_DAMAGED, Cleaned())]

@@ -7,9 +7,11 @@ with the descriptor and which closing another descriptor of the file does not dr
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, fields
@@ -48,7 +50,7 @@ class Lease:
         fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.write(fd, encode({name: getattr(holder, name) for name in _HOLDER_FIELDS}))
+            _write_whole(fd, encode({name: getattr(holder, name) for name in _HOLDER_FIELDS}), temporary)
             os.rename(temporary, path)
         except BaseException:
             os.close(fd)
@@ -65,7 +67,7 @@ class Lease:
         fresh = [object_id for object_id in object_ids if object_id not in self.objects]
         if not fresh:
             return
-        os.write(self._fd, _line("add", fresh))
+        _write_whole(self._fd, _line("add", fresh), self.path)
         self.objects.update(fresh)
 
     def end(self) -> None:
@@ -93,6 +95,12 @@ def _forget_all() -> None:
 
 
 os.register_at_fork(after_in_child=_forget_all)
+
+
+def is_dead(directory: str, lease_id: str) -> bool:
+    """Tell whether a lease that was born has ended, for ever: its file is unlocked, or gone after it was found so."""
+    path = f"{directory}/{lease_id}"
+    return path not in _own and (is_free(path) or not os.path.lexists(path))
 
 
 def is_free(path: str) -> bool:
@@ -146,11 +154,16 @@ class LeaseReader:
                 status = entry.stat(follow_symlinks=False)
             except FileNotFoundError:
                 continue
+            if not stat.S_ISREG(status.st_mode):  # no lease of ours is a link or a directory
+                continue
             known = self._known.get(entry.name)
             if known is not None and known[:2] == (status.st_ino, status.st_size):
                 leases[entry.name] = known
                 continue
-            content = read_bytes(entry.path)
+            try:
+                content = read_bytes(entry.path)
+            except PermissionError:
+                content = b""  # it cannot be read, so it covers everything
             if content is not None:
                 leases[entry.name] = (status.st_ino, len(content), _parse(entry.name, entry.path, content))
         self._known = leases
@@ -168,7 +181,7 @@ def _parse(lease_id: str, path: str, content: bytes) -> LeaseFile:
         record = decode(first)
     except NewerFormatError:
         record = None
-    if record is None:
+    if record is None or not record.keys() >= set(_HOLDER_FIELDS):
         return LeaseFile(lease_id, path, None, None)
     objects: set[str] = set()
     for line in rest.splitlines():
@@ -177,6 +190,12 @@ def _parse(lease_id: str, path: str, content: bytes) -> LeaseFile:
         objects.difference_update(change.get("drop", ()))
     holder = Holder(**{name: record[name] for name in _HOLDER_FIELDS})
     return LeaseFile(lease_id, path, holder, frozenset(objects))
+
+
+def _write_whole(fd: int, content: bytes, path: str) -> None:
+    """Write in one piece. What a full disk cuts short is an unfinished line, which protects nothing: say so."""
+    if os.write(fd, content) != len(content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
 
 
 def _line(verb: str, object_ids: list[str]) -> bytes:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
+from aiocache_engine.model.names import is_object_id
 from aiocache_engine.model.records import Pointer
-from aiocache_engine.store.documents import NewerFormatError, decode, encode
-from aiocache_engine.system.disk import read_bytes
+from aiocache_engine.store.documents import NewerFormatError, decode, encode, read_document
 
 _FIELDS = tuple(field.name for field in fields(Pointer))
 
@@ -21,11 +21,14 @@ def decode_pointer(content: bytes | None) -> Pointer | None:
     """Decode the content of a name; None where it is absent, damaged or of another format."""
     try:
         document: dict[str, Any] | None = decode(content)
-        return None if document is None else Pointer(**{name: document[name] for name in _FIELDS})
+        if document is None or not all(isinstance(document[name], str) for name in _FIELDS):
+            return None
     except (NewerFormatError, KeyError):
         return None
+    pointer = Pointer(**{name: document[name] for name in _FIELDS})
+    return pointer if is_object_id(pointer.archive_id) else None
 
 
 def read_pointer(path: str) -> Pointer | None:
     """Read a name; None where it is absent or damaged: a miss."""
-    return decode_pointer(read_bytes(path))
+    return decode_pointer(read_document(path))

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from aiocache_engine.model.names import is_object_id
+from aiocache_engine.store.documents import list_directory
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ def write_note(directory: str, object_id: str) -> None:
 def read_notes(directory: str) -> list[Note]:
     """List the notes there are."""
     notes: list[Note] = []
-    for name in os.listdir(directory):
+    for name in list_directory(directory):
         object_id, _, _ = name.partition("-")
         if is_object_id(object_id):
             notes.append(Note(object_id, f"{directory}/{name}"))

@@ -14,8 +14,8 @@ from aiocache_engine.model.names import is_object_id
 from aiocache_engine.model.records import Referrer
 from aiocache_engine.store.archives import set_linked
 from aiocache_engine.store.cache_dir import CacheDir
-from aiocache_engine.store.documents import NewerFormatError, decode, encode
-from aiocache_engine.system.disk import read_bytes, replace_bytes
+from aiocache_engine.store.documents import NewerFormatError, decode, encode, list_directory, read_document
+from aiocache_engine.system.disk import replace_bytes
 from aiocache_engine.system.lock import Hold
 
 _FIELDS = tuple(field.name for field in fields(Referrer))
@@ -45,11 +45,11 @@ def read_referrers(directory: str) -> tuple[list[Referrer], list[str]]:
     """Read every record; the second list names those that cannot be read, which therefore keep everything."""
     referrers: list[Referrer] = []
     unreadable: list[str] = []
-    for name in os.listdir(directory):
+    for name in list_directory(directory):
         if not is_object_id(name):
             continue
         path = f"{directory}/{name}"
-        content = read_bytes(path)
+        content = read_document(path)
         if content is None:
             continue
         referrer = _parse(content)
@@ -67,7 +67,7 @@ def forget(hold: Hold, cache: CacheDir, referrers: Iterable[Referrer]) -> int:
     forgotten = 0
     for referrer in referrers:
         path = cache.layout.referrer(referrer.id)
-        content = read_bytes(path)
+        content = read_document(path)
         now = None if content is None else _parse(content)
         if now is not None and now.stamp == referrer.stamp:
             os.unlink(path)

@@ -6,18 +6,26 @@ counted as they go: the allocated blocks of every inode whose last link this del
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import stat
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
+from aiocache_engine.errors import TargetError
+from aiocache_engine.store.archives import USED
 from aiocache_engine.store.layout import Layout
+from aiocache_engine.system.descent import Descent
 from aiocache_engine.system.pair import share
 
 _BLOCK_BYTES = 512  #: the unit of st_blocks, whatever the file system's own
 _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+_ARCHIVE = "archive"
+_DIRECTORIES_A_JOB = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,99 +59,176 @@ class _Tally:
 def to_trash(layout: Layout, path: str, *, kind: str, entry_id: str) -> str | None:
     """Rename a file or directory into trash and give its new path; None if it is gone already.
 
-    Needs the exclusive lock.
+    Where a full disk has no room for the new directory entry, an archive (whose names are gone by now) is to be deleted
+    where it stands, so its own path is given; anything else is small and is deleted at once. Needs the exclusive lock.
     """
-    destination = f"{layout.trash}/{kind}-{entry_id}-{secrets.token_hex(8)}"
+    destination = f"{layout.trash}/{kind}-{entry_id[:64]}-{secrets.token_hex(8)}"
     try:
         os.rename(path, destination)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        if error.errno not in _NO_SPACE:
+            raise
+        return _give_up_in_place(path, kind)
     return destination
+
+
+def _give_up_in_place(path: str, kind: str) -> str | None:
+    if kind != _ARCHIVE:
+        sweep(path)
+        return None
+    with suppress(FileNotFoundError):
+        os.unlink(f"{path}/{USED}")
+    return path
 
 
 def sweep(path: str) -> Swept:
     """Delete a file or tree that nobody can find any more. What another sweeper deletes first is not counted."""
     tally = _Tally()
+    parent, name = os.path.split(path)
     try:
-        status = os.lstat(path)
+        parent_fd = os.open(parent, _DIRECTORY_FLAGS)
     except FileNotFoundError:
         return tally.result()
-    if not stat.S_ISDIR(status.st_mode):
-        _remove_file(os.path.basename(path), os.path.dirname(path), tally)
-        return tally.result()
-    directories = _directories(path)
-    share(directories, lambda directory: _empty(directory, tally), least_jobs=8)
-    for directory in reversed(directories):
-        _remove_directory(directory, tally)
+    try:
+        status = _look(name, parent_fd)
+        if status is not None and not stat.S_ISDIR(status.st_mode):
+            _remove_file(name, parent_fd, tally)
+        elif status is not None and (root_fd := _open(name, parent_fd)) is not None:
+            try:
+                _empty_tree(root_fd, path, tally)
+            finally:
+                os.close(root_fd)
+            _remove_directory(name, parent_fd, tally)
+    finally:
+        os.close(parent_fd)
     return tally.result()
 
 
-def measure(path: str) -> Swept:
-    """Tell what `sweep` would give back now. Names of one inode inside the tree count as its links."""
+def measure(path: str, *, without: Collection[str] = ()) -> Swept:
+    """Tell what `sweep` would give back now. Names of one inode inside the tree count as its links.
+
+    Args:
+        path: a file or tree.
+        without: paths in it that are counted elsewhere.
+    """
     tally = _Tally()
     links: dict[tuple[int, int], int] = {}
-    try:
-        status = os.lstat(path)
-    except FileNotFoundError:
-        return tally.result()
-    if not stat.S_ISDIR(status.st_mode):
-        tally.add(1, status.st_size, status.st_blocks * _BLOCK_BYTES if status.st_nlink == 1 else 0)
-        return tally.result()
-    for directory in _directories(path):
-        try:
-            tally.add(0, 0, os.lstat(directory).st_blocks * _BLOCK_BYTES)
-            with os.scandir(directory) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        continue
-                    status = entry.stat(follow_symlinks=False)
-                    seen = links[status.st_dev, status.st_ino] = links.get((status.st_dev, status.st_ino), 0) + 1
-                    freed = status.st_blocks * _BLOCK_BYTES if seen == status.st_nlink else 0
-                    tally.add(1, status.st_size, freed)
-        except FileNotFoundError:
+    for place in _walk(path):
+        if place in without and place != path:
             continue
+        try:
+            status = os.lstat(place)
+        except FileNotFoundError:  # somebody is deleting it already
+            continue
+        if stat.S_ISDIR(status.st_mode):
+            tally.add(0, 0, _allocated(status))
+            continue
+        seen = links[status.st_dev, status.st_ino] = links.get((status.st_dev, status.st_ino), 0) + 1
+        tally.add(1, status.st_size, _allocated(status) if seen == status.st_nlink else 0)
     return tally.result()
 
 
-def _directories(path: str) -> Sequence[str]:
-    """List the tree's directories, parents first, by their paths. Links to directories are files here."""
-    found = [path]
-    for directory in found:
-        try:
-            with os.scandir(directory) as entries:
-                found += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except PermissionError:  # we own it: nobody else puts anything into the cache dir
-            os.chmod(directory, 0o700, follow_symlinks=False)
-            with os.scandir(directory) as entries:
-                found += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+def _walk(path: str) -> Iterator[str]:
+    """Give a path and all below it. Links are files here."""
+    yield path
+    for directory, names, files in os.walk(path):
+        for name in (*names, *files):
+            yield f"{directory}/{name}"
+
+
+def _empty_tree(root_fd: int, root: str, tally: _Tally) -> None:
+    """Delete all below a directory, two threads taking its files."""
+    directories = _directories(root_fd, root)
+    jobs = [directories[i : i + _DIRECTORIES_A_JOB] for i in range(0, len(directories), _DIRECTORIES_A_JOB)]
+
+    def empty(part: Sequence[str]) -> None:
+        with Descent(root_fd, root) as descent:
+            for directory in part:
+                _remove_files(directory, descent, tally)
+
+    share(jobs, empty)
+    with Descent(root_fd, root) as descent:
+        for directory in reversed(directories):
+            above, _, name = directory.rpartition("/")
+            if directory:
+                with suppress(FileNotFoundError, TargetError):
+                    _remove_directory(name, descent.enter(above), tally)
+
+
+def _directories(root_fd: int, root: str) -> Sequence[str]:
+    """List the tree's directories relative to its root, parents first. Links to directories are files here."""
+    found: list[str] = []
+    stack = [""]
+    with Descent(root_fd, root) as descent:
+        while stack:
+            directory = stack.pop()
+            fd = _enter(directory, descent)
+            if fd is None:
+                continue
+            found.append(directory)
+            try:
+                with os.scandir(fd) as entries:
+                    names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+            finally:
+                os.close(fd)
+            stack += [f"{directory}/{name}" if directory else name for name in names]
     return found
 
 
-def _empty(directory: str, tally: _Tally) -> None:
+def _remove_files(directory: str, descent: Descent, tally: _Tally) -> None:
     """Delete the files that stand directly in a directory."""
-    try:
-        directory_fd = os.open(directory, _DIRECTORY_FLAGS)
-    except (FileNotFoundError, NotADirectoryError):
+    fd = _enter(directory, descent)
+    if fd is None:
         return
     try:
-        file_count = size_bytes = freed_bytes = 0
-        with os.scandir(directory_fd) as entries:
+        with os.scandir(fd) as entries:
             names = [entry.name for entry in entries if not entry.is_dir(follow_symlinks=False)]
+        file_count = size_bytes = freed_bytes = 0
         for name in names:
             try:
-                status = os.stat(name, dir_fd=directory_fd, follow_symlinks=False)
-                _unlink(name, directory_fd)
+                status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+                _unlink(name, fd)
             except FileNotFoundError:
                 continue
             file_count += 1
             size_bytes += status.st_size
             if status.st_nlink == 1:
-                freed_bytes += status.st_blocks * _BLOCK_BYTES
+                freed_bytes += _allocated(status)
         tally.add(file_count, size_bytes, freed_bytes)
     finally:
-        os.close(directory_fd)
+        os.close(fd)
+
+
+def _enter(directory: str, descent: Descent) -> int | None:
+    """Open a directory for listing; None if it is gone, or something else stands there now."""
+    try:
+        if not directory:
+            return _open(".", descent.enter(""))
+        above, _, name = directory.rpartition("/")
+        return _open(name, descent.enter(above))
+    except (FileNotFoundError, TargetError):
+        return None
+
+
+def _open(name: str, parent_fd: int) -> int | None:
+    try:
+        return os.open(name, _DIRECTORY_FLAGS, dir_fd=parent_fd)
+    except PermissionError:  # we own it: nobody else puts anything into the cache dir
+        os.chmod(name, 0o700, dir_fd=parent_fd)
+        return os.open(name, _DIRECTORY_FLAGS, dir_fd=parent_fd)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return None
+        raise
+
+
+def _look(name: str, parent_fd: int) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
 
 
 def _unlink(name: str, directory_fd: int) -> None:
@@ -154,20 +239,23 @@ def _unlink(name: str, directory_fd: int) -> None:
         os.unlink(name, dir_fd=directory_fd)
 
 
-def _remove_file(name: str, parent: str, tally: _Tally) -> None:
-    path = f"{parent}/{name}"
+def _remove_file(name: str, parent_fd: int, tally: _Tally) -> None:
     try:
-        status = os.lstat(path)
-        os.unlink(path)
+        status = os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
+        os.unlink(name, dir_fd=parent_fd)
     except FileNotFoundError:
         return
-    tally.add(1, status.st_size, status.st_blocks * _BLOCK_BYTES if status.st_nlink == 1 else 0)
+    tally.add(1, status.st_size, _allocated(status) if status.st_nlink == 1 else 0)
 
 
-def _remove_directory(directory: str, tally: _Tally) -> None:
+def _remove_directory(name: str, parent_fd: int, tally: _Tally) -> None:
     try:
-        status = os.lstat(directory)
-        os.rmdir(directory)
+        status = os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
+        os.rmdir(name, dir_fd=parent_fd)
     except (FileNotFoundError, NotADirectoryError):
         return
-    tally.add(0, 0, status.st_blocks * _BLOCK_BYTES)
+    tally.add(0, 0, _allocated(status))
+
+
+def _allocated(status: os.stat_result) -> int:
+    return status.st_blocks * _BLOCK_BYTES

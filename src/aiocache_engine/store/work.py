@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from aiocache_engine.errors import ReadOnlyCacheError
@@ -17,13 +17,14 @@ from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.names import new_object_id
 from aiocache_engine.model.records import FileKey, Holder, Pointer
 from aiocache_engine.store import generations
-from aiocache_engine.store.archives import Archive, write_stamp
+from aiocache_engine.store.archives import Archive, is_present, write_stamp
 from aiocache_engine.store.cache_dir import CacheDir
+from aiocache_engine.store.documents import make_directory, read_document
 from aiocache_engine.store.generations import Generation
 from aiocache_engine.store.leases import Lease
 from aiocache_engine.store.names import encode_pointer, read_pointer
 from aiocache_engine.store.notes import write_note
-from aiocache_engine.system.disk import read_bytes, replace_bytes
+from aiocache_engine.system.disk import replace_bytes, write_bytes
 from aiocache_engine.system.lock import Hold
 
 
@@ -64,6 +65,7 @@ class Work:
         hold.require(LockMode.SHARED)
         layout = self.cache.layout
         if self._lease is None and not self.cache.is_read_only:
+            self.cache.ensure_ours(hold)
             self._lease = Lease.birth(hold, layout.leases, self._holder)
         unread = [project for project in projects if project not in self._generations]
         if not unread:
@@ -76,7 +78,7 @@ class Work:
     def read_page(self, hold: Hold, project: str, index: str) -> bytes | None:
         """Give the stored page of a project on an index; None where there is none. `begin` came before."""
         hold.require(LockMode.SHARED)
-        return read_bytes(self.cache.layout.page(project, index))
+        return read_document(self.cache.layout.page(project, index))
 
     def write_page(self, hold: Hold, project: str, index: str, content: bytes) -> bool:
         """Store a page, unless the project was cleaned since this work began."""
@@ -85,7 +87,7 @@ class Work:
             return False
         self.cache.ensure_ours(hold)
         path = self.cache.layout.page(project, index)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
+        make_directory(os.path.dirname(path))
         replace_bytes(path, content, by_way_of=self.cache.temporary())
         return True
 
@@ -95,6 +97,7 @@ class Work:
         found = [self._read(key) for key in keys]
         ids = [each.archive.id for each, _ in found if each is not None]
         if self._lease is not None and ids:
+            self.cache.ensure_ours(hold)
             self._lease.add(hold, ids)
             for archive_id in ids:
                 write_stamp(self.cache.layout.archive(archive_id))
@@ -108,7 +111,8 @@ class Work:
         hold.require(LockMode.SHARED)
         if self._lease is None:
             return
-        present = [archive_id for archive_id in archive_ids if os.path.isdir(self.cache.layout.archive(archive_id))]
+        self.cache.ensure_ours(hold)
+        present = [archive_id for archive_id in archive_ids if is_present(self.cache.layout.archive(archive_id))]
         self._lease.add(hold, present)
         for archive_id in present:
             write_stamp(self.cache.layout.archive(archive_id))
@@ -128,13 +132,13 @@ class Work:
 
     def _present(self, pointer: Pointer) -> Found | None:
         path = self.cache.layout.archive(pointer.archive_id)
-        return Found(Archive(pointer.archive_id, path), pointer) if os.path.isdir(path) else None
+        return Found(Archive(pointer.archive_id, path), pointer) if is_present(path) else None
 
     def _write_pointer(self, key: FileKey, pointer: Pointer) -> None:
         """Write this index's pointer after a hit by hash name, if the generations allow it."""
         if self._allows(key.project, pointer.version):
             path = self.cache.layout.pointer(key.project, key.index, key.filename)
-            os.makedirs(os.path.dirname(path), exist_ok=True)
+            make_directory(os.path.dirname(path))
             replace_bytes(path, encode_pointer(pointer), by_way_of=self.cache.temporary())
 
     def new_staging(self) -> str:
@@ -165,32 +169,49 @@ class Work:
         if lease is None:
             raise ReadOnlyCacheError(self.cache.root, "nothing can be published without a lease")
         layout = self.cache.layout
-        archive, is_adopted = self._adopt_or_rename(hold, lease, staged, pointer)
-        named = _with_archive(pointer, archive.id)
-        if not self._allows(key.project, pointer.version):
-            write_note(layout.condemned, archive.id)
-            return Published(archive, is_adopted, is_named=False)
-        content = encode_pointer(named)
-        paths = [layout.pointer(key.project, key.index, key.filename)]
-        if not is_adopted:
-            paths.insert(0, layout.hash_name(key.project, pointer.sha256))
-        for path in paths:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            replace_bytes(path, content, by_way_of=self.cache.temporary())
-        return Published(archive, is_adopted, is_named=True)
-
-    def _adopt_or_rename(self, hold: Hold, lease: Lease, staged: str, pointer: Pointer) -> tuple[Archive, bool]:
-        layout = self.cache.layout
-        present = read_pointer(layout.hash_name(pointer.project, pointer.sha256))
-        if present is not None and (found := self._present(present)) is not None:
-            lease.add(hold, [found.archive.id])
-            write_stamp(found.archive.path)
-            return found.archive, True
-        archive_id = new_object_id()
-        path = layout.archive(archive_id)
+        adopted = self._adoptable(pointer)
+        archive_id = adopted.id if adopted is not None else new_object_id()
+        archive = Archive(archive_id, layout.archive(archive_id))
         lease.add(hold, [archive_id])
-        os.rename(staged, path)
-        return Archive(archive_id, path), False
+        if not self._allows(key.project, pointer.version):
+            if adopted is None:
+                os.rename(staged, archive.path)
+            else:
+                write_stamp(archive.path)
+            write_note(layout.condemned, archive_id)
+            return Published(archive, adopted is not None, is_named=False)
+        paths = [layout.pointer(key.project, key.index, key.filename)]
+        if adopted is None:
+            paths.insert(0, layout.hash_name(key.project, pointer.sha256))
+        with self._prepared_names(paths, encode_pointer(_with_archive(pointer, archive_id))) as names:
+            if adopted is None:
+                os.rename(staged, archive.path)
+            else:
+                write_stamp(archive.path)
+            for temporary, path in names:
+                os.replace(temporary, path)
+        return Published(archive, adopted is not None, is_named=True)
+
+    def _adoptable(self, pointer: Pointer) -> Archive | None:
+        """Give the archive that the wheel's hash names already."""
+        present = read_pointer(self.cache.layout.hash_name(pointer.project, pointer.sha256))
+        found = None if present is None else self._present(present)
+        return None if found is None else found.archive
+
+    @contextmanager
+    def _prepared_names(self, paths: Sequence[str], content: bytes) -> Iterator[list[tuple[str, str]]]:
+        """Write names beside nothing, each to be renamed inside; so a full disk refuses before anything is visible."""
+        names = [(self.cache.temporary(), path) for path in paths]
+        try:
+            for temporary, path in names:
+                make_directory(os.path.dirname(path))
+                write_bytes(temporary, content)
+            yield names
+        except BaseException:
+            for temporary, _ in names:
+                with suppress(OSError):  # renamed already, or never written; the next prune takes what cannot go now
+                    os.unlink(temporary)
+            raise
 
     def _allows(self, project: str, version: str | None) -> bool:
         begun = self._generations[project]
