@@ -258,6 +258,7 @@ class _Wheel:
 
     def _moved_rows(self) -> Iterator[RecordRow]:
         prefix = self._manifest.data + "/"
+        moved: dict[str, str] = {}
         for row in parse_record(self._manifest.record):
             if row.path in self._left_out:
                 continue
@@ -265,14 +266,20 @@ class _Wheel:
                 yield row
                 continue
             directory, _, name = row.path.rpartition("/")
-            yield row._replace(path=self._beside_dist_info(_join(self._data_target(directory), name)))
+            if directory not in moved:
+                moved[directory] = self._beside_dist_info(self._data_target(directory))
+            yield row._replace(path=_join(moved[directory], name))
 
     def _row(self, one: Generated) -> RecordRow:
         digest = hash_field("sha256", hashlib.sha256(one.content).digest())
-        return RecordRow(self._beside_dist_info(_join(one.target, one.name)), digest, len(one.content))
+        return RecordRow(_join(self._beside_dist_info(one.target), one.name), digest, len(one.content))
 
-    def _beside_dist_info(self, path: str) -> str:
-        return posixpath.relpath(path, self.site or ".")
+    def _beside_dist_info(self, directory: str) -> str:
+        """Give a directory of the target as RECORD spells it, relative to the one that holds the dist-info."""
+        if not self.site or directory.startswith(self.site + "/"):
+            return directory[len(self.site) :].lstrip("/")
+        relative = posixpath.relpath(directory or ".", self.site)
+        return "" if relative == "." else relative
 
 
 def _script(path: str, *, always: bool) -> bytes | None:
