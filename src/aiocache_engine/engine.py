@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar
 
-from anyio import CancelScope, to_thread
+from anyio import CancelScope
 
 from aiocache_engine.config import Config
-from aiocache_engine.errors import DamagedEntryError, UsageError
+from aiocache_engine.errors import CacheEngineError, DamagedEntryError, UsageError
 from aiocache_engine.index.client import IndexClient
 from aiocache_engine.model.listing import CacheSize, Entry, Usage
 from aiocache_engine.model.outcome import FetchReport, InstallReport
@@ -33,12 +33,13 @@ from aiocache_engine.pipeline.inspect import list_entries, list_usage, measure_c
 from aiocache_engine.pipeline.kit import Kit, open_kit
 from aiocache_engine.pipeline.remove import carry_out, timed
 from aiocache_engine.pipeline.requirements import parse_all, parse_clean_target
-from aiocache_engine.pipeline.steps import Conductor, Steps
+from aiocache_engine.pipeline.steps import Conductor, Steps, in_thread
 from aiocache_engine.pipeline.warm import FetchRequest, InstallRequest, end_work, fetch_interpreter
 from aiocache_engine.policy.choose import WheelChooser
 from aiocache_engine.python.target import TargetChoice, choose_target, open_target
 from aiocache_engine.report import Reporter
 from aiocache_engine.store.work import Work
+from aiocache_engine.system.disk import translated
 from aiocache_engine.system.keylock import KeyLock
 
 Result = TypeVar("Result")
@@ -83,7 +84,7 @@ class CacheEngine:
         """
         config = self._config or Config.from_environ(self._environ)
         opening = partial(open_kit, self._cache_dir, config=config, environ=self._environ, reporter=self._reporter)
-        self._kit = await to_thread.run_sync(opening)
+        self._kit = await in_thread(opening)
         return self
 
     async def __aexit__(
@@ -146,14 +147,16 @@ class CacheEngine:
         """Do an installation that is described by a value; as `install`."""
         kit = self._opened
         started = time.monotonic()
-        place = await to_thread.run_sync(choose_target, request.target, kit.environ, os.getcwd())
-        looked_at = await to_thread.run_sync(open_target, place, kit.describe_interpreter)
-        wanted = await to_thread.run_sync(parse_all, request.requirements, request.files, looked_at.interpreter.markers)
+        place = await self._off_loop(partial(choose_target, request.target, kit.environ, os.getcwd()))
+        looked_at = await self._off_loop(partial(open_target, place, kit.describe_interpreter))
+        wanted = await self._off_loop(
+            partial(parse_all, request.requirements, request.files, looked_at.interpreter.markers)
+        )
         chooser = WheelChooser(looked_at.interpreter)
         conductor = kit.conductor()
-        lock = KeyLock(await to_thread.run_sync(lock_path, kit.cache, place))
+        lock = KeyLock(await self._off_loop(partial(lock_path, kit.cache, place)))
         what = f"the installation into {looked_at.root}"
-        async with lock.hold(what=what, on_wait=kit.reporter.waits, stall_seconds=None):
+        async with self._ending(), lock.hold(what=what, on_wait=kit.reporter.waits, stall_seconds=None):
             call = _Call(self, conductor, chooser, refreshes=request.refreshes)
             async with call:
                 ready = await call.obtain(wanted)
@@ -166,7 +169,6 @@ class CacheEngine:
                     report = await conductor.conduct(
                         deliver(call.work, place, kit.describe_interpreter, ready, request.options)
                     )
-        await self._free_condemned()
         kit.reporter.installed(report.target, len(report.installed))
         return replace(
             report,
@@ -201,12 +203,11 @@ class CacheEngine:
         """Do a fetch that is described by a value; as `fetch`."""
         kit = self._opened
         started = time.monotonic()
-        interpreter = await to_thread.run_sync(fetch_interpreter, kit, request.python)
-        wanted = await to_thread.run_sync(parse_all, request.requirements, request.files, interpreter.markers)
+        interpreter = await self._off_loop(partial(fetch_interpreter, kit, request.python))
+        wanted = await self._off_loop(partial(parse_all, request.requirements, request.files, interpreter.markers))
         call = _Call(self, kit.conductor(), WheelChooser(interpreter), refreshes=request.refreshes)
-        async with call:
+        async with self._ending(), call:
             ready = await call.obtain(wanted)
-        await self._free_condemned()
         return FetchReport(
             fetched=tuple(as_obtained(each) for each in ready),
             resolve_seconds=call.resolved_at - started,
@@ -251,7 +252,7 @@ class CacheEngine:
 
     async def foresee(self, plan: RemovalPlan) -> Removal:
         """Tell what executing a plan now would free, by looking at every file it names and touching none."""
-        return await to_thread.run_sync(foresee, self._opened.cache, plan)
+        return await self._off_loop(partial(foresee, self._opened.cache, plan))
 
     async def entries(self, name: str | None = None) -> tuple[Entry, ...]:
         """List what is in the cache, of one project or version, or all.
@@ -260,15 +261,15 @@ class CacheEngine:
             InvalidRequirementError: the name is no project name with a version specifier.
         """
         target = None if name is None else parse_clean_target(name)
-        return await to_thread.run_sync(partial(list_entries, self._opened.cache, target, matches=version_matches))
+        return await self._off_loop(partial(list_entries, self._opened.cache, target, matches=version_matches))
 
     async def leases(self) -> Usage:
         """Tell who uses the cache now: live leases, and holders of its lock files."""
-        return await to_thread.run_sync(list_usage, self._opened.cache)
+        return await self._off_loop(partial(list_usage, self._opened.cache))
 
     async def size(self) -> CacheSize:
         """Tell how much the cache holds, from its manifests."""
-        return await to_thread.run_sync(measure_cache, self._opened.cache)
+        return await self._off_loop(partial(measure_cache, self._opened.cache))
 
     @property
     def _opened(self) -> Kit:
@@ -276,11 +277,16 @@ class CacheEngine:
             raise UsageError("open the engine first: `async with CacheEngine(…) as engine:`")
         return self._kit
 
+    async def _off_loop(self, work: Callable[[], Result]) -> Result:
+        """Do this in a worker thread, and tell errors of the disk as ours."""
+        with translated(self._opened.cache.root):
+            return await in_thread(work)
+
     async def _index_client(self) -> IndexClient:
         """Give the one client of this engine; the first call that needs the network makes it."""
         if self._client is None:
             kit = self._opened
-            settings = await to_thread.run_sync(kit.settings)
+            settings = await in_thread(kit.settings)
             if self._client is None:
                 client = IndexClient(settings, offline=kit.config.is_offline, warn=kit.reporter.warns)
                 self._client = await self._closing.enter_async_context(client)
@@ -290,6 +296,25 @@ class CacheEngine:
         kit = self._opened
         conductor = kit.conductor()
         return timed(await conductor.conduct(carry_out(kit.cache, steps)), conductor)
+
+    @asynccontextmanager
+    async def _ending(self) -> AsyncIterator[None]:
+        """Free at the end of a call, of a failed one too, what was condemned while its lease kept it (rule 35).
+
+        A call that is cancelled leaves that to the next one.
+        """
+        kit = self._opened
+        try:
+            with translated(kit.cache.root):
+                yield
+        except Exception:
+            with suppress(CacheEngineError):  # the first error is the one to tell
+                await self._free_condemned()
+            raise
+        try:
+            await self._free_condemned()
+        except CacheEngineError as error:  # the call itself is done
+            kit.reporter.warns(f"{error}; what was cleaned while in use is freed by the next command")
 
     async def _free_condemned(self) -> None:
         await self._opened.conductor().conduct(Collector(self._opened.cache).free_condemned())
@@ -312,7 +337,7 @@ class _Call:
 
     async def __aexit__(self, *_: object) -> None:
         with CancelScope(shield=True):
-            await to_thread.run_sync(end_work, self.work)
+            await in_thread(partial(end_work, self.work))
 
     async def obtain(self, wanted: Sequence[Wanted], *, suspects: Sequence[Ready] = ()) -> list[Ready]:
         """Find or fetch everything that is wanted.
@@ -322,7 +347,7 @@ class _Call:
             suspects: what an earlier attempt found; those that lack a file are dropped first and fetched again.
         """
         kit = self._kit
-        settings = await to_thread.run_sync(kit.settings)
+        settings = await in_thread(kit.settings)
         finder = Finder(self.work, settings, self._chooser, is_offline=kit.config.is_offline, refreshes=self._refreshes)
         filler = Filler(
             finder,

@@ -25,7 +25,7 @@ from aiocache_engine.python.environment import environment_id, write_environment
 from aiocache_engine.python.installed import read_installed
 from aiocache_engine.python.target import Place, Prober, make_target, open_target
 from aiocache_engine.store.cache_dir import CacheDir
-from aiocache_engine.store.referrers import fresh_stamp, register
+from aiocache_engine.store.referrers import fresh_stamp, read_referrer, register
 from aiocache_engine.store.work import Work
 from aiocache_engine.system.disk import translated
 from aiocache_engine.system.lock import Hold
@@ -54,7 +54,7 @@ def deliver(work: Work, place: Place, prober: Prober, ready: Sequence[Ready], op
     target: Target = yield Outside(partial(_open, place, prober, options))
     prepared: PreparedInstall = yield Outside(partial(_prepare, target, ready, options))
     if not options.is_dry_run and not prepared.is_empty:
-        environment = yield Outside(partial(_identify, target))
+        environment = yield Outside(partial(_identify, work.cache, target))
         if not work.cache.is_read_only:
             registration = partial(_register, work=work, target=target, environment=environment, prepared=prepared)
             yield InHold(LockMode.SHARED, partial(registration, links=not options.is_ephemeral))
@@ -107,9 +107,17 @@ def _direct_url(ready: Ready) -> str | None:
     return json.dumps({"url": ready.choice.file.url, "archive_info": archive_info})
 
 
-def _identify(target: Target) -> str:
-    """Give the id under which the environment is registered, writing a fresh one if it has none."""
-    return environment_id(target.root) or write_environment_id(target.root)
+def _identify(cache: CacheDir, target: Target) -> str:
+    """Give the id under which the environment is registered, writing a fresh one if it has none of its own.
+
+    The copy of an environment bears the id of the original, whose record it must not take.
+    """
+    known = environment_id(target.root)
+    if known is not None:
+        before = read_referrer(cache.layout.referrer(known))
+        if before is None or before.path == target.root or environment_id(before.path) != known:
+            return known
+    return write_environment_id(target.root)
 
 
 def _register(

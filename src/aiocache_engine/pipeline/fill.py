@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
-from anyio import CapacityLimiter, create_task_group, to_thread
+from anyio import CapacityLimiter, create_task_group
 
 from aiocache_engine.errors import (
     DamagedEntryError,
@@ -31,7 +31,7 @@ from aiocache_engine.model.page import StoredPage
 from aiocache_engine.model.records import Pointer
 from aiocache_engine.model.requirement import Wanted
 from aiocache_engine.pipeline.find import Choice, Finder, Missing, Ready
-from aiocache_engine.pipeline.steps import Conductor, in_exclusive_hold, in_shared_hold
+from aiocache_engine.pipeline.steps import Conductor, in_exclusive_hold, in_shared_hold, in_thread
 from aiocache_engine.pipeline.unpack import unpack
 from aiocache_engine.report import Reporter
 from aiocache_engine.store.archives import TREE, Archive, check_sizes, open_manifest, write_description
@@ -77,7 +77,8 @@ class Filler:
         choices: list[Choice | None] = [each.choice for each in missing]
 
         async def settle(place: int, wanted: Wanted) -> None:
-            choices[place] = await self._choose(wanted)
+            with translated(self._work.cache.root):
+                choices[place] = await self._choose(wanted)
 
         async with create_task_group() as tasks:
             for place, each in enumerate(missing):
@@ -94,7 +95,8 @@ class Filler:
         ready: list[Ready | None] = [None] * len(choices)
 
         async def obtain(place: int, choice: Choice) -> None:
-            ready[place] = await self._obtain(choice)
+            with translated(self._work.cache.root):
+                ready[place] = await self._obtain(choice)
 
         async with create_task_group() as journeys:
             for place, choice in enumerate(choices):
@@ -105,7 +107,7 @@ class Filler:
         """Look at every file of what was found, and discard what lacks one."""
         for ready in suspects:
             try:
-                await to_thread.run_sync(check_sizes, ready.archive, ready.manifest)
+                await in_thread(partial(check_sizes, ready.archive, ready.manifest))
             except DamagedEntryError as error:
                 self._reporter.warns(f"{error}; it is fetched again")
                 await self._discard(ready.archive, ready.wanted.project)
@@ -114,7 +116,7 @@ class Filler:
         """Take the names of a damaged archive, so that the next fill makes a new one (rule 41)."""
         work = partial(take_damaged, cache=self._work.cache, project=project, archive_id=archive.id)
         for trashed in await self._conductor.conduct(in_exclusive_hold(work)):
-            await to_thread.run_sync(sweep, trashed)
+            await in_thread(partial(sweep, trashed))
 
     async def _choose(self, wanted: Wanted) -> Choice:
         """Choose from pages that were asked for now; one index after the other, as the strategy says."""
@@ -135,7 +137,7 @@ class Filler:
             raise OfflineError(wanted.text) from out_of_reach
         if not pages:
             raise ProjectNotFoundError(wanted.project, tuple(shown(i.url) for i in self._finder.settings.indexes))
-        chosen = await to_thread.run_sync(self._finder.choice_among, wanted, pages)
+        chosen = await in_thread(partial(self._finder.choice_among, wanted, pages))
         if not isinstance(chosen, Choice):
             raise NoMatchingWheelError(wanted.text, chosen.reason)
         return chosen
@@ -180,20 +182,32 @@ class Filler:
         )
 
     async def _fill(self, choice: Choice, key_hold: KeyHold) -> Ready:
-        staged = await to_thread.run_sync(self._work.new_staging)
+        staged = await in_thread(self._work.new_staging)
         wheel = f"{staged}.whl"
         try:
             pointer = await self._download(choice, wheel, key_hold)
-            await to_thread.run_sync(self._unpack, choice.file, wheel, staged, pointer, limiter=self._unpacking)
-            publish = partial(self._work.publish, staged=staged, key=choice.key, pointer=pointer)
-            published: Published = await self._conductor.conduct(in_shared_hold(publish))
-            ready = await to_thread.run_sync(_opened, choice, published, pointer)
+            await in_thread(partial(self._unpack, choice.file, wheel, staged, pointer), limiter=self._unpacking)
+            ready = await self._publish(choice, staged, pointer)
         finally:
-            with suppress(FileNotFoundError):
+            with suppress(OSError):  # what cannot go now goes with the lease
                 os.unlink(wheel)
-            await to_thread.run_sync(sweep, staged)
+            await in_thread(partial(sweep, staged))
         self._reporter.published(choice.file.filename)
         return ready
+
+    async def _publish(self, choice: Choice, staged: str, pointer: Pointer) -> Ready:
+        """Publish; what was adopted instead is used only if it passes its first-use check (rule 19)."""
+        publish = partial(self._work.publish, staged=staged, key=choice.key, pointer=pointer)
+        published: Published = await self._conductor.conduct(in_shared_hold(publish))
+        try:
+            return await in_thread(partial(_opened, choice, published, pointer))
+        except DamagedEntryError as error:
+            if not published.is_adopted:
+                raise
+            self._reporter.warns(f"{error}; it is replaced")
+            await self._discard(published.archive, pointer.project)
+        published = await self._conductor.conduct(in_shared_hold(publish))
+        return await in_thread(partial(_opened, choice, published, pointer))
 
     async def _download(self, choice: Choice, wheel: str, key_hold: KeyHold) -> Pointer:
         file = choice.file

@@ -17,9 +17,10 @@ from aiocache_engine.pipeline.steps import Conductor
 from aiocache_engine.python.interpreter import decode_interpreter, encode_interpreter, key_of, probe
 from aiocache_engine.report import Reporter
 from aiocache_engine.store.cache_dir import CacheDir, open_cache_dir
+from aiocache_engine.store.documents import read_document
 from aiocache_engine.store.layout import SETTINGS_MEMO
 from aiocache_engine.store.work import Work
-from aiocache_engine.system.disk import read_bytes, replace_bytes
+from aiocache_engine.system.disk import replace_bytes
 from aiocache_engine.system.process import me
 
 
@@ -34,7 +35,12 @@ class Kit:
 
     def conductor(self) -> Conductor:
         """Make what performs the steps of one call."""
-        return Conductor(self.cache.lock, timeout_seconds=self.config.lock_timeout_seconds, on_wait=self.reporter.waits)
+        return Conductor(
+            self.cache.lock,
+            timeout_seconds=self.config.lock_timeout_seconds,
+            on_wait=self.reporter.waits,
+            place=self.cache.root,
+        )
 
     def work(self) -> Work:
         """Begin a piece of work; its lease is taken in its first hold."""
@@ -76,7 +82,7 @@ class Kit:
             InterpreterError: it cannot be used.
         """
         path = self.cache.layout.interpreter(key_of(executable))
-        content = read_bytes(path)
+        content = read_document(path)
         known = None if content is None else decode_interpreter(content)
         if known is not None:
             return known

@@ -7,12 +7,15 @@ event loop, each in a worker thread, and can be cancelled between any two.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from aiocache_engine.model.locking import LockMode, Wait
+from aiocache_engine.system.disk import translated
 from aiocache_engine.system.lock import CacheLock, Hold
 
 Result = TypeVar("Result")
@@ -53,9 +56,23 @@ class Conductor:
     """Performs steps on one cache lock, and remembers how long was waited and how long the longest hold lasted."""
 
     def __init__(
-        self, lock: CacheLock, *, timeout_seconds: float, on_wait: Callable[[Wait], None] | None = None
+        self,
+        lock: CacheLock,
+        *,
+        timeout_seconds: float,
+        on_wait: Callable[[Wait], None] | None = None,
+        place: str = "the cache dir",
     ) -> None:
+        """Keep what the steps need.
+
+        Args:
+            lock: the cache lock.
+            timeout_seconds: how long each hold is waited for.
+            on_wait: told of a long wait.
+            place: named by errors of the disk that name no path themselves.
+        """
         self._lock = lock
+        self._place = place
         self._timeout_seconds = timeout_seconds
         self._on_wait = on_wait
         self.waited_seconds = 0.0  #: in all holds so far
@@ -78,10 +95,12 @@ class Conductor:
 
     def _do(self, step: Step) -> Any:
         if isinstance(step, Outside):
-            return step.work()
+            with translated(self._place):
+                return step.work()
         with self._lock.hold_now(step.mode, timeout_seconds=self._timeout_seconds, on_wait=self._on_wait) as hold:
             try:
-                return step.work(hold)
+                with translated(self._place):
+                    return step.work(hold)
             finally:
                 self._note(hold)
 
@@ -101,13 +120,14 @@ class Conductor:
             return result
 
     async def _do_async(self, step: Step) -> Any:
-        from anyio import to_thread  # noqa: PLC0415 - a warm command has no event loop
-
         if isinstance(step, Outside):
-            return await to_thread.run_sync(step.work)
+            with translated(self._place):
+                return await in_thread(step.work)
+        work = step.work
         async with self._lock.hold(step.mode, timeout_seconds=self._timeout_seconds, on_wait=self._on_wait) as hold:
             try:
-                return await to_thread.run_sync(step.work, hold, limiter=_holds_limiter())
+                with translated(self._place):
+                    return await in_thread(lambda: work(hold), limiter=_holds_limiter())
             finally:
                 self._note(hold)
 
@@ -115,6 +135,68 @@ class Conductor:
         self.waited_seconds += hold.waited_seconds
         if hold.mode is LockMode.EXCLUSIVE:
             self.longest_hold_seconds = max(self.longest_hold_seconds, time.monotonic() - hold.acquired_at)
+
+
+async def in_thread(work: Callable[[], Result], *, limiter: Any = None) -> Result:
+    """Do this in a worker thread, and never leave it behind.
+
+    Whoever is cancelled waits until the thread is done, however the cancellation came: asyncio's own passes through
+    anyio's shields, and a thread that went on would write after its lock, its lease or its staging is gone.
+    """
+    from asyncio import CancelledError, Event, get_running_loop  # noqa: PLC0415 - a warm command has no event loop
+
+    from anyio import to_thread  # noqa: PLC0415 - as above
+
+    loop, is_done = get_running_loop(), Event()
+
+    def tell() -> None:
+        with suppress(RuntimeError):  # the loop was closed, and nobody waits
+            loop.call_soon_threadsafe(is_done.set)
+
+    errand = _Errand(work, tell)
+    try:
+        return await to_thread.run_sync(errand, limiter=limiter)
+    except CancelledError:
+        if errand.call_off():
+            raise
+        await _until(is_done)
+        raise
+
+
+class _Errand(Generic[Result]):
+    """Work for another thread, which can be called off until it begins."""
+
+    def __init__(self, work: Callable[[], Result], tell: Callable[[], None]) -> None:
+        self._work = work
+        self._tell = tell
+        self._mutex = threading.Lock()
+        self._has_begun = self._is_called_off = False
+
+    def __call__(self) -> Result:
+        with self._mutex:
+            self._has_begun = True
+            if self._is_called_off:
+                raise RuntimeError("this was called off")
+        try:
+            return self._work()
+        finally:
+            self._tell()
+
+    def call_off(self) -> bool:
+        """Keep it from beginning; False if it has begun."""
+        with self._mutex:
+            self._is_called_off = not self._has_begun
+            return self._is_called_off
+
+
+async def _until(event: Any) -> None:
+    from asyncio import CancelledError  # noqa: PLC0415 - as above
+
+    from anyio import CancelScope  # noqa: PLC0415 - as above
+
+    while not event.is_set():
+        with CancelScope(shield=True), suppress(CancelledError):  # the first cancellation is on its way already
+            await event.wait()
 
 
 def _holds_limiter() -> Any:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from aiocache_engine.errors import TargetError
+from aiocache_engine.errors import DamagedEntryError, TargetError
 from aiocache_engine.model.outcome import FetchReport, InstallReport
 from aiocache_engine.model.python import Interpreter
 from aiocache_engine.pipeline.collect import Collector
@@ -67,6 +68,8 @@ def install_warm(kit: Kit, request: InstallRequest) -> InstallReport | None:
                 return None
             resolved = time.monotonic()
             report = conductor.perform(deliver(work, place, kit.describe_interpreter, lookup.ready(), request.options))
+        except DamagedEntryError:  # the target is as before, and the engine fetches again what is damaged
+            return None
         finally:
             end_work(work)
     conductor.perform(Collector(kit.cache).free_condemned())
@@ -117,7 +120,10 @@ def _finder(kit: Kit, work: Work, interpreter: Interpreter, *, refreshes: bool) 
 
 def end_work(work: Work) -> None:
     """End a work's lease, and remove what it left in staging."""
-    staging = work.staging_directory()
-    if staging is not None:
-        sweep(staging)
-    work.end()
+    try:
+        staging = work.staging_directory()
+        if staging is not None:
+            with suppress(OSError):  # what cannot go now is left to the next prune
+                sweep(staging)
+    finally:
+        work.end()

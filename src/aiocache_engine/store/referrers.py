@@ -41,6 +41,12 @@ def register(hold: Hold, cache: CacheDir, referrer: Referrer, *, links: bool) ->
                 set_linked(cache.layout.archive(archive_id))
 
 
+def read_referrer(path: str) -> Referrer | None:
+    """Read one record; None where it is absent or cannot be read."""
+    content = read_document(path)
+    return None if content is None else _parse(content)
+
+
 def read_referrers(directory: str) -> tuple[list[Referrer], list[str]]:
     """Read every record; the second list names those that cannot be read, which therefore keep everything."""
     referrers: list[Referrer] = []

@@ -1,4 +1,4 @@
-"""What must hold of a cache dir after anything that was done to it, checked file by file (rules V1 to V11 of the tests).
+"""What must hold of a cache dir after anything that was done to it, checked file by file (V1 to V11).
 
     assert_sound(cache_dir)                  # nobody is at work: whole archives, no name that leads nowhere
     assert_sound(cache_dir, is_pruned=True)  # and nothing is left over of dead work
