@@ -81,7 +81,7 @@ def files(root: Path, *, aside: frozenset[str] = frozenset()) -> dict[str, tuple
         for name in names:
             path = Path(directory) / name
             relative = str(path.relative_to(root))
-            if name in RECORD_FILES or relative in aside or "__pycache__" in relative:
+            if name in RECORD_FILES or relative in {*aside, ".lock"} or "__pycache__" in relative:  # .lock is uv's
                 continue
             content = path.read_bytes() if not path.is_symlink() else os.readlink(path)
             if isinstance(content, bytes) and content.startswith(b"#!") and path.parent.name == "bin":

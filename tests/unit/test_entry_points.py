@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from aiocache_engine.model.entry_points import EntryPoint, EntryPointError, script_entry_points
+from aiocache_engine.model.entry_points import EntryPoint, EntryPointError, pip_entry_points, script_entry_points
 
 
 def test_scripts_of_both_groups_are_found_and_other_groups_are_left_alone():
@@ -69,3 +69,10 @@ def test_a_script_defined_twice_is_refused_unless_both_mean_the_same():
     assert len(script_entry_points("[console_scripts]\nx = a:b\n[gui_scripts]\nx = a:b\n")) == 1
     with pytest.raises(EntryPointError):
         script_entry_points("[console_scripts]\nx = a:b\n[gui_scripts]\nx = a:c\n")
+
+
+def test_pip_gets_its_commands_for_the_python_it_is_installed_for() -> None:
+    text = "[console_scripts]\npip = pip._internal:main\npip3.9 = pip._internal:main\nother = o:main\n"
+    points = pip_entry_points(script_entry_points(text), "3.12")
+    assert [point.name for point in points] == ["pip", "other", "pip3", "pip3.12"]
+    assert {point.module for point in points if point.name.startswith("pip")} == {"pip._internal"}

@@ -55,6 +55,17 @@ def script_entry_points(text: str) -> list[EntryPoint]:
     return list(found.values())
 
 
+def pip_entry_points(points: list[EntryPoint], python: str) -> list[EntryPoint]:
+    """Give pip its commands for one Python ("3.11"): its wheel cannot know which, so installers name them.
+
+    Others that pip's wheel lists with a number (pip3, pip3.9) are those of the Python that built it.
+    """
+    plain = [point for point in points if not re.fullmatch(r"pip\d[\d.]*", point.name)]
+    pip = [point for point in plain if point.name == "pip"]
+    numbers = (python.partition(".")[0], python)
+    return plain + [point._replace(name=f"pip{number}") for point in pip for number in numbers]
+
+
 def check_script_name(name: str) -> str:
     """Give the name back if a command may be called so.
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from aiocache_engine.errors import DamagedEntryError, InvalidWheelError, TargetError
-from aiocache_engine.model.entry_points import EntryPointError, script_entry_points
+from aiocache_engine.model.entry_points import EntryPointError, pip_entry_points, script_entry_points
 from aiocache_engine.model.manifest import Directory, Manifest
 from aiocache_engine.model.python import LinkMode, Target, TargetKind
 from aiocache_engine.model.record import RecordRow, format_record, hash_field, parse_record
@@ -37,6 +37,7 @@ class Layout:
     scripts: str
     data: str
     headers: str  #: without the project
+    python: str  #: "3.11"
     floor: tuple[str, ...]  #: the directories that stay, even when they are empty
 
     def sites(self) -> tuple[str, ...]:
@@ -110,7 +111,8 @@ def find_layout(target: Target) -> Layout:
     own = [paths["purelib"], paths["platlib"]]
     if target.kind is not TargetKind.DIRECTORY:
         own += [paths["scripts"], paths["headers"].partition("/")[0]]
-    return Layout(root=root, **paths, floor=tuple(dict.fromkeys(own)))
+    python = ".".join(target.interpreter.version.split(".")[:2])
+    return Layout(root=root, **paths, python=python, floor=tuple(dict.fromkeys(own)))
 
 
 def place_wheel(
@@ -218,7 +220,10 @@ class _Wheel:
 
     def add_launchers(self) -> None:
         """Make the scripts that entry_points.txt asks for; one that the wheel brings itself gives way."""
-        for point in script_entry_points(self._manifest.entry_points):
+        points = script_entry_points(self._manifest.entry_points)
+        if self._manifest.totals.project == "pip":
+            points = pip_entry_points(points, self._layout.python)
+        for point in points:
             content = launcher(point, executable=self._executable)
             self._generate(self._layout.scripts, point.name, content, is_data=False)
 
