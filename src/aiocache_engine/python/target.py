@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shutil
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -123,6 +122,8 @@ def find_python(text: str, environ: Mapping[str, str], cwd: str) -> str:
     """
     if os.sep in text:
         return resolve_executable(_absolute(text, cwd))
+    import shutil  # noqa: PLC0415 - only commands that name an interpreter without its path need it
+
     command = f"python{text}" if text[:1].isdigit() else text
     found = shutil.which(command, path=environ.get("PATH"))
     if found is None:
