@@ -99,7 +99,7 @@ def entry_point_scripts(root: Path) -> set[str]:
                 section = line.strip("[] ")
             elif "=" in line and section in ("console_scripts", "gui_scripts"):
                 names.add(f"bin/{line.partition('=')[0].strip()}")
-    return names
+    return names | ({f"bin/pip3.{sys.version_info[1]}"} if "bin/pip" in names else set())
 
 
 @pytest.mark.parametrize("name", SETS)
