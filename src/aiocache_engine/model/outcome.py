@@ -43,7 +43,9 @@ class InstallReport:
     installed: tuple[Obtained, ...]
     removed: tuple[Named, ...]
     unchanged: tuple[Named, ...]
-    link_mode: str  #: how files got there: "clone", "hardlink", "copy" or "symlink"
+    link_mode: (
+        str  #: how files got there: "clone", "hardlink", "copy" or "symlink"; "auto" where a dry run could not tell
+    )
     warnings: tuple[str, ...]
     resolve_seconds: float
     fetch_seconds: float

@@ -52,6 +52,8 @@ def deliver(work: Work, place: Place, prober: Prober, ready: Sequence[Ready], op
     """
     started = time.monotonic()
     target: Target = yield Outside(partial(_open, place, prober, options))
+    if options.is_dry_run and not os.path.isdir(target.root):
+        return _foreseen(target, ready, options, seconds=time.monotonic() - started)
     prepared: PreparedInstall = yield Outside(partial(_prepare, target, ready, options))
     if not options.is_dry_run and not prepared.is_empty:
         environment = yield Outside(partial(_identify, work.cache, target))
@@ -159,6 +161,24 @@ def _report(
         ),
         link_mode=prepared.link_mode.value,
         warnings=tuple(prepared.warnings),
+        resolve_seconds=0.0,
+        fetch_seconds=0.0,
+        link_seconds=seconds,
+        total_seconds=0.0,
+    )
+
+
+def _foreseen(target: Target, ready: Sequence[Ready], options: Options, *, seconds: float) -> InstallReport:
+    """Say what would be installed into a place that is not there yet: everything."""
+    return InstallReport(
+        target=target.root,
+        is_target_new=True,
+        is_dry_run=True,
+        installed=tuple(as_obtained(each) for each in sorted(ready, key=lambda one: one.wanted.project)),
+        removed=(),
+        unchanged=(),
+        link_mode=options.link_mode.value,
+        warnings=(),
         resolve_seconds=0.0,
         fetch_seconds=0.0,
         link_seconds=seconds,

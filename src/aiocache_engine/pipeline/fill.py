@@ -15,6 +15,7 @@ from functools import partial
 from anyio import CapacityLimiter, create_task_group
 
 from aiocache_engine.errors import (
+    CacheEngineError,
     DamagedEntryError,
     HashMismatchError,
     NoMatchingWheelError,
@@ -75,15 +76,23 @@ class Filler:
                 several in an ExceptionGroup.
         """
         choices: list[Choice | None] = [each.choice for each in missing]
+        failures: list[CacheEngineError] = []
 
         async def settle(place: int, wanted: Wanted) -> None:
-            with translated(self._work.cache.root):
-                choices[place] = await self._choose(wanted)
+            try:
+                with translated(self._work.cache.root):
+                    choices[place] = await self._choose(wanted)
+            except CacheEngineError as error:  # the others go on: whoever mistyped three names is told of all three
+                failures.append(error)
 
         async with create_task_group() as tasks:
             for place, each in enumerate(missing):
                 if each.choice is None:
                     tasks.start_soon(settle, place, each.wanted)
+        if len(failures) > 1:
+            raise ExceptionGroup("several wheels cannot be had", failures)
+        if failures:
+            raise failures[0]
         return [choice for choice in choices if choice is not None]
 
     async def obtain_all(self, choices: list[Choice]) -> list[Ready]:
