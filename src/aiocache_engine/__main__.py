@@ -12,8 +12,10 @@ def main() -> int:
 
         sys.stdout.write(f"aioc {__version__}\n")
         return 0
-    from aiocache_engine.cli.main import run  # noqa: PLC0415 - as above
-
+    try:
+        from aiocache_engine.cli.main import run  # noqa: PLC0415 - as above
+    except KeyboardInterrupt:  # from here on, `run` says what there is to say
+        return 130
     return run(sys.argv[1:])
 
 

@@ -29,7 +29,7 @@ def parse(arguments: Sequence[str]) -> tuple[str, Options] | ExitCode:
     """
     first = arguments[0] if arguments else ""
     if first and not first.startswith("-") and first not in COMMANDS:
-        near = difflib.get_close_matches(first, COMMANDS, n=1)
+        near = difflib.get_close_matches(first, COMMANDS, n=1, cutoff=0.8)
         meant = f"did you mean `aioc {near[0]}`?" if near else "`aioc --help` lists all"
         raise UsageError(f"there is no command {first!r}; {meant}")
     if any(first.split("=")[0] in option.flags for option in COMMON):

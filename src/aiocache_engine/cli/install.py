@@ -65,7 +65,11 @@ def run(options: InstallOptions, terminal: Terminal) -> None:
         report = install_cold(options.cache_dir, config, terminal, request)
     for warning in report.warnings:
         terminal.warns(warning)
-    terminal.show(lambda: install_document(report), lambda: install_text(report, verbosity=terminal.verbosity))
+    place = "environment" if options.target is None else "directory"
+    terminal.show(
+        lambda: install_document(report),
+        lambda: install_text(report, place=place, verbosity=terminal.verbosity),
+    )
 
 
 def _check(options: InstallOptions) -> None:

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 
 from aiocache_engine.cli.options import Options
-from aiocache_engine.cli.render import entries_document, entries_text
+from aiocache_engine.cli.render_listing import entries_document, entries_text
 from aiocache_engine.cli.terminal import Terminal
 from aiocache_engine.pipeline.collect import version_matches
 from aiocache_engine.pipeline.inspect import list_entries

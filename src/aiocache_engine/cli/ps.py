@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from aiocache_engine.cli.options import Options
-from aiocache_engine.cli.render import usage_document, usage_text
+from aiocache_engine.cli.render_listing import usage_document, usage_text
 from aiocache_engine.cli.terminal import Terminal
 from aiocache_engine.pipeline.inspect import list_usage
 from aiocache_engine.pipeline.kit import open_kit

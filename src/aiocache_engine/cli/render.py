@@ -1,13 +1,12 @@
-"""Reports of install, fetch, ls, ps and size, as documents (JSON) and as text, both from the same values."""
+"""Reports of install and fetch, as documents (JSON) and as text, both from the same values."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from aiocache_engine.cli.terminal import printable
-from aiocache_engine.cli.units import count_of, duration_of, local_time, size_of, table, utc
-from aiocache_engine.model.listing import CacheSize, Entry, Usage
+from aiocache_engine.cli.units import count_of, duration_of
 from aiocache_engine.model.outcome import FetchReport, InstallReport, Named, Obtained
 
 Document = Mapping[str, Any]
@@ -34,12 +33,18 @@ def install_document(report: InstallReport) -> Document:
     }
 
 
-def install_text(report: InstallReport, *, verbosity: int) -> str:
-    """Say what was installed, as lines of `+` and `-`."""
+def install_text(report: InstallReport, *, place: str, verbosity: int) -> str:
+    """Say what was installed, as lines of `+` and `-`.
+
+    Args:
+        report: what.
+        place: what its target is: "environment" or "directory".
+        verbosity: how often -v was given.
+    """
     would = report.is_dry_run
     lines: list[str] = []
     if report.is_target_new:
-        lines.append(f"{'Would make' if would else 'Made'} the environment {printable(report.target)}")
+        lines.append(f"{'Would make' if would else 'Made'} the {place} {printable(report.target)}")
     if report.installed or report.removed:
         what = count_of(len(report.installed), "distribution")
         into = f"{what} into {printable(report.target)}"
@@ -87,113 +92,6 @@ def fetch_text(report: FetchReport, *, verbosity: int) -> str:
     if verbosity:
         lines.append(f"resolve {duration_of(report.resolve_seconds)}, fetch {duration_of(report.fetch_seconds)}")
     return "\n".join(lines) or "Nothing to fetch"
-
-
-def entries_document(entries: Sequence[Entry]) -> Document:
-    """Give `aioc.ls/1`."""
-    return {
-        "schema": "aioc.ls/1",
-        "entries": [
-            {
-                "kind": entry.kind,
-                "project": entry.project,
-                "version": entry.version,
-                "file": entry.filename,
-                "id": entry.id,
-                "files": entry.file_count,
-                "bytes": entry.size_bytes,
-                "last_used": utc(entry.last_used_at),
-            }
-            for entry in entries
-        ],
-    }
-
-
-def entries_text(entries: Sequence[Entry], *, verbosity: int) -> str:
-    """Give a table with a line per entry; with -v also file and id."""
-    if not entries:
-        return ""
-    head = ["PROJECT", "VERSION", "FILES", "SIZE", "LAST USED"]
-    rows = [
-        [
-            entry.project or "(unreadable)",
-            entry.version or "",
-            str(entry.file_count),
-            size_of(entry.size_bytes),
-            local_time(entry.last_used_at),
-        ]
-        for entry in entries
-    ]
-    if verbosity:
-        head += ["FILE", "ID"]
-        rows = [[*row, entry.filename or "", entry.id] for row, entry in zip(rows, entries, strict=True)]
-    return "\n".join(table(head, rows, right=(2, 3)))
-
-
-def usage_document(usage: Usage) -> Document:
-    """Give `aioc.ps/1`."""
-    return {
-        "schema": "aioc.ps/1",
-        "leases": [
-            {
-                "id": lease.id,
-                "pid": lease.pid,
-                "command": lease.command,
-                "since": utc(lease.since),
-                "objects": list(lease.objects),
-                "bytes": lease.size_bytes,
-            }
-            for lease in usage.leases
-        ],
-        "locks": [
-            {"file": lock.file, "mode": lock.mode, "pid": lock.pid, "command": lock.command} for lock in usage.locks
-        ],
-    }
-
-
-def usage_text(usage: Usage, *, verbosity: int) -> str:
-    """List leases, and below them who holds lock files."""
-    if not usage.leases and not usage.locks:
-        return "Nobody uses the cache"
-    lines: list[str] = []
-    if usage.leases:
-        rows = [
-            [
-                "?" if lease.pid is None else str(lease.pid),
-                local_time(lease.since),
-                str(len(lease.objects)),
-                size_of(lease.size_bytes),
-                printable(lease.command or "(unknown)"),
-            ]
-            for lease in usage.leases
-        ]
-        lines += table(["PID", "SINCE", "OBJECTS", "SIZE", "COMMAND"], rows, right=(0, 2, 3))
-        if verbosity:
-            lines += [f"{lease.pid}: {' '.join(lease.objects)}" for lease in usage.leases if lease.objects]
-    if usage.locks:
-        lines += [""] if lines else []
-        locks = [
-            [lock.mode, str(lock.pid), printable(lock.command or ""), printable(lock.file)] for lock in usage.locks
-        ]
-        lines += table(["LOCK", "PID", "COMMAND", "FILE"], locks, right=(1,))
-    return "\n".join(lines)
-
-
-def size_document(size: CacheSize) -> Document:
-    """Give `aioc.size/1`."""
-    return {
-        "schema": "aioc.size/1",
-        "bytes": size.size_bytes,
-        "files": size.file_count,
-        "entries": size.entry_count,
-        "buckets": dict(size.buckets),
-    }
-
-
-def size_text(size: CacheSize) -> str:
-    """Say it in one line."""
-    entries = count_of(size.entry_count, "entry", "entries")
-    return f"{size_of(size.size_bytes)} in {count_of(size.file_count, 'file')} of {entries}"
 
 
 def _obtained(each: Obtained) -> Document:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from aiocache_engine.cli.options import Options
-from aiocache_engine.cli.render import size_document, size_text
+from aiocache_engine.cli.render_listing import size_document, size_text
 from aiocache_engine.cli.terminal import Terminal
 from aiocache_engine.pipeline.inspect import measure_cache
 from aiocache_engine.pipeline.kit import open_kit

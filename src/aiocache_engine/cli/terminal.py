@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
 from aiocache_engine.cli.exit_codes import ExitCode, exit_code_of, flatten
@@ -76,7 +77,8 @@ class Terminal(Reporter):
             }
             if len(parts) > 1:
                 document["errors"] = [{"error": type(p).__name__, "message": message_of(p)} for p in parts]
-            self.show_document(document)
+            with suppress(DiskError):  # the exit code still tells
+                self.show_document(document)
         return code
 
     def close(self) -> None:
