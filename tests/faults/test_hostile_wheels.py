@@ -18,6 +18,7 @@ from aiocache_engine.errors import InvalidWheelError
 from aiocache_engine.model.names import wheel_name
 from aiocache_engine.model.record import hash_field
 from aiocache_engine.pipeline import unpack as unpack_module
+from aiocache_engine.pipeline import zip_members
 from aiocache_engine.pipeline.unpack import UnpackLimits, unpack
 from aiocache_engine.testing.wheels import replaced, wheel_entries, with_record
 from aiocache_engine.testing.zips import STORED, ZipEntry, deflated, end64_records, zip_bytes
@@ -53,6 +54,12 @@ def world(tmp_path):
     (tmp_path / "evil").write_text("mine")
     (tmp_path / "staging").mkdir()
     return tmp_path
+
+
+@pytest.fixture(params=["isal", "zlib"])
+def inflater(request, monkeypatch):
+    """Inflate with isal, and as on machines that have none."""
+    monkeypatch.setattr(zip_members, "zlib", zlib if request.param == "zlib" else pytest.importorskip("isal.isal_zlib"))
 
 
 def refusal(world: Path, content: bytes, *, filename: str = FILENAME, limits: UnpackLimits | None = None) -> str:
@@ -166,6 +173,7 @@ def test_a_local_header_that_disagrees_with_the_directory_is_refused(world, cont
     assert reason in refusal(world, content)
 
 
+@pytest.mark.usefixtures("inflater")
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -335,6 +343,7 @@ def test_a_wheel_that_claims_more_than_the_limits_is_refused_before_anything_is_
     assert not (world / "staging" / "tree").exists()
 
 
+@pytest.mark.usefixtures("inflater")
 @pytest.mark.parametrize("claimed", [10, 9 * MIB])
 def test_a_bomb_that_claims_to_be_small_is_not_inflated_further_than_it_claims(world, claimed):
     lie = {"size_bytes": claimed}
@@ -410,6 +419,7 @@ def test_bytes_other_than_those_that_record_promises_are_refused(world, size_byt
     assert "hash is not the one" in refusal(world, content)
 
 
+@pytest.mark.usefixtures("inflater")
 @pytest.mark.parametrize("size_bytes", [20, 9 * MIB], ids=["small", "big"])
 @pytest.mark.parametrize("method", [0, 8], ids=["stored", "deflated"])
 def test_bytes_other_than_those_that_the_directory_promises_are_refused(world, size_bytes, method):
@@ -423,6 +433,7 @@ BIG = b"some text\n" * MIB
 PACKED_BIG = deflated(BIG)
 
 
+@pytest.mark.usefixtures("inflater")
 @pytest.mark.parametrize(
     ("packed", "descriptor"),
     [

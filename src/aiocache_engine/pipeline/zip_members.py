@@ -93,17 +93,20 @@ def _inflated(packed_pieces: Iterator[bytes], member: Member) -> Iterator[bytes]
     inflate = zlib.decompressobj(_RAW)
     try:
         for packed in packed_pieces:
-            if inflate.eof:  # something stands behind the end of the stream
-                raise _not_promised(member)
-            piece = inflate.decompress(packed, _PIECE_BYTES)
-            yield piece
-            # A full piece may have left input unread, or output in the decoder alone.
-            while len(piece) == _PIECE_BYTES or inflate.unconsumed_tail:
-                piece = inflate.decompress(inflate.unconsumed_tail, _PIECE_BYTES)
+            left = packed
+            while True:
+                piece = inflate.decompress(left, _PIECE_BYTES)
                 yield piece
+                left = inflate.unconsumed_tail
+                # A full piece may have left input unread, or output in the decoder alone. At its end the standard
+                # library's decoder keeps an unconsumed tail for ever, so eof is asked first.
+                if inflate.eof or (len(piece) < _PIECE_BYTES and not left):
+                    break
+            if inflate.eof:
+                break
     except zlib.error as error:
         raise UnsafeZipError(f"its packed bytes are damaged ({error})", member=member.name) from error
-    if not inflate.eof or inflate.unused_data:
+    if not inflate.eof or inflate.unused_data or next(packed_pieces, b""):
         raise _not_promised(member)
 
 
