@@ -20,7 +20,7 @@ from aiocache_engine.store.cache_dir import CacheDir, open_cache_dir
 from aiocache_engine.store.documents import read_document
 from aiocache_engine.store.layout import SETTINGS_MEMO
 from aiocache_engine.store.work import Work
-from aiocache_engine.system.disk import replace_bytes
+from aiocache_engine.system.disk import replace_bytes, translated
 from aiocache_engine.system.process import me
 
 
@@ -44,7 +44,8 @@ class Kit:
 
     def work(self) -> Work:
         """Begin a piece of work; its lease is taken in its first hold."""
-        who = me()
+        with translated("/proc"):
+            who = me()
         holder = Holder(
             pid=who.pid,
             started_at=who.started_at,

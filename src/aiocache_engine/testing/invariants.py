@@ -21,6 +21,7 @@ from aiocache_engine.model.manifest import Directory, Manifest, ManifestError, l
 from aiocache_engine.model.names import is_object_id
 from aiocache_engine.model.record import hash_value, parse_record
 from aiocache_engine.store.archives import MANIFEST, STAMP_BYTES, TREE, USED
+from aiocache_engine.store.documents import list_directory
 from aiocache_engine.store.layout import HASH_NAMES, PAGE, Layout
 from aiocache_engine.store.leases import BIRTH_PREFIX, LeaseReader
 from aiocache_engine.store.names import read_pointer
@@ -82,7 +83,7 @@ def untouched(*trees: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def _archives(layout: Layout) -> Iterator[Violation]:
-    for name in os.listdir(layout.archives):
+    for name in list_directory(layout.archives):
         path = f"{layout.archives}/{name}"
         if not is_object_id(name) or not stat.S_ISDIR(os.lstat(path).st_mode):
             yield Violation(path, "it is no archive")
@@ -135,10 +136,10 @@ def _files(place: str, directory: Directory, executables: frozenset[str]) -> Ite
 
 
 def _names(layout: Layout) -> Iterator[Violation]:
-    for project in os.listdir(layout.projects):
-        for index in os.listdir(f"{layout.projects}/{project}"):
+    for project in list_directory(layout.projects):
+        for index in list_directory(f"{layout.projects}/{project}"):
             directory = f"{layout.projects}/{project}/{index}"
-            for name in os.listdir(directory):
+            for name in list_directory(directory):
                 if index == HASH_NAMES or name != PAGE:
                     yield from _name(layout, project, f"{directory}/{name}", is_hash=index == HASH_NAMES)
 
@@ -171,14 +172,14 @@ def _leases(layout: Layout) -> Iterator[Violation]:
 
 def _leftovers(layout: Layout) -> Iterator[Violation]:
     alive = {lease.id: lease for lease in LeaseReader(layout.leases).read() if lease.is_alive()}
-    for name in os.listdir(layout.trash):
+    for name in list_directory(layout.trash):
         yield Violation(f"{layout.trash}/{name}", "it is left in trash")
     for directory in (layout.staging, layout.leases):
-        for name in os.listdir(directory):
+        for name in list_directory(directory):
             if name not in alive:
                 what = "a half-born file" if name.startswith(BIRTH_PREFIX) else "left by dead work"
                 yield Violation(f"{directory}/{name}", f"it is {what}")
-    for name in os.listdir(layout.condemned):
+    for name in list_directory(layout.condemned):
         object_id = name.partition("-")[0]
         if not any(lease.covers(object_id) for lease in alive.values()):
             yield Violation(f"{layout.condemned}/{name}", "nobody uses what it notes")

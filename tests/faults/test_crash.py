@@ -1,0 +1,102 @@
+"""Every command, killed or refused by the disk at its N-th step: the cache stays sound, and the same command then works.
+
+The short form strikes at every k-th step, the torture at each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from caches import Place
+from faults.striking import COMMANDS, Strikes, prepare
+
+from aiocache_engine.testing.invariants import assert_environment_sound, assert_sound, untouched
+
+ERRNOS = ("ENOSPC", "EIO", "EMFILE", "EROFS")
+DOCUMENTED = frozenset({
+    "CacheDirError", "DiskError", "InterpreterError", "LockError", "OutOfSpaceError", "ReadOnlyCacheError", "TargetError",
+})  # fmt: skip
+FORMS = ("short", pytest.param("each step", marks=pytest.mark.torture))
+
+
+@pytest.fixture(scope="module")
+def strikes() -> Iterator[Strikes]:
+    program = Strikes()
+    yield program
+    program.close()
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    (tmp_path / "place").mkdir()
+    return Place(tmp_path / "place")
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_killed_at_any_step_leaves_a_sound_cache_and_works_when_run_again(
+    form: str, command: str, place: Place, strikes: Strikes, decoy: Path
+) -> None:
+    state = prepare(place, command, strikes)
+    count = strikes.done(place, command)
+    struck = 0
+    with untouched(decoy):
+        for number in steps(form, count, every=17, first=1):
+            state.restore()
+            _, outcome, message = strikes.at(place, command, number, "kill")
+            struck += outcome == "killed"
+            assert outcome in {"killed", "done"}, message
+            heals(place, command, strikes, (number, outcome))
+    # The number of steps varies a little, with what is waited for and listed.
+    assert struck >= 0.8 * len(steps(form, count, every=17, first=1))
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("code", ERRNOS)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_refused_by_the_disk_at_any_step_says_so_and_works_when_run_again(
+    form: str, command: str, code: str, place: Place, strikes: Strikes, decoy: Path
+) -> None:
+    state = prepare(place, command, strikes)
+    count = strikes.done(place, command)
+    refused = 0
+    with untouched(decoy):
+        for number in steps(form, count, every=37, first=3 + 7 * ERRNOS.index(code)):
+            state.restore()
+            _, outcome, message = strikes.at(place, command, number, code)
+            # What is only remembered to save time (an interpreter's answer, say) is done without.
+            assert outcome == "done" or outcome in DOCUMENTED, message
+            refused += outcome != "done"
+            heals(place, command, strikes, (number, outcome, message))
+    assert refused
+
+
+def steps(form: str, count: int, *, every: int, first: int) -> range:
+    return range(first, count + 1, every) if form == "short" else range(1, count + 1)
+
+
+def heals(place: Place, command: str, strikes: Strikes, what: tuple[object, ...]) -> None:
+    """Hold the cache against the rules, then run the command again, and a prune."""
+    try:
+        if (place.cache / "trash").exists():
+            assert_sound(place.cache)
+        strikes.done(place, command)
+        if command == "install":
+            assert_environment_sound(place.root / "env")
+        strikes.done(place, "prune")
+        assert_sound(place.cache, is_pruned=True)
+    except AssertionError as error:
+        error.add_note(f"after {command} was struck: {what}")
+        raise
+
+
+@pytest.fixture
+def decoy(tmp_path: Path) -> Path:
+    """A tree beside everything that is nobody's business."""
+    directory = tmp_path / "decoy"
+    (directory / "deep").mkdir(parents=True)
+    (directory / "deep" / "file").write_text("mine")
+    (directory / "link").symlink_to("deep/file")
+    return directory
