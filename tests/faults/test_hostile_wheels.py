@@ -450,6 +450,17 @@ def test_a_big_entry_that_is_not_what_it_says_is_refused(world, packed, descript
     refusal(world, zip_bytes(demo(ZipEntry("demo/big", BIG, packed=packed, descriptor=descriptor))))
 
 
+def test_bytes_behind_a_stream_that_ends_with_a_read_are_refused(world, inflater):
+    content = b"y" * (10 * MIB - 5 * 160)
+    blocks = [content[start : start + 65_535] for start in range(0, len(content), 65_535)]
+    headers = [struct.pack("<B2H", 0, len(block), len(block) ^ 0xFFFF) for block in blocks[:-1]]
+    headers.append(struct.pack("<B2H", 1, len(blocks[-1]), len(blocks[-1]) ^ 0xFFFF))
+    stream = b"".join(header + block for header, block in zip(headers, blocks, strict=True))
+    assert len(stream) % MIB == 0
+    assert "promises" in refusal(world, zip_bytes(demo(ZipEntry("demo/big", content, packed=stream + b"x"))))
+    accepted(world, zip_bytes(demo(ZipEntry("demo/big", content, packed=stream))))
+
+
 @pytest.mark.parametrize("size_bytes", [20, 9 * MIB], ids=["small", "big"])
 @pytest.mark.parametrize("algorithm", ["sha384", "sha512"])
 def test_better_hashes_than_sha256_are_verified(world, algorithm, size_bytes):
