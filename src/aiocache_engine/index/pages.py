@@ -49,6 +49,8 @@ class PageFetcher:
         self._limits = limits
         self._listings: dict[str, _Listing] = {}  #: find-links pages by index digest
         self._locks: dict[str, anyio.Lock] = {}
+        # A page of megabytes takes many times its size while it is read, and two at once gain nothing.
+        self._parsing = anyio.CapacityLimiter(1)
 
     async def fetch(self, project: str, index: Index, stored: StoredPage | None, *, refresh: bool) -> StoredPage | None:
         """Give the page of a project; None if the index does not know it."""
@@ -84,11 +86,13 @@ class PageFetcher:
             return await self._fetch(project, index, None, refresh=refresh)
         if isinstance(meaning, Confirmed):
             return stored and self._confirmed(stored, meaning)
-        files = await anyio.to_thread.run_sync(_parse, answered)
-        listing = _Listing(files, meaning)
         if index.kind is IndexKind.FIND_LINKS:
-            self._listings[index.digest] = listing
-        page = await self._page_of(project, index, listing)
+            files = await anyio.to_thread.run_sync(_parse, answered, limiter=self._parsing)
+            self._listings[index.digest] = _Listing(files, meaning)
+            page = await self._page_of(project, index, self._listings[index.digest])
+        else:
+            lines = await anyio.to_thread.run_sync(_parse_lines, answered, project, limiter=self._parsing)
+            page = self._page(project, index, meaning, lines)
         return stored if stored and page and _says_the_same(page, stored) else page
 
     async def _ask(self, url: str, headers: Mapping[str, str]) -> _Answered | None:
@@ -110,8 +114,9 @@ class PageFetcher:
 
     async def _page_of(self, project: str, index: Index, listing: _Listing) -> StoredPage | None:
         lines = await anyio.to_thread.run_sync(lambda: encode_lines(by_version(listing.files, project)))
-        if not lines and index.kind is IndexKind.FIND_LINKS:
-            return None
+        return self._page(project, index, listing.meaning, lines) if lines else None
+
+    def _page(self, project: str, index: Index, meaning: Replaced, lines: bytes) -> StoredPage:
         now = self._clock.now()
         url = page_url(index, project)
         return StoredPage(
@@ -119,9 +124,9 @@ class PageFetcher:
             index_digest=index.digest,
             url=url,
             validated_at=now,
-            fresh_until=fresh_until(url, listing.meaning.headers, now=now),
-            headers=listing.meaning.headers,
-            is_storable=listing.meaning.is_storable,
+            fresh_until=fresh_until(url, meaning.headers, now=now),
+            headers=meaning.headers,
+            is_storable=meaning.is_storable,
             lines=lines,
         )
 
@@ -137,3 +142,7 @@ def _says_the_same(page: StoredPage, stored: StoredPage) -> bool:
 
 def _parse(answered: _Answered) -> list[IndexFile]:
     return parse_page(answered.body, content_type=answered.headers.get("content-type", ""), url=answered.url)
+
+
+def _parse_lines(answered: _Answered, project: str) -> bytes:
+    return encode_lines(by_version(_parse(answered), project))
