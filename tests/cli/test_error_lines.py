@@ -1,0 +1,245 @@
+"""One clear line and the documented exit code for everything that can be wrong, and nothing lost."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from aiocache_engine.testing.index_server import Fault, IndexServer
+
+
+def one_line(ran, code: int) -> str:
+    """Check the form of a failure; give its line."""
+    assert code == ran.code, ran.err
+    assert ran.out == ""
+    assert ran.err.startswith("aioc: error: ")
+    assert ran.err.count("\n") == 1, ran.err
+    return ran.err.removeprefix("aioc: error: ").rstrip("\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["instal"], "there is no command 'instal'; did you mean `aioc install`?"),
+        (["run", "ruff"], "there is no command 'run'; `aioc --help` lists all"),
+        (["install", "--upgrade"], "no such option: --upgrade; see `aioc install --help`"),
+        (["ls", "--bogus"], "no such option: --bogus"),
+        (["--offline", "ls"], "--offline comes after the name of a command; see `aioc --help`"),
+        (["install", "--venv"], "option '--venv' requires an argument; see `aioc install --help`"),
+        (["ls", "a", "b"], "got unexpected extra argument(s) (b); see `aioc ls --help`"),
+        (["prune", "torch"], "got unexpected extra argument(s) (torch); see `aioc prune --help`"),
+        (
+            ["install", "x", "--link-mode", "magic"],
+            "invalid value for '--link-mode': 'magic' is none of clone, hardlink, copy, symlink;",
+        ),
+        (["size", "--lock-timeout", "soon"], "invalid value for '--lock-timeout': 'soon' is not a number of seconds;"),
+        (["size", "--lock-timeout=-1"], "invalid value for '--lock-timeout': '-1' is not a number of seconds;"),
+        (
+            ["fetch", "x", "--index-strategy", "luck"],
+            "invalid value for '--index-strategy': 'luck' is neither first-index nor best-match;",
+        ),
+        (
+            ["install", "tiny"],
+            "resolving dependencies comes with a later release; use --no-deps, with a complete list of pins",
+        ),
+        (
+            ["fetch", "tiny"],
+            "resolving dependencies comes with a later release; use --no-deps, with a complete list of pins",
+        ),
+        (["install"], "nothing to install: name a requirement, or a file with -r"),
+        (["fetch"], "nothing to fetch: name a requirement, or a file with -r"),
+        (
+            ["install", "x", "--no-deps", "--venv", "a", "--target", "b"],
+            "--venv and --target name different places; give one of them",
+        ),
+        (
+            ["clean", "--force"],
+            "--force is not needed: clean waits for nobody, so there is nothing to wait for; leave it out",
+        ),
+        (["clean", "tiny-*"], "'tiny-*' cannot be used as a requirement: name a project, or one with versions such as"),
+        (["install", "--no-deps", "tiny=="], "'tiny==' cannot be used as a requirement: "),
+        (["install", "--no-deps", "-e", "."], "no such option: -e; see `aioc install --help`"),
+        (
+            ["install", "--no-deps", "git+https://x.invalid/y"],
+            "'git+https://x.invalid/y' cannot be used as a requirement",
+        ),
+        (["install", "--no-deps", "--find-links", "ftp://x.invalid/", "tiny"], "the options: "),
+    ],
+)
+def test_bad_arguments_are_named_in_one_line(aioc, arguments: list[str], line: str) -> None:
+    assert one_line(aioc(*arguments), 2).startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "line"),
+    [
+        ("AIOC_LINK_MODE", "magic", "AIOC_LINK_MODE is 'magic'; use clone, hardlink, copy or symlink"),
+        ("AIOC_LOCK_TIMEOUT", "soon", "AIOC_LOCK_TIMEOUT is 'soon'; use a number of seconds"),
+    ],
+)
+def test_bad_variables_are_named_in_one_line(aioc, variable: str, value: str, line: str) -> None:
+    assert line == one_line(aioc("size", **{variable: value}), 2)
+
+
+def test_no_arguments_at_all_print_the_help(aioc) -> None:
+    ran = aioc()
+    assert (ran.code, ran.err) == (2, "")
+    assert "  prune  Remove what nothing uses any more, and what dead work left.\n" in ran.out
+
+
+def install(aioc, *requirements: str, **environ: str):
+    return aioc("install", "--no-deps", *requirements, "--venv", "env", **environ)
+
+
+@pytest.mark.parametrize(
+    ("project", "line"),
+    [
+        ("nobody", "nobody was not found in INDEX/simple; check the spelling or name another index with --index-url"),
+        ("alien", "no wheel fits alien: "),
+        ("gone", "no wheel fits gone: "),
+        ("tiny==9", "no wheel fits tiny==9: there is no version 9 of it on INDEX/simple"),
+        ("wrong", "wrong-1.0-py3-none-any.whl: the hash is "),
+    ],
+)
+def test_what_the_index_cannot_give_is_named_and_the_environment_not_made(aioc, project: str, line: str) -> None:
+    assert one_line(install(aioc, project), 1).startswith(line)
+    assert not (aioc.home / "env").exists()
+    assert install(aioc, "tiny==1.0").code == 0
+
+
+@pytest.mark.parametrize(
+    ("project", "fault"),
+    [
+        ("short", Fault(cut_after_bytes=1000)),
+        ("short", Fault(body=b"too short", declared_length=9)),
+        ("login", Fault(body=b"<html>Please log in</html>", content_type="text/html")),
+        ("login", Fault(status=403)),
+        ("login", Fault(status=503)),
+    ],
+)
+def test_a_file_that_does_not_come_as_promised_is_named_and_nothing_of_it_kept(
+    aioc, server: IndexServer, project: str, fault: Fault
+) -> None:
+    filename = f"{project}-1.0-py3-none-any.whl"
+    server.fault(f"/files/{filename}", fault)
+    assert filename in one_line(install(aioc, project), 1)
+    assert "the cache is empty" in aioc("ls").err
+    server.heal()
+    assert install(aioc, project).code == 0
+
+
+def test_a_page_that_is_no_index_page_is_named(aioc, server: IndexServer) -> None:
+    server.fault("/simple/login/", Fault(body=b"<html>Please log in</html>", content_type="application/pdf"))
+    assert one_line(install(aioc, "login"), 1).startswith("INDEX/simple/login/: ")
+
+
+def test_a_requirements_file_that_cannot_be_read_is_named_with_its_line(aioc) -> None:
+    assert (
+        one_line(aioc("install", "--no-deps", "-r", "none.txt", "--venv", "env"), 2)
+        == "none.txt: the requirements file cannot be read: No such file or directory"
+    )
+    (aioc.home / "pins.txt").write_text("# fine\ntiny==1.0\nother==\n")
+    assert one_line(aioc("install", "--no-deps", "-r", "pins.txt", "--venv", "env"), 2).startswith("pins.txt, line 3: ")
+    (aioc.home / "pins.txt").write_text("tiny==1.0\n--index-url http://x.invalid/\n")
+    assert one_line(aioc("install", "--no-deps", "-r", "pins.txt", "--venv", "env"), 2).startswith("pins.txt, line 2: ")
+
+
+def test_a_target_that_is_no_environment_is_left_alone(aioc) -> None:
+    documents = aioc.home / "documents"
+    documents.mkdir()
+    (documents / "letter.txt").write_text("dear")
+    line = one_line(aioc("install", "--no-deps", "tiny==1.0", "--venv", "documents"), 1)
+    assert line == "HOME/documents: it is neither empty nor an environment; name another place or remove it first"
+    assert [path.name for path in documents.iterdir()] == ["letter.txt"]
+
+
+def test_an_externally_managed_interpreter_is_left_alone(aioc) -> None:
+    """A copy of the interpreter with its own standard library is managed by its marker file."""
+    ran = aioc("install", "--no-deps", "tiny==1.0", "--python", _managed(aioc.home))
+    assert "(PEP 668); use --venv DIR, or --break-system-packages to install all the same" in one_line(ran, 1)
+
+
+def _managed(home: Path) -> str:
+    """Make a prefix whose standard library says that it is managed; give its interpreter."""
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    prefix = home / "prefix"
+    (prefix / "bin").mkdir(parents=True)
+    library = prefix / "lib" / version
+    library.mkdir(parents=True)
+    base = Path(sys.base_prefix) / "lib" / version
+    for entry in base.iterdir():
+        if entry.name not in ("site-packages", "EXTERNALLY-MANAGED"):
+            (library / entry.name).symlink_to(entry)
+    (library / "site-packages").mkdir()
+    (library / "EXTERNALLY-MANAGED").write_text("[externally-managed]\nError=Ask the distributor.\n")
+    python = prefix / "bin" / "python3"
+    python.write_bytes(Path(sys.executable).resolve().read_bytes())
+    python.chmod(0o755)
+    for shared in (Path(sys.base_prefix) / "lib").glob("libpython*"):
+        (prefix / "lib" / shared.name).symlink_to(shared)
+    return str(python)
+
+
+@pytest.mark.parametrize("command", ["ls", "clean", "prune", "size", "ps"])
+def test_a_foreign_directory_is_no_cache_dir(aioc, command: str) -> None:
+    documents = aioc.home / "documents"
+    documents.mkdir()
+    (documents / "letter.txt").write_text("dear")
+    line = one_line(aioc(command, "--cache-dir", "documents"), 1)
+    assert line.startswith("HOME/documents: the directory is not empty and has no aioc-cache.json; ")
+    assert [path.name for path in documents.iterdir()] == ["letter.txt"]
+
+
+def test_what_is_missing_offline_is_named(aioc) -> None:
+    aioc("fetch", "--no-deps", "other")
+    line = one_line(aioc("install", "--no-deps", "tiny==1.0", "other", "--venv", "env", "--offline"), 1)
+    assert line.startswith("tiny")
+    assert "--offline" in line
+    assert line == one_line(aioc("install", "--no-deps", "tiny==1.0", "--venv", "env", AIOC_OFFLINE="1"), 1)
+
+
+def test_without_a_network_the_address_is_named(aioc) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    ran = aioc("install", "--no-deps", "tiny==1.0", "--venv", "env", "--index-url", f"http://127.0.0.1:{port}/simple")
+    assert one_line(ran, 1).startswith(f"http://127.0.0.1:{port}/simple/tiny/: ")
+
+
+def test_several_failures_are_one_line_each(aioc) -> None:
+    ran = install(aioc, "nobody", "alien", "tiny==1.0")
+    lines = sorted(ran.err.splitlines())
+    assert ran.code == 1
+    assert [
+        lines[0][: len("aioc: error: no wheel fits alien")],
+        lines[1][: len("aioc: error: nobody was not found")],
+    ] == ["aioc: error: no wheel fits alien", "aioc: error: nobody was not found"]
+    assert len(lines) == 2
+
+
+def test_with_json_an_error_is_an_object_on_stdout_and_a_line_on_stderr(aioc) -> None:
+    ran = install(aioc, "nobody", "--json")
+    assert {
+        "schema": "aioc.error/1",
+        "error": "ProjectNotFoundError",
+        "message": ran.err.removeprefix("aioc: error: ").rstrip("\n"),
+        "exit_code": 1,
+    } == ran.document
+    assert aioc("ls", "--json", "--bogus").document["exit_code"] == 2
+    several = install(aioc, "nobody", "alien", "--json").document
+    assert sorted(one["error"] for one in several["errors"]) == ["NoMatchingWheelError", "ProjectNotFoundError"]
+
+
+def test_text_from_outside_cannot_steer_the_terminal(aioc) -> None:
+    line = one_line(aioc("install", "--no-deps", "tiny\x1b[2J", "--venv", "env"), 2)
+    assert "\x1b" not in line
+
+
+def test_errors_keep_the_cache_and_let_go_of_it(aioc, wait_until: Callable[..., None]) -> None:
+    install(aioc, "wrong", "tiny==1.0")
+    usage = aioc("ps", "--json").document
+    assert (usage["leases"], usage["locks"]) == ([], [])
+    assert list((aioc.cache_dir / "staging").iterdir()) == []
