@@ -28,8 +28,8 @@ from pathlib import Path
 from aiocache_engine.model.manifest import dump_manifest, load_manifest
 from aiocache_engine.model.names import new_object_id, wheel_name
 from aiocache_engine.model.python import LinkMode
-from aiocache_engine.pipeline.install import ReadyWheel, apply_install, prepare_install
-from aiocache_engine.pipeline.unpack import unpack
+from aiocache_engine.pipeline.linking.install import ReadyWheel, apply_install, prepare_install
+from aiocache_engine.pipeline.wheels.unpack import unpack
 from aiocache_engine.python.environment import write_environment
 from aiocache_engine.python.interpreter import running_interpreter
 from aiocache_engine.python.target import TargetChoice, choose_target, open_target

@@ -21,9 +21,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from aiocache_engine.model.names import wheel_name
-from aiocache_engine.pipeline.unpack import unpack
-from aiocache_engine.pipeline.zip_directory import data_start, read_directory
-from aiocache_engine.pipeline.zip_members import zlib
+from aiocache_engine.pipeline.wheels.unpack import unpack
+from aiocache_engine.pipeline.wheels.zip_directory import data_start, read_directory
+from aiocache_engine.pipeline.wheels.zip_members import zlib
 from aiocache_engine.system.pair import share
 
 CHUNK = 200

@@ -19,6 +19,7 @@ from aiocache_engine.model.python import LinkMode
 from aiocache_engine.model.records import FileKey, Holder, Pointer
 from aiocache_engine.model.removal import Removal
 from aiocache_engine.pipeline.collect import Collector
+from aiocache_engine.pipeline.requirements import parse_clean_target
 from aiocache_engine.pipeline.steps import Conductor, Steps
 from aiocache_engine.python.target import TargetChoice
 from aiocache_engine.store.cache_dir import CacheDir, open_cache_dir
@@ -89,8 +90,22 @@ def perform(cache: CacheDir, steps: Steps[Any]) -> Any:
     return Conductor(cache.lock, timeout_seconds=10).perform(steps)
 
 
+def _whole(cache: CacheDir, remove: Callable[[Collector], Steps[Removal]]) -> Steps[Removal]:
+    """Remove, and end as every command does."""
+    removal = yield from remove(Collector(cache))
+    yield from Collector(cache).free_condemned()
+    return removal
+
+
 def prune_now(cache: CacheDir) -> Removal:
-    return perform(cache, Collector(cache).prune())
+    removal: Removal = perform(cache, _whole(cache, Collector.prune))
+    return removal
+
+
+def clean_now(cache: CacheDir, *names: str) -> Removal:
+    targets = tuple(parse_clean_target(name) for name in names)
+    removal: Removal = perform(cache, _whole(cache, lambda collector: collector.clean(targets)))
+    return removal
 
 
 def begun(cache: CacheDir, project: str = "tiny") -> Work:

@@ -16,14 +16,14 @@ import pytest
 from aiocache_engine.model.manifest import dump_manifest, load_manifest
 from aiocache_engine.model.names import new_object_id, wheel_name
 from aiocache_engine.model.python import Interpreter, LinkMode, Target
-from aiocache_engine.pipeline.install import (
+from aiocache_engine.pipeline.linking.install import (
     InstallOutcome,
     ReadyWheel,
     apply_install,
     prepare_install,
     recover,
 )
-from aiocache_engine.pipeline.unpack import unpack
+from aiocache_engine.pipeline.wheels.unpack import unpack
 from aiocache_engine.python.installed import read_installed
 from aiocache_engine.python.interpreter import probe, running_interpreter
 from aiocache_engine.python.target import TargetChoice, choose_target, make_target

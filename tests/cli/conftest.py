@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,12 @@ import pytest
 
 from aiocache_engine.config import Config
 from aiocache_engine.pipeline.kit import Kit, open_kit
+from aiocache_engine.pipeline.steps import in_shared_hold
+from aiocache_engine.pipeline.warm import end_work
+from aiocache_engine.system.lock import Hold
 from aiocache_engine.testing.index_server import IndexServer
 from aiocache_engine.testing.wheels import build_wheel
 
-ROOT = Path(__file__).resolve().parents[2]
 FOREIGN = re.compile(r"(AIOC|PIP|UV)_|VIRTUAL_ENV|CONDA_PREFIX|PYTHON(WARNINGS|DONTWRITEBYTECODE)", re.IGNORECASE)
 
 
@@ -94,6 +97,27 @@ class Aioc:
         text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d", "WHEN", text)
         text = re.sub(r"\b(pid|process) \d+", r"\1 PID", text)
         return re.sub(r" {2,}", "  ", text)
+
+    def archive_of(self, project: str) -> str:
+        """Give the id of the one archive of a project."""
+        (entry,) = self("ls", project, "--json").document["entries"]
+        return entry["id"]
+
+    @contextmanager
+    def using(self, *archive_ids: str) -> Iterator[None]:
+        """Use archives in this process for as long as the block lasts."""
+        kit = self.kit()
+        work = kit.work()
+
+        def take(hold: Hold) -> None:
+            work.begin(hold, [])
+            work.keep(hold, archive_ids)
+
+        kit.conductor().perform(in_shared_hold(take))
+        try:
+            yield
+        finally:
+            end_work(work)
 
     def kit(self) -> Kit:
         """Open the same cache dir in this process."""

@@ -12,7 +12,7 @@ import pytest
 from aiocache_engine.errors import DamagedEntryError, TargetError, UsageError
 from aiocache_engine.model.python import InstalledDistribution, LinkMode, Target
 from aiocache_engine.model.record import parse_record
-from aiocache_engine.pipeline.install import ReadyWheel, prepare_install, recover
+from aiocache_engine.pipeline.linking.install import ReadyWheel, prepare_install, recover
 from aiocache_engine.python.environment import write_environment
 from aiocache_engine.python.installed import archives_in_use, read_installed
 from aiocache_engine.python.interpreter import probe

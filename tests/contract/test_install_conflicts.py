@@ -9,7 +9,7 @@ import pytest
 
 from aiocache_engine.errors import FileConflictError, InvalidWheelError, TargetError
 from aiocache_engine.model.python import LinkMode, Target, TargetKind
-from aiocache_engine.pipeline.install import apply_install, prepare_install
+from aiocache_engine.pipeline.linking.install import apply_install, prepare_install
 from aiocache_engine.python.installed import JOURNAL, read_installed
 from aiocache_engine.python.target import TargetChoice, choose_target, make_target
 from targets import environment, install, prober, ready, snapshot

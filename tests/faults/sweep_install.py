@@ -18,8 +18,8 @@ from pathlib import Path
 
 from aiocache_engine.errors import CacheEngineError
 from aiocache_engine.model.python import Target
-from aiocache_engine.pipeline import link
-from aiocache_engine.pipeline.install import ReadyWheel, apply_install, prepare_install, recover
+from aiocache_engine.pipeline.linking import link
+from aiocache_engine.pipeline.linking.install import ReadyWheel, apply_install, prepare_install, recover
 from aiocache_engine.python.installed import JOURNAL, archives_in_use, read_installed
 from targets import environment, install, ready, snapshot
 

@@ -20,10 +20,9 @@ import threading
 import traceback
 from pathlib import Path
 
-from caches import Place
-
 from aiocache_engine.errors import CacheEngineError
 from aiocache_engine.model.python import LinkMode
+from caches import Place
 
 EVENTS = frozenset({
     "open", "os.rename", "os.link", "os.symlink", "os.remove", "os.mkdir", "os.rmdir", "os.listdir", "os.scandir",

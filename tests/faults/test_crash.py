@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from caches import Place
-from faults.striking import COMMANDS, Strikes, prepare
 
 from aiocache_engine.testing.invariants import assert_environment_sound, assert_sound, untouched
+from caches import Place
+from faults.striking import COMMANDS, Strikes, prepare
 
 ERRNOS = ("ENOSPC", "EIO", "EMFILE", "EROFS")
 DOCUMENTED = frozenset({

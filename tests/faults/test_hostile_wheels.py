@@ -17,9 +17,9 @@ import pytest
 from aiocache_engine.errors import InvalidWheelError
 from aiocache_engine.model.names import wheel_name
 from aiocache_engine.model.record import hash_field
-from aiocache_engine.pipeline import unpack as unpack_module
-from aiocache_engine.pipeline import zip_members
-from aiocache_engine.pipeline.unpack import UnpackLimits, unpack
+from aiocache_engine.pipeline.wheels import unpack as unpack_module
+from aiocache_engine.pipeline.wheels import zip_members
+from aiocache_engine.pipeline.wheels.unpack import UnpackLimits, unpack
 from aiocache_engine.testing.wheels import replaced, wheel_entries, with_record
 from aiocache_engine.testing.zips import STORED, ZipEntry, deflated, end64_records, zip_bytes
 

@@ -13,7 +13,7 @@ import pytest
 
 from aiocache_engine.errors import TargetError
 from aiocache_engine.model.python import LinkMode
-from aiocache_engine.pipeline.install import apply_install, prepare_install, recover
+from aiocache_engine.pipeline.linking.install import apply_install, prepare_install, recover
 from aiocache_engine.python.installed import JOURNAL, JOURNAL_BEGUN, archives_in_use, read_installed
 from targets import environment, install, ready, run, snapshot
 

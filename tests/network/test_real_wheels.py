@@ -14,7 +14,7 @@ from installer.sources import WheelFile
 
 from aiocache_engine.model.names import wheel_name
 from aiocache_engine.model.record import parse_record
-from aiocache_engine.pipeline.unpack import unpack
+from aiocache_engine.pipeline.wheels.unpack import unpack
 
 pytestmark = pytest.mark.network
 

@@ -18,7 +18,7 @@ UNPACK = """
 import sys
 from aiocache_engine.errors import InvalidWheelError
 from aiocache_engine.model.names import wheel_name
-from aiocache_engine.pipeline.unpack import unpack
+from aiocache_engine.pipeline.wheels.unpack import unpack
 try:
     manifest = unpack(sys.argv[1], sys.argv[2], name=wheel_name("demo-1.0-py3-none-any.whl"), sha256="", boot_id="")
     print(manifest.totals.size_bytes)

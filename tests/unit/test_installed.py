@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from aiocache_engine.pipeline.uninstall import recorded_paths
+from aiocache_engine.pipeline.linking.uninstall import recorded_paths
 from aiocache_engine.python.installed import (
     JOURNAL,
     JOURNAL_BEGUN,

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from aiocache_engine.errors import InvalidWheelError
 from aiocache_engine.model.names import wheel_name
-from aiocache_engine.pipeline.unpack import unpack
+from aiocache_engine.pipeline.wheels.unpack import unpack
 from aiocache_engine.testing.wheels import wheel_entries, with_record
 from aiocache_engine.testing.zips import DEFLATED, STORED, ZipEntry, deflated, zip_bytes
 

@@ -18,9 +18,9 @@ from aiocache_engine.model.outcome import InstallReport, Named, Obtained
 from aiocache_engine.model.python import LinkMode, Target
 from aiocache_engine.model.records import Referrer
 from aiocache_engine.pipeline.find import Ready
-from aiocache_engine.pipeline.install import PreparedInstall, ReadyWheel, apply_install, prepare_install
+from aiocache_engine.pipeline.linking.install import PreparedInstall, ReadyWheel, apply_install, prepare_install
+from aiocache_engine.pipeline.linking.transaction import recover
 from aiocache_engine.pipeline.steps import InHold, Outside, Steps
-from aiocache_engine.pipeline.transaction import recover
 from aiocache_engine.python.environment import environment_id, write_environment_id
 from aiocache_engine.python.installed import read_installed
 from aiocache_engine.python.target import Place, Prober, make_target, open_target

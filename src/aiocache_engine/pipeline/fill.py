@@ -33,7 +33,7 @@ from aiocache_engine.model.records import Pointer
 from aiocache_engine.model.requirement import Wanted
 from aiocache_engine.pipeline.find import Choice, Finder, Missing, Ready
 from aiocache_engine.pipeline.steps import Conductor, in_exclusive_hold, in_shared_hold, in_thread
-from aiocache_engine.pipeline.unpack import unpack
+from aiocache_engine.pipeline.wheels.unpack import unpack
 from aiocache_engine.report import Reporter
 from aiocache_engine.store.archives import TREE, Archive, check_sizes, open_manifest, write_description
 from aiocache_engine.store.detach import take_damaged

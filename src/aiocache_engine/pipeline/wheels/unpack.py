@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from aiocache_engine.errors import InvalidWheelError
 from aiocache_engine.model.manifest import Directory, Manifest, Totals
 from aiocache_engine.model.names import WheelName
-from aiocache_engine.pipeline.wheel_contents import (
+from aiocache_engine.pipeline.wheels.contents import (
     Layout,
     Record,
     find_layout,
@@ -25,14 +25,14 @@ from aiocache_engine.pipeline.wheel_contents import (
     read_record,
     read_wheel,
 )
-from aiocache_engine.pipeline.zip_directory import (
+from aiocache_engine.pipeline.wheels.zip_directory import (
     DEFAULT_LIMITS,
     Member,
     UnpackLimits,
     UnsafeZipError,
     read_directory,
 )
-from aiocache_engine.pipeline.zip_members import member_pieces, whole_member
+from aiocache_engine.pipeline.wheels.zip_members import member_pieces, whole_member
 from aiocache_engine.system.disk import translated
 from aiocache_engine.system.pair import share
 

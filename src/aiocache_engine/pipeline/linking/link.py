@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from aiocache_engine.errors import FileConflictError
 from aiocache_engine.model.python import LinkMode
-from aiocache_engine.pipeline.placement import Generated, Piece, Placement
-from aiocache_engine.pipeline.transaction import Journal
+from aiocache_engine.pipeline.linking.placement import Generated, Piece, Placement
+from aiocache_engine.pipeline.linking.transaction import Journal
 from aiocache_engine.system.descent import Descent
 from aiocache_engine.system.pair import share
 from aiocache_engine.system.transfer import Source, transfer

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from aiocache_engine.errors import FileConflictError
 from aiocache_engine.model.entry_points import EntryPointError, check_script_name
 from aiocache_engine.model.python import InstalledDistribution, TargetKind
-from aiocache_engine.pipeline.placement import Generated, Layout, Piece, Placement
-from aiocache_engine.pipeline.uninstall import owners
+from aiocache_engine.pipeline.linking.placement import Generated, Layout, Piece, Placement
+from aiocache_engine.pipeline.linking.uninstall import owners
 from aiocache_engine.python.environment import CONFIG
 from aiocache_engine.python.installed import JOURNAL, MARKER
 from aiocache_engine.system.descent import Descent

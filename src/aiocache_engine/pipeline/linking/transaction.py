@@ -26,7 +26,7 @@ from typing import Any
 from aiocache_engine.errors import TargetError
 from aiocache_engine.model.python import Target
 from aiocache_engine.model.record import RecordError
-from aiocache_engine.pipeline.uninstall import recorded_paths
+from aiocache_engine.pipeline.linking.uninstall import recorded_paths
 from aiocache_engine.python.installed import FORMAT, JOURNAL, JOURNAL_BEGUN, JOURNAL_DONE
 from aiocache_engine.system.descent import Descent
 from aiocache_engine.system.disk import read_bytes, translated

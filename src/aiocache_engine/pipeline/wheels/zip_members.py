@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from aiocache_engine.pipeline.zip_directory import (
+from aiocache_engine.pipeline.wheels.zip_directory import (
     DEFLATED,
     LONGEST_DESCRIPTOR,
     LONGEST_LOCAL_HEADER,

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from aiocache_engine.errors import TargetError
 from aiocache_engine.model.manifest import Manifest
 from aiocache_engine.model.python import InstalledDistribution, LinkMode, Target
-from aiocache_engine.pipeline.conflicts import Claimant, Ground, settle_between, survey
-from aiocache_engine.pipeline.link import LinkWork, link_dist_infos, link_files, write_files
-from aiocache_engine.pipeline.placement import Layout, Placement, find_layout, place_wheel
-from aiocache_engine.pipeline.transaction import PROBE, Change, Journal, NewDistribution, begin, recover, settle
-from aiocache_engine.pipeline.uninstall import find_removal
+from aiocache_engine.pipeline.linking.conflicts import Claimant, Ground, settle_between, survey
+from aiocache_engine.pipeline.linking.link import LinkWork, link_dist_infos, link_files, write_files
+from aiocache_engine.pipeline.linking.placement import Layout, Placement, find_layout, place_wheel
+from aiocache_engine.pipeline.linking.transaction import PROBE, Change, Journal, NewDistribution, begin, recover, settle
+from aiocache_engine.pipeline.linking.uninstall import find_removal
 from aiocache_engine.policy.install_plan import InstallPlan, Wanted, plan_install
 from aiocache_engine.system.descent import Descent
 from aiocache_engine.system.disk import translated
