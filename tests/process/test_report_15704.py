@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 from aiocache_engine.testing.index_server import IndexServer
-from aiocache_engine.testing.invariants import check_cache, wrong_in_environment
+from aiocache_engine.testing.invariants import assert_environment_sound, assert_sound
 from aiocache_engine.testing.wheels import build_wheel
 
 VERSIONS = {"setuptools-scm": ("7.1.0", "8.2.0"), "steady": ("1.0", "2.0")}
@@ -88,9 +88,10 @@ def install(arena: Arena, number: int) -> Callable[[random.Random], None]:
             calm = random.Random(chance.random())
             calm.random = lambda: 1.0  # type: ignore[method-assign]  # the same command again, and nobody kills it
             arena.operate(calm, "install again", *words)
-        wrong = wrong_in_environment(environment)
-        if wrong:
-            arena.failures.append(f"after {words}: {wrong[:5]}")
+        try:
+            assert_environment_sound(environment)
+        except AssertionError as error:
+            arena.failures.append(f"after {words}: {error}")
 
     return step
 
@@ -125,7 +126,7 @@ def test_installers_cleaners_and_a_pruner_never_disturb_each_other(seconds: floa
     final = subprocess.run(arena.command("prune", "--json"), capture_output=True, text=True, check=True)
     again = subprocess.run(arena.command("prune", "--json"), capture_output=True, text=True, check=True)
     assert json.loads(again.stdout)["removed"] == []
-    check_cache(tmp_path / "cache", quiet=True)
+    assert_sound(tmp_path / "cache", is_pruned=True)
     print(dict(arena.counts), {kind: round(longest, 2) for kind, longest in arena.longest.items()}, len(final.stdout))
 
 
@@ -154,4 +155,5 @@ def test_eight_processes_that_want_the_same_new_set_fetch_every_file_once(tmp_pa
 
     assert [code for _, code in outcomes] == [0] * 8, outcomes
     assert counts == dict.fromkeys(names, 1)
-    assert [wrong_in_environment(tmp_path / f"e{n}") for n in range(8)] == [[]] * 8
+    for number in range(8):
+        assert_environment_sound(tmp_path / f"e{number}")
