@@ -21,6 +21,16 @@ from aiocache_engine.cli.options import Options
 from aiocache_engine.errors import UsageError
 
 
+def _print_version(is_given: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if is_given:
+        typer.echo(f"aioc {__version__}")
+        raise typer.Exit
+
+
+def _version_option() -> Any:
+    return typer.Option(False, "--version", help="Print the version and leave.", callback=_print_version, is_eager=True)
+
+
 def parse(arguments: Sequence[str]) -> tuple[str, Options] | ExitCode:
     """Give the command and its options, or the exit code where help or the version was printed instead.
 
@@ -57,11 +67,9 @@ def _app() -> typer.Typer:
     return app
 
 
-def _top(
-    *, version: bool = typer.Option(False, "--version", help="Print the version and leave.", is_eager=True)
-) -> None:
-    """A Python package cache that can be cleaned while everything is running."""
-    _print_version(version)
+def _top(*, version: bool = _version_option()) -> None:
+    """Take the options that stand before a command."""
+    del version
 
 
 def _parser(name: str, command: Command) -> Callable[..., tuple[str, Options]]:
@@ -83,8 +91,7 @@ def _parser(name: str, command: Command) -> Callable[..., tuple[str, Options]]:
         shown = f"[{metavar}]..." if command.takes_many else f"[{metavar}]"
         argument = typer.Argument([] if command.takes_many else None, metavar=shown, help=text, show_default=False)
         parameters.insert(0, _keyword(field, argument, list[str] if command.takes_many else str))
-    version = typer.Option(False, "--version", help="Print the version and leave.", callback=_print_version)
-    parameters.append(_keyword("version", version, bool))
+    parameters.append(_keyword("version", _version_option(), bool))
     give.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     give.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return give
@@ -131,12 +138,6 @@ def _refuser(message: str) -> Callable[[bool], None]:
             raise UsageError(message)
 
     return refuse
-
-
-def _print_version(is_given: bool) -> None:  # noqa: FBT001 - typer calls it so
-    if is_given:
-        typer.echo(f"aioc {__version__}")
-        raise typer.Exit
 
 
 def _lowered(message: str) -> str:

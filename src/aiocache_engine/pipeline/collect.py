@@ -233,7 +233,9 @@ class Collector:
                 by_archive.setdefault(item.archive.id, (item, []))[1].append(swept)
         self._trashed.clear()
         removed = [_archive_removed(item, _sum(parts)) for item, parts in by_archive.values()]
-        removed += [_names_removed(names, _sum(parts)) for names, parts in by_names.items()]
+        removed += [  # an empty directory that went was nobody's entry
+            _names_removed(names, whole) for names, parts in by_names.items() if (whole := _sum(parts)).file_count
+        ]
         return removed
 
     def _removal(self, plan: RemovalPlan, removed: list[Removed]) -> Removal:

@@ -1,0 +1,110 @@
+"""What a command may load: a warm one no event loop, no argument parser of others, no HTTP stack and no socket."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import aiocache_engine
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAVY = ("asyncio", "anyio", "typer", "rich", "httpx2", "httpcore2", "hishel", "socket", "ssl", "pip", "email", "http")
+
+
+def loaded(aioc, *arguments: str) -> set[str]:
+    """Run a command; give the modules it imported."""
+    ran = aioc(*arguments, PYTHONPROFILEIMPORTTIME="1")
+    assert ran.code == 0, ran.err
+    return {line.rpartition("|")[2].strip() for line in ran.err.splitlines() if line.startswith("import time:")}
+
+
+def heavy(modules: set[str]) -> set[str]:
+    return {module for module in modules if module.partition(".")[0] in HEAVY}
+
+
+@pytest.fixture
+def filled(aioc):
+    assert aioc("install", "--no-deps", "tiny==1.0", "other", "--venv", "env").code == 0
+    return aioc
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("install", "--no-deps", "tiny==1.0", "other", "--venv", "again", "--offline"),
+        ("fetch", "--no-deps", "tiny==1.0", "--offline"),
+        ("ls",),
+        ("ls", "tiny"),
+        ("ps",),
+        ("size",),
+        ("dir",),
+        ("clean", "tiny", "-n"),
+        ("clean", "tiny"),
+        ("prune",),
+        ("prune", "--json"),
+    ],
+    ids=" ".join,
+)
+def test_a_warm_command_loads_nothing_heavy(filled, arguments: tuple[str, ...]) -> None:
+    assert heavy(loaded(filled, *arguments)) == set()
+
+
+def test_a_cold_command_would_be_noticed(aioc) -> None:
+    assert {"anyio", "asyncio", "httpx2", "socket"} <= loaded(aioc, "fetch", "--no-deps", "tiny==1.0")
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not here")
+def test_a_second_installation_offline_opens_no_socket(filled, tmp_path) -> None:
+    journal = tmp_path / "calls"
+    words = filled.words("install", "--no-deps", "tiny==1.0", "other", "--venv", "again", "--offline")
+    traced = subprocess.run(
+        ["strace", "-f", "-qq", "-e", "trace=%network", "-o", journal, *words],
+        cwd=filled.home,
+        env=filled.environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if not journal.exists():
+        pytest.skip(f"strace may not trace here: {traced.stderr}")
+    assert traced.returncode == 0, traced.stderr
+    assert [line for line in journal.read_text().splitlines() if "+++" not in line and "---" not in line] == []
+
+
+def test_the_version_is_told_before_anything_is_imported(aioc) -> None:
+    modules = loaded(aioc, "--version")
+    assert {module for module in modules if module.startswith("aiocache_engine")} == {"aiocache_engine"}
+    assert "typing" not in modules
+    assert aioc("--version").out == f"aioc {aiocache_engine.__version__}\n"
+
+
+def test_the_version_is_the_one_of_the_distribution() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert project["version"] == aiocache_engine.__version__
+
+
+def test_importing_the_package_loads_nothing_else() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", "import aiocache_engine"],
+        env={**os.environ},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    ours = [line for line in ran.stderr.splitlines() if "aiocache_engine" in line.rpartition("|")[2]]
+    assert [line.rpartition("|")[2].strip() for line in ours] == ["aiocache_engine"]
+
+
+def test_every_public_name_is_there_and_nothing_else_is() -> None:
+    names = [name for name in dir(aiocache_engine) if not name.startswith("_")]
+    assert {"CacheEngine", "Config", "Reporter", "TargetChoice", "LinkMode", "CacheEngineError"} <= set(names)
+    for name in names:
+        assert getattr(aiocache_engine, name) is not None
+    with pytest.raises(AttributeError, match="has no attribute 'Nonsense'"):
+        _ = aiocache_engine.Nonsense
