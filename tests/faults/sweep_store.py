@@ -1,9 +1,9 @@
 """Run commands of the engine, each in a forked process, and strike at the N-th step that touches the disk.
 
 Reads lines `[PLACE, COMMAND, N, HOW]` (JSON), HOW being "count", "kill" or the name of an errno, and answers each with
-`[STEPS, OUTCOME, MESSAGE]`: "done", "killed", the class of the engine's error, or "traceback". Steps are counted through
-the audit hook, in the order in which the process takes them. Forking from a process that has imported everything makes
-a strike cost some tens of milliseconds.
+`[STEPS, OUTCOME, MESSAGE]`: "done", "killed", the class of the engine's error, or "traceback". Steps are counted by the
+audit hook, in the order in which the process takes them. Forking from a process that has imported everything makes a
+strike cost some tens of milliseconds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Every command, killed or refused by the disk at its N-th step: the cache stays sound, and the same command then works.
+"""Every command, killed or refused by the disk at its N-th step: the cache stays sound, the command works again.
 
 The short form strikes at every k-th step, the torture at each.
 """
@@ -16,7 +16,8 @@ from faults.striking import COMMANDS, Strikes, prepare
 
 ERRNOS = ("ENOSPC", "EIO", "EMFILE", "EROFS")
 DOCUMENTED = frozenset({
-    "CacheDirError", "DiskError", "InterpreterError", "LockError", "OutOfSpaceError", "ReadOnlyCacheError", "TargetError",
+    "CacheDirError", "DiskError", "InterpreterError", "LockError", "OutOfSpaceError", "ReadOnlyCacheError",
+    "TargetError",
 })  # fmt: skip
 FORMS = ("short", pytest.param("each step", marks=pytest.mark.torture))
 
@@ -57,7 +58,7 @@ def test_a_command_killed_at_any_step_leaves_a_sound_cache_and_works_when_run_ag
 @pytest.mark.parametrize("code", ERRNOS)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_refused_by_the_disk_at_any_step_says_so_and_works_when_run_again(
-    form: str, command: str, code: str, place: Place, strikes: Strikes, decoy: Path
+    form: str, command: str, code: str, *, place: Place, strikes: Strikes, decoy: Path
 ) -> None:
     state = prepare(place, command, strikes)
     count = strikes.done(place, command)
