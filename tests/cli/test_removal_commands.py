@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-HEAD = "PROJECT  VERSION  ENTRIES  FILES  SIZE  FREED\n"
+HEAD = "PROJECT  VERSION  ENTRIES  FILES  SIZE  FREED  WHY\n"
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def filled(aioc):
 def test_cleaning_a_project_lists_what_went_and_what_was_freed(filled) -> None:
     ran = filled("clean", "tiny")
     assert (ran.code, ran.err) == (0, "")
-    assert ran.out == f"{HEAD}tiny  1.0  2  8  SIZE  SIZE\nFreed SIZE (8 files)\n"
+    assert ran.out == f"{HEAD}tiny  1.0  2  8  SIZE  SIZE  named\nFreed SIZE (8 files)\n"
     assert [entry["project"] for entry in filled("ls", "--json").document["entries"]] == ["other"]
 
 
@@ -115,7 +115,8 @@ def test_prune_takes_what_only_a_deleted_environment_used(filled) -> None:
     )
     shutil.rmtree(filled.home / "env")
     after = filled("prune")
-    assert "\ntiny " in after.out
+    assert after.out.startswith(f"{HEAD}(names and pages)  1  1  SIZE  SIZE  unreachable\ntiny  1.0  1  ")
+    assert after.out.splitlines()[2].endswith("  environments-gone")
     assert after.out.splitlines()[-1].startswith("Freed SIZE (")
     assert filled("prune").out == "kept: 1 entry to be used again (SIZE)\nNothing to remove\n"
 

@@ -80,7 +80,7 @@ def _removed_lines(removed: Sequence[Removed]) -> list[str]:
     if not rows:
         return []
     return table(
-        ["PROJECT", "VERSION", "ENTRIES", "FILES", "SIZE", "FREED"],
+        ["PROJECT", "VERSION", "ENTRIES", "FILES", "SIZE", "FREED", "WHY"],
         [
             [
                 project,
@@ -89,6 +89,7 @@ def _removed_lines(removed: Sequence[Removed]) -> list[str]:
                 str(sum(each.file_count for each in entries)),
                 size_of(sum(each.size_bytes for each in entries)),
                 size_of(sum(each.freed_bytes for each in entries)),
+                ", ".join(dict.fromkeys(each.reason.value for each in entries)),
             ]
             for project, entries in sorted(rows.items())
         ],
