@@ -91,8 +91,8 @@ class Journal:
         os.rename(JOURNAL_BEGUN, JOURNAL_DONE, src_dir_fd=self.fd, dst_dir_fd=self.fd)
 
     def close(self) -> None:
-        """Close the descriptor; the journal stays where it is."""
-        os.close(self.fd)
+        """Unlock and close the descriptor; the journal stays where it is."""
+        _close_journal(self.fd)
 
 
 def begin(change: Change, *, root: str, root_fd: int) -> Journal:
@@ -167,11 +167,11 @@ def settle(*, root: str, root_fd: int) -> None:
             os.unlink(JOURNAL_DONE, dir_fd=journal_fd)
         _remove_journal(root_fd)
     finally:
-        os.close(journal_fd)
+        _close_journal(journal_fd)
 
 
 def _open_journal(*, root: str, root_fd: int) -> int:
-    """Open the journal's directory and lock it; closing the descriptor lets go.
+    """Open the journal's directory and lock it; `_close_journal` lets go.
 
     Raises:
         TargetError: another process has it under way.
@@ -339,6 +339,13 @@ def _remove_journal(root_fd: int) -> None:
     finally:
         os.close(fd)
     os.rmdir(JOURNAL, dir_fd=root_fd)
+
+
+def _close_journal(fd: int) -> None:
+    """Unlock before closing: a process that another thread is starting has the descriptor too, until it execs."""
+    with suppress(OSError):  # a file system without such locks
+        fcntl.flock(fd, fcntl.LOCK_UN)
+    os.close(fd)
 
 
 def _read_document(name: str, journal_fd: int, root: str) -> dict[str, Any] | None:
