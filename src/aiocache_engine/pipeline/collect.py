@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from aiocache_engine.model.locking import LockMode
@@ -233,10 +233,7 @@ class Collector:
                 by_archive.setdefault(item.archive.id, (item, []))[1].append(swept)
         self._trashed.clear()
         removed = [_archive_removed(item, _sum(parts)) for item, parts in by_archive.values()]
-        removed += [  # an empty directory that went was nobody's entry
-            _names_removed(names, whole) for names, parts in by_names.items() if (whole := _sum(parts)).file_count
-        ]
-        return removed
+        return _with_names(removed, {names: _sum(parts) for names, parts in by_names.items()})
 
     def _removal(self, plan: RemovalPlan, removed: list[Removed]) -> Removal:
         return Removal(
@@ -264,10 +261,8 @@ def foresee(cache: CacheDir, plan: RemovalPlan) -> Removal:
     for item in plan.archives:
         paths = [layout.archive(item.archive.id), *(n.path for n in item.names if n.path in with_archive)]
         removed.append(_archive_removed(item, _sum(measure(path) for path in paths)))
-    for names, paths in by_names.items():
-        swept = _sum(measure(path, without=with_archive) for path in paths)
-        if swept != _NOTHING:
-            removed.append(_names_removed(names, swept))
+    alone = {names: _sum(measure(p, without=with_archive) for p in paths) for names, paths in by_names.items()}
+    removed = _with_names(removed, alone)
     removed += [_leftover_removed(each, measure(each.path)) for each in plan.leftovers]
     return Removal(
         command=plan.command,
@@ -326,6 +321,17 @@ def _archive_removed(item: PlannedArchive, swept: Swept) -> Removed:
         freed_bytes=swept.freed_bytes,
         reason=item.reason,
     )
+
+
+def _with_names(archives: list[Removed], by_names: dict[_Names, Swept]) -> list[Removed]:
+    """Add names and pages to what went. An empty directory is nobody's entry: its bytes are told with an archive's."""
+    removed = list(archives)
+    for names, swept in by_names.items():
+        if swept.file_count:
+            removed.append(_names_removed(names, swept))
+        elif archives:
+            removed[0] = replace(removed[0], freed_bytes=removed[0].freed_bytes + swept.freed_bytes)
+    return removed
 
 
 def _names_removed(names: _Names, swept: Swept) -> Removed:

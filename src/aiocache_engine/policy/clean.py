@@ -40,7 +40,7 @@ def plan_candidates(snapshot: Snapshot, candidates: Collection[str], *, reason: 
     marks = Marks(snapshot)
     planned: list[PlannedArchive] = []
     kept: list[Kept] = []
-    for archive_id in candidates:
+    for archive_id in sorted(candidates):
         archive = snapshot.archives.get(archive_id)
         if archive is None:
             continue
