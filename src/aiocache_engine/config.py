@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -42,6 +43,20 @@ class Config:
             link_mode=_link_mode(environ.get("AIOC_LINK_MODE")),
             lock_timeout_seconds=_seconds(environ.get("AIOC_LOCK_TIMEOUT")),
         )
+
+
+def locate_cache_dir(cache_dir: str | os.PathLike[str] | None, environ: Mapping[str, str]) -> str:
+    """Give the path of the cache dir that is meant, whether or not it is there."""
+    if cache_dir:
+        return os.path.abspath(cache_dir)
+    return os.path.abspath(environ.get("AIOC_CACHE_DIR") or _user_cache_dir())
+
+
+def _user_cache_dir() -> str:
+    """Give the place for a cache dir that the platform has for this user."""
+    from platformdirs import user_cache_path  # noqa: PLC0415 - 12 ms, and only where nothing else is named
+
+    return str(user_cache_path("aioc", appauthor=False))
 
 
 def _link_mode(text: str | None) -> LinkMode:

@@ -53,15 +53,14 @@ def test_a_traceback_is_shown_only_to_those_who_debug(aioc) -> None:
 
 def test_what_nobody_expected_is_one_line_too(aioc) -> None:
     broken = aioc.home / "broken"
-    (broken / "aiocache_engine").mkdir(parents=True)
+    broken.mkdir()
     startup = broken / "sitecustomize.py"
     startup.write_text(
-        "import aiocache_engine.pipeline.kit as kit\n"
+        "import aiocache_engine.config as config\n"
         "def locate_cache_dir(*_):\n    raise RuntimeError('two\\nlines')\n"
-        "kit.locate_cache_dir = locate_cache_dir\n"
+        "config.locate_cache_dir = locate_cache_dir\n"
     )
     path = os.pathsep.join(filter(None, [str(broken), aioc.environ.get("PYTHONPATH")]))
-    (broken / "aiocache_engine").rmdir()
     ran = aioc("dir", PYTHONPATH=path)
     assert (ran.code, ran.out) == (1, "")
     assert ran.err == "aioc: error: unexpected RuntimeError: two lines; set AIOC_DEBUG=1 for the traceback\n"

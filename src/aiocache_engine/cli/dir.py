@@ -6,7 +6,7 @@ import os
 
 from aiocache_engine.cli.options import Options
 from aiocache_engine.cli.terminal import Terminal
-from aiocache_engine.pipeline.kit import locate_cache_dir
+from aiocache_engine.config import locate_cache_dir
 
 OPTIONS = Options
 

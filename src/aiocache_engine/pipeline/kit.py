@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from aiocache_engine.config import Config
+from aiocache_engine.config import Config, locate_cache_dir
 from aiocache_engine.index.settings import IndexOptions, discover_settings
 from aiocache_engine.model.index import IndexSettings
 from aiocache_engine.model.python import Interpreter
@@ -108,17 +108,3 @@ def open_kit(
     """
     cache = open_cache_dir(locate_cache_dir(cache_dir, environ), trust=config.trusts_cache_dir)
     return Kit(cache, config, environ, reporter or Reporter())
-
-
-def locate_cache_dir(cache_dir: str | os.PathLike[str] | None, environ: Mapping[str, str]) -> str:
-    """Give the path of the cache dir that is meant, whether or not it is there."""
-    if cache_dir is not None:
-        return os.path.abspath(cache_dir)
-    return os.path.abspath(environ.get("AIOC_CACHE_DIR") or user_cache_dir())
-
-
-def user_cache_dir() -> str:
-    """Give the place for a cache dir that the platform has for this user."""
-    from platformdirs import user_cache_path  # noqa: PLC0415 - 12 ms, and only where nothing else is named
-
-    return str(user_cache_path("aioc", appauthor=False))
