@@ -110,10 +110,10 @@ class Finder:
         """Look everything up that is wanted.
 
         Raises:
-            NoMatchingWheelError: a page that may be believed has no wheel that fits.
+            NoMatchingWheelError: a page that may be believed has no wheel that fits; several in an ExceptionGroup.
         """
         yield from self._read_pages(wanted)
-        choices: list[Choice | None] = yield Outside(lambda: [self._choose(each) for each in wanted])
+        choices: list[Choice | None] = yield Outside(partial(self._choose_all, wanted))
         found = yield from self._look_up([choice for choice in choices if choice is not None])
         results: tuple[Ready | Missing, ...] = yield Outside(
             lambda: tuple(
@@ -145,7 +145,7 @@ class Finder:
         """Choose among the files of these pages."""
         by_file = {id(file): (index, file) for index, page in pages for file in _files(page, wanted)}
         if not by_file:
-            return Refusal(f"there is no version {wanted.pinned} of it{self._elsewhere(wanted, pages)}")
+            return Refusal(f"there is no such version{self._elsewhere(wanted, pages)}")
         chosen = self.chooser.choose(wanted, [file for _, file in by_file.values()])
         if isinstance(chosen, Refusal):
             return Refusal(chosen.reason + self._elsewhere(wanted, pages))
@@ -196,6 +196,18 @@ class Finder:
 
         while queue:
             yield InHold(LockMode.SHARED, read)
+
+    def _choose_all(self, wanted: Sequence[Wanted]) -> list[Choice | None]:
+        choices: list[Choice | None] = []
+        refused: list[NoMatchingWheelError] = []
+        for each in wanted:
+            try:
+                choices.append(self._choose(each))
+            except NoMatchingWheelError as error:
+                refused.append(error)
+        if refused:
+            raise refused[0] if len(refused) == 1 else ExceptionGroup("some wheels cannot be had", refused)
+        return choices
 
     def _choose(self, wanted: Wanted) -> Choice | None:
         """Choose from what is stored; None: an index has to be asked."""
