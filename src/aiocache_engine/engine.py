@@ -15,8 +15,6 @@ from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar
 
-from anyio import CancelScope
-
 from aiocache_engine.config import Config
 from aiocache_engine.errors import CacheEngineError, DamagedEntryError, UsageError
 from aiocache_engine.index.client import IndexClient
@@ -33,7 +31,7 @@ from aiocache_engine.pipeline.inspect import list_entries, list_usage, measure_c
 from aiocache_engine.pipeline.kit import Kit, open_kit
 from aiocache_engine.pipeline.remove import carry_out, timed
 from aiocache_engine.pipeline.requirements import parse_all, parse_clean_target
-from aiocache_engine.pipeline.steps import Conductor, Steps, in_thread
+from aiocache_engine.pipeline.steps import Conductor, Steps, in_thread, in_thread_surely
 from aiocache_engine.pipeline.warm import FetchRequest, InstallRequest, end_work, fetch_interpreter
 from aiocache_engine.policy.choose import WheelChooser
 from aiocache_engine.python.target import TargetChoice, choose_target, open_target
@@ -336,8 +334,7 @@ class _Call:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        with CancelScope(shield=True):
-            await in_thread(partial(end_work, self.work))
+        await in_thread_surely(partial(end_work, self.work))
 
     async def obtain(self, wanted: Sequence[Wanted], *, suspects: Sequence[Ready] = ()) -> list[Ready]:
         """Find or fetch everything that is wanted.

@@ -47,6 +47,8 @@ def parse_requirement(text: str, markers: Mapping[str, str]) -> Wanted | None:
         requirement = Requirement(bare)
     except InvalidRequirement as error:
         raise InvalidRequirementError(text, str(error).splitlines()[0]) from error
+    if any(not each.version for each in requirement.specifier):  # `name===` is arbitrary equality with nothing
+        raise InvalidRequirementError(text, "a version is missing after the operator")
     if not _applies(requirement, markers, text):
         return None
     project = project_name(requirement.name)
@@ -185,4 +187,6 @@ def _merged(one: Wanted, other: Wanted) -> Wanted:
         raise InvalidRequirementError(other.text, f"{one.text!r} was asked for as well, and only one can be taken")
     specifier = SpecifierSet(f"{one.specifier},{other.specifier}".strip(","))
     sha256s = one.sha256s & other.sha256s if one.sha256s and other.sha256s else one.sha256s | other.sha256s
+    if not sha256s and one.sha256s:
+        raise InvalidRequirementError(other.text, f"it pins other hashes than {one.text!r}, and no file has both")
     return Wanted(f"{one.text}, {other.text}", one.project, str(specifier), _pinned(specifier), sha256s, None)

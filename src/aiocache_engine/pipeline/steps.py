@@ -163,6 +163,30 @@ async def in_thread(work: Callable[[], Result], *, limiter: Any = None) -> Resul
         raise
 
 
+async def in_thread_surely(work: Callable[[], Any]) -> None:
+    """Do this in a worker thread however often it is cancelled: it cleans up. The cancellation is raised afterwards."""
+    from asyncio import CancelledError  # noqa: PLC0415 - a warm command has no event loop
+
+    from anyio import CancelScope  # noqa: PLC0415 - as above
+
+    has_begun = False
+
+    def begin() -> None:
+        nonlocal has_begun
+        has_begun = True
+        work()
+
+    cancelled: CancelledError | None = None
+    while not has_begun:
+        try:
+            with CancelScope(shield=True):
+                await in_thread(begin)
+        except CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+
+
 class _Errand(Generic[Result]):
     """Work for another thread, which can be called off until it begins."""
 

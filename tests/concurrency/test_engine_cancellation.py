@@ -1,0 +1,242 @@
+"""Tasks of an engine cancelled at every point where they wait, in both ways there are, with others at work beside them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from aiocache_engine.engine import CacheEngine
+from aiocache_engine.model.python import LinkMode
+from aiocache_engine.pipeline.steps import in_thread
+from aiocache_engine.python.target import TargetChoice
+from aiocache_engine.store.leases import LeaseReader
+from aiocache_engine.testing.index_server import IndexServer
+from aiocache_engine.testing.invariants import assert_environment_sound, assert_sound
+from caches import Place
+
+
+class CountingLoop(asyncio.SelectorEventLoop):
+    """Cancels a task when the loop has gone round a number of times since it began."""
+
+    rounds = 0
+    strike_at = 0
+    strike: Callable[[], object] | None = None
+
+    def _run_once(self) -> None:
+        super()._run_once()  # type: ignore[misc]
+        self.rounds += 1
+        if self.strike is not None and self.rounds == self.strike_at:
+            strike, self.strike = self.strike, None
+            strike()
+
+
+def run(work: Callable[[CountingLoop], Awaitable[object]]) -> CountingLoop:
+    loop = CountingLoop()
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(work(loop))  # type: ignore[arg-type]
+    return loop
+
+
+async def struck(loop: CountingLoop, how: str, at: int, work: Callable[[], Awaitable[object]]) -> str:
+    """Do the work and cancel it at the N-th round of the loop: "done" or "cancelled"."""
+    loop.rounds, loop.strike_at = 0, at
+    if how == "asyncio":
+        task = asyncio.ensure_future(work())
+        loop.strike = task.cancel
+        try:
+            await task
+        except asyncio.CancelledError:
+            return "cancelled"
+        finally:
+            loop.strike = None
+        return "done"
+    with anyio.CancelScope() as scope:
+        loop.strike = scope.cancel
+        await work()
+    loop.strike = None
+    return "cancelled" if scope.cancelled_caught else "done"
+
+
+@pytest.mark.parametrize("how", ["asyncio", "anyio"])
+@pytest.mark.parametrize("state", ["cold", "warm"])
+def test_an_installation_cancelled_anywhere_leaves_cache_and_target_sound_and_nothing_leased(
+    tmp_path: Path, how: str, state: str
+) -> None:
+    place = Place(tmp_path)
+    place.wheel("tiny", file_count=5)
+    place.wheel("other")
+    kept = tmp_path / "kept"
+    outcomes: list[str] = []
+
+    async def prepare() -> None:
+        place.opened()
+        if state == "warm":
+            await place.fetch("tiny", "other")
+
+    async def strike(loop: CountingLoop, at: int) -> None:
+        async with place.engine() as engine:
+            install = lambda: engine.install(  # noqa: E731 - the work, to be begun when it is struck
+                ["tiny", "other"], target=TargetChoice(venv=str(tmp_path / "env")), link_mode=LinkMode.SYMLINK
+            )
+            outcomes.append(await struck(loop, how, at, install))
+            check(place, tmp_path / "env", is_done=outcomes[-1] == "done")
+            await install()
+            assert_environment_sound(tmp_path / "env")
+
+    with IndexServer(place.wheels) as server:
+        place.config = lambda **_: Place.config(place, index_url=server.index_url, find_links=())  # type: ignore[method-assign]
+        asyncio.run(prepare())
+        shutil.copytree(place.cache, kept)
+        whole = run(lambda loop: strike(loop, 0)).rounds
+        for at in range(1, whole, max(1, whole // 16)):
+            shutil.rmtree(tmp_path / "env")
+            shutil.rmtree(place.cache)
+            shutil.copytree(kept, place.cache)
+            run(lambda loop, at=at: strike(loop, at))  # type: ignore[misc]
+    assert outcomes.count("cancelled") > 8
+    asyncio.run(finish(place))
+
+
+def check(place: Place, environment: Path, *, is_done: bool) -> None:
+    assert_sound(place.cache)
+    assert os.listdir(place.cache / "leases") == []
+    assert os.listdir(place.cache / "staging") == []
+    [*locks] = (path for path in (place.cache / ".locks" / "keys").iterdir() if held(path))
+    assert not locks
+    dist_infos = list(environment.rglob("*.dist-info"))
+    assert len(dist_infos) == (2 if is_done or dist_infos else 0), "wholly, or not at all"
+    if environment.exists():
+        assert_environment_sound(environment)
+
+
+def held(path: Path) -> bool:
+    status = path.stat()
+    mine = f":{status.st_ino} "
+    return any(mine in line for line in Path("/proc/locks").read_text().splitlines())
+
+
+async def finish(place: Place) -> None:
+    await place.prune()
+    assert_sound(place.cache, is_pruned=True)
+
+
+@pytest.mark.parametrize("how", ["asyncio", "anyio"])
+async def test_a_thread_is_never_left_behind(how: str) -> None:
+    seen: list[str] = []
+
+    def work() -> None:
+        seen.append("begun")
+        time.sleep(0.1)  # the length of a system call that cannot be interrupted, not an order of events
+        seen.append("ended")
+
+    if how == "asyncio":
+        task = asyncio.ensure_future(in_thread(work))
+        while not seen:
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    else:
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(in_thread, work)
+                while not seen:
+                    await anyio.lowlevel.checkpoint()
+                scope.cancel()
+    assert seen == ["begun", "ended"]
+
+
+async def test_a_thread_left_by_impatience_does_not_begin() -> None:
+    began: list[bool] = []
+    limiter = anyio.CapacityLimiter(1)
+    async with limiter:
+        task = asyncio.ensure_future(in_thread(lambda: began.append(True), limiter=limiter))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    await asyncio.sleep(0)
+    assert not began
+
+
+async def test_an_error_in_a_thread_that_was_cancelled_is_not_lost_silently_as_a_success() -> None:
+    async def fail() -> None:
+        await in_thread(lambda: 1 / 0)
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
+
+
+async def test_a_clean_and_a_prune_cancelled_anywhere_leave_whole_entries_or_trash(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    for version in ("1.0", "2.0", "3.0"):
+        place.wheel("tiny", version, file_count=30)
+    for remove in ("clean", "version", "prune"):
+        for delay in range(0, 40, 3):
+            for version in ("1.0", "2.0", "3.0"):
+                await place.fetch(f"tiny=={version}")
+            if remove == "prune":
+                shutil.rmtree(place.cache / "projects-v1" / "tiny")
+            async with place.engine() as engine:
+                with anyio.CancelScope() as scope:
+                    async with anyio.create_task_group() as tasks:
+                        tasks.start_soon(removing(engine, remove))
+                        for _ in range(delay):
+                            await anyio.lowlevel.checkpoint()
+                        scope.cancel()
+            assert_sound(place.cache)
+    await place.clean()
+    await place.prune()
+    assert_sound(place.cache, is_pruned=True)
+
+
+def removing(engine: CacheEngine, remove: str) -> Callable[[], Awaitable[None]]:
+    async def work() -> None:
+        if remove == "prune":
+            await engine.prune()
+        else:
+            await engine.clean(["tiny" if remove == "clean" else "tiny<3"])
+
+    return work
+
+
+async def test_two_engines_of_one_process_share_a_cache_and_fetch_a_file_once(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    place.wheel("tiny", file_count=200)
+    with IndexServer(place.wheels) as server:
+        options = {"index_url": server.index_url, "find_links": ()}
+        async with place.engine(**options) as one, place.engine(**options) as other, anyio.create_task_group() as tasks:
+            for number, engine in enumerate((one, other, one, other)):
+                tasks.start_soon(install_into, engine, tmp_path / f"env{number}")
+        downloads = {path: count for path, count in server.counts.items() if path.endswith(".whl")}
+    assert list(downloads.values()) == [1]
+    assert len(place.archives()) == 1
+    for number in range(4):
+        code = [tmp_path / f"env{number}" / "bin" / "python", "-c", "import tiny"]
+        assert subprocess.run(code, check=False).returncode == 0
+    await finish(place)
+
+
+async def install_into(engine: CacheEngine, environment: Path) -> None:
+    await engine.install(["tiny"], target=TargetChoice(venv=str(environment)))
+
+
+async def test_one_failure_among_many_leaves_the_others_published_and_the_target_alone(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    place.wheel("tiny")
+    (place.wheels / "broken-1.0-py3-none-any.whl").write_bytes(b"no zip")
+    with pytest.raises((Exception, ExceptionGroup)) as failed:
+        await place.install("env", "tiny", "broken")
+    assert "broken" in repr(failed.value)
+    assert not list((tmp_path / "env").rglob("*.dist-info"))
+    assert LeaseReader(str(place.cache / "leases")).read() == []
+    await finish(place)

@@ -1,0 +1,182 @@
+"""Which wheel is taken: version, pre-releases, yanked files, hashes, Python, platform, build (PEP 425, 440, 592)."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aiocache_engine.model.index import IndexFile
+from aiocache_engine.model.names import wheel_name
+from aiocache_engine.model.python import Interpreter
+from aiocache_engine.model.requirement import Refusal, Wanted
+from aiocache_engine.pipeline.requirements import parse_requirement
+from aiocache_engine.policy.choose import WheelChooser
+
+TAGS = (
+    "cp311-cp311-manylinux_2_28_x86_64",
+    "cp311-cp311-manylinux_2_17_x86_64",
+    "cp311-cp311-linux_x86_64",
+    "cp311-abi3-manylinux_2_17_x86_64",
+    "cp39-abi3-manylinux_2_17_x86_64",
+    "py3-none-manylinux_2_17_x86_64",
+    "py311-none-any",
+    "py3-none-any",
+)
+SHA_A, SHA_B = "a" * 64, "b" * 64
+
+
+def chooser(version: str = "3.11.7") -> WheelChooser:
+    unused = {"executable": "", "base_executable": "", "implementation": "cpython", "cache_tag": "", "magic": ""}
+    interpreter = Interpreter(
+        **unused, version=version, prefix="", base_prefix="", externally_managed=None, tags=TAGS, markers={}, scheme={},
+        venv_scheme={},
+    )  # fmt: skip
+    return WheelChooser(interpreter)
+
+
+def file(name: str, *, sha256: str | None = None, python: str | None = None, yanked: str | None = None) -> IndexFile:
+    return IndexFile(f"{name}.whl" if "." not in name[-7:] else name, "", sha256, None, python, yanked, None)
+
+
+def wanted(text: str) -> Wanted:
+    parsed = parse_requirement(text, {})
+    assert parsed is not None
+    return parsed
+
+
+def choose(text: str, *files: IndexFile | str) -> str:
+    listed = [file(each) if isinstance(each, str) else each for each in files]
+    chosen = chooser().choose(wanted(text), listed)
+    return chosen.reason if isinstance(chosen, Refusal) else chosen.filename.removesuffix(".whl")
+
+
+def wheels(*versions: str) -> list[str]:
+    return [f"tiny-{version}-py3-none-any" for version in versions]
+
+
+@pytest.mark.parametrize(
+    ("requirement", "versions", "expected"),
+    [
+        ("tiny", ["1.9", "1.10", "1.2"], "1.10"),
+        ("tiny<1.10", ["1.9", "1.10", "1.2"], "1.9"),
+        ("tiny", ["1.0", "2.0rc1"], "1.0"),
+        ("tiny", ["1.0rc1", "1.0.dev3"], "1.0rc1"),
+        ("tiny>=2.0rc1", ["1.0", "2.0rc1"], "2.0rc1"),
+        ("tiny==1.0", ["1.0", "1.0+local"], "1.0+local"),
+        ("tiny==1.0", ["1", "2"], "1"),
+        ("tiny==1.*", ["1.0", "1.5", "2.0"], "1.5"),
+        ("tiny~=1.4", ["1.4", "1.9", "2.0"], "1.9"),
+        ("tiny!=1.9", ["1.4", "1.9"], "1.4"),
+        ("tiny", ["1!0.1", "9.0"], "1!0.1"),
+        ("tiny", ["1.0", "1.0.post1"], "1.0.post1"),
+    ],
+)
+def test_the_newest_version_that_is_allowed_is_taken(requirement: str, versions: list[str], expected: str) -> None:
+    assert choose(requirement, *wheels(*versions)) == f"tiny-{expected}-py3-none-any"
+
+
+def test_of_one_version_the_most_specific_wheel_is_taken() -> None:
+    names = ["tiny-1-py3-none-any", "tiny-1-cp39-abi3-manylinux_2_17_x86_64", f"tiny-1-{TAGS[1]}", f"tiny-1-{TAGS[0]}"]
+    for count in (1, 2, 3, 4):
+        assert choose("tiny", *names[:count]) == names[count - 1]
+
+
+def test_a_newer_version_counts_more_than_a_more_specific_wheel() -> None:
+    assert choose("tiny", f"tiny-1-{TAGS[0]}", "tiny-2-py3-none-any") == "tiny-2-py3-none-any"
+
+
+def test_a_version_without_a_wheel_for_this_platform_is_passed_over() -> None:
+    assert choose("tiny", "tiny-2-cp311-cp311-win_amd64", "tiny-1-py3-none-any") == "tiny-1-py3-none-any"
+
+
+def test_the_higher_build_number_is_taken() -> None:
+    names = ["tiny-1-py3-none-any", "tiny-1-2-py3-none-any", "tiny-1-10a-py3-none-any", "tiny-1-9b-py3-none-any"]
+    assert choose("tiny", *names) == "tiny-1-10a-py3-none-any"
+
+
+def test_compressed_tags_are_taken_apart() -> None:
+    name = "tiny-1-py2.py3-none-any"
+    assert choose("tiny", name) == name
+
+
+def test_yanked_files_are_taken_only_by_a_pin() -> None:
+    files = [file("tiny-1-py3-none-any"), file("tiny-2-py3-none-any", yanked="broken")]
+    assert choose("tiny", *files) == "tiny-1-py3-none-any"
+    assert choose("tiny==2", *files) == "tiny-2-py3-none-any"
+    assert choose("tiny===2", *files) == "tiny-2-py3-none-any"
+    assert "yanked (broken)" in choose("tiny>1", *files)
+    assert "yanked" in choose("tiny==2.*", *files)
+
+
+def test_a_pre_release_is_taken_where_every_final_one_is_yanked_or_does_not_fit() -> None:
+    files = [file("tiny-1-py3-none-any", yanked=""), file("tiny-2rc1-py3-none-any")]
+    assert choose("tiny", *files) == "tiny-2rc1-py3-none-any"
+
+
+def test_requires_python_is_held_against_the_interpreter() -> None:
+    files = [file("tiny-2-py3-none-any", python=">=3.12"), file("tiny-1-py3-none-any", python=">=3.8")]
+    assert choose("tiny", *files) == "tiny-1-py3-none-any"
+    assert "another Python than 3.11.7" in choose("tiny==2", *files)
+    assert choose("tiny", file("tiny-1-py3-none-any", python="nonsense")) == "tiny-1-py3-none-any"
+
+
+def test_hashes_choose_among_files() -> None:
+    files = [file("tiny-2-py3-none-any", sha256=SHA_A), file("tiny-1-py3-none-any", sha256=SHA_B)]
+    assert choose(f"tiny --hash=sha256:{SHA_B}", *files) == "tiny-1-py3-none-any"
+    assert "--hash" in choose(f"tiny --hash=sha256:{'c' * 64}", *files)
+    # A page that tells no hash may still have the right file: the download tells.
+    assert choose(f"tiny --hash=sha256:{'c' * 64}", "tiny-1-py3-none-any") == "tiny-1-py3-none-any"
+
+
+@pytest.mark.parametrize(
+    ("requirement", "files", "reason"),
+    [
+        ("tiny", [], "no wheels at all"),
+        ("tiny", ["tiny-1.tar.gz"], "no wheels at all"),
+        ("tiny", ["other-1-py3-none-any"], "no wheels at all"),
+        ("tiny>2", wheels("1.0", "2.0"), "newest with a wheel is 2.0"),
+        ("tiny", ["tiny-1-cp311-cp311-win_amd64"], "cp311-cp311-win_amd64"),
+        ("tiny", ["tiny-nonsense-py3-none-any", "tiny-1-py3.whl"], "no wheels at all"),
+    ],
+)
+def test_a_refusal_says_what_is_wrong(requirement: str, files: list[str], reason: str) -> None:
+    assert reason in choose(requirement, *files)
+
+
+def test_a_wheel_named_directly_must_fit_the_platform() -> None:
+    assert chooser().check(wheel_name("tiny-1-py3-none-any.whl")) is None
+    refusal = chooser().check(wheel_name("tiny-1-cp312-cp312-win_amd64.whl"))
+    assert refusal is not None
+    assert "win_amd64" in refusal.reason
+
+
+VERSIONS = st.sampled_from(["0.9", "1.0", "1.0.post1", "1.1rc1", "1.1", "2.0.dev1", "2.0"])
+FILES = st.lists(
+    st.builds(
+        lambda version, tag, yanked: file(f"tiny-{version}-{tag}", yanked=yanked),
+        VERSIONS,
+        st.sampled_from([*TAGS, "cp311-cp311-win_amd64"]),
+        st.sampled_from([None, None, ""]),
+    ),
+    max_size=8,
+    unique_by=lambda each: each.filename,
+)
+
+
+@given(files=FILES, specifier=st.sampled_from(["", "==1.0", "<2", ">=1.1", "!=2.0"]), seed=st.integers(0, 9))
+def test_the_order_of_a_page_decides_nothing_and_what_is_taken_is_allowed(
+    files: list[IndexFile], specifier: str, seed: int
+) -> None:
+    want = wanted(f"tiny{specifier}")
+    chosen = chooser().choose(want, files)
+    mixed = random.Random(seed).sample(files, len(files))
+    assert chooser().choose(want, mixed) == chosen
+    if isinstance(chosen, IndexFile):
+        assert "win_amd64" not in chosen.filename
+        assert chosen.yanked is None or want.pinned
+        others = [each for each in files if each is not chosen]
+        # Leaving out what was not chosen changes nothing.
+        assert chooser().choose(want, [chosen, *others[:1]]) == chosen

@@ -1,0 +1,198 @@
+"""What people ask for: requirement strings, paths, URLs, requirements files, and what a clean names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from aiocache_engine.errors import InvalidNameError, InvalidRequirementError, RequirementsFileError, UsageError
+from aiocache_engine.model.removal import CleanTarget
+from aiocache_engine.model.requirement import Wanted
+from aiocache_engine.pipeline.requirements import parse_all, parse_clean_target, parse_requirement
+
+MARKERS = {
+    "python_version": "3.11", "python_full_version": "3.11.7", "sys_platform": "linux", "os_name": "posix",
+    "platform_machine": "x86_64", "platform_system": "Linux", "implementation_name": "cpython",
+    "implementation_version": "3.11.7", "platform_python_implementation": "CPython", "platform_release": "6",
+    "platform_version": "1", "extra": "",
+}  # fmt: skip
+SHA_A, SHA_B = "a" * 64, "B" * 64
+
+
+def parse(text: str) -> Wanted | None:
+    return parse_requirement(text, MARKERS)
+
+
+def parse_file(tmp_path: Path, text: str) -> tuple[Wanted, ...]:
+    path = tmp_path / "pins.txt"
+    path.write_text(text)
+    return parse_all((), [str(path)], MARKERS)
+
+
+@pytest.mark.parametrize(
+    ("text", "project", "specifier", "pinned"),
+    [
+        ("Tiny_Tools", "tiny-tools", "", None),
+        ("tiny==1.0", "tiny", "==1.0", "1"),
+        ("tiny == 1.0.0", "tiny", "==1.0.0", "1"),
+        ("tiny===1.0", "tiny", "===1.0", "1"),
+        ("tiny==1.*", "tiny", "==1.*", None),
+        ("tiny[extra,other]>=1", "tiny", ">=1", None),
+        ("tiny (>=1,<2)", "tiny", "<2,>=1", None),
+        ("tiny; python_version >= '3.9'", "tiny", "", None),
+    ],
+)
+def test_requirement_strings(text: str, project: str, specifier: str, pinned: str | None) -> None:
+    wanted = parse(text)
+    assert wanted is not None
+    assert (wanted.project, wanted.specifier, wanted.pinned) == (project, specifier, pinned)
+
+
+def test_a_marker_that_does_not_apply_drops_the_requirement() -> None:
+    assert parse("tiny; sys_platform == 'win32'") is None
+    assert parse("tiny; python_version < '3'") is None
+    assert parse("tiny; extra == 'test'") is None
+
+
+def test_hashes_are_taken_off_and_checked() -> None:
+    wanted = parse(f"tiny==1 --hash=sha256:{SHA_A} --hash sha256:{SHA_B}")
+    assert wanted is not None
+    assert wanted.sha256s == {SHA_A, SHA_B.lower()}
+    assert wanted.text == "tiny==1"
+    for bad in ("md5:00", "sha256:abc", "nonsense"):
+        with pytest.raises(InvalidRequirementError):
+            parse(f"tiny --hash={bad}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "./wheels/tiny-1.0-py3-none-any.whl",
+        "/wheels/tiny-1.0-py3-none-any.whl",
+        "tiny-1.0-py3-none-any.whl",
+        "file:///wheels/tiny-1.0-py3-none-any.whl",
+        "http://127.0.0.1/files/tiny-1.0-py3-none-any.whl#sha256=00",
+        "tiny @ http://127.0.0.1/files/tiny-1.0%2Blocal-py3-none-any.whl",
+    ],
+)
+def test_paths_and_urls_of_wheels(text: str) -> None:
+    wanted = parse(text)
+    assert wanted is not None
+    assert wanted.project == "tiny"
+    assert wanted.url
+    assert wanted.specifier == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("-e .", "pip or uv"),
+        ("--editable=.", "pip or uv"),
+        ("git+https://127.0.0.1/x.git", "pip or uv"),
+        ("tiny @ git+https://127.0.0.1/x.git", "pip or uv"),
+        ("./tiny-1.0.tar.gz", "only wheels"),
+        ("./directory", "only wheels"),
+        ("other @ file:///tiny-1.0-py3-none-any.whl", "a wheel of tiny"),
+        ("tiny=1.0", ""),
+        ("tiny>=", ""),
+        ("", ""),
+        ("tiny; nonsense == 'x'", ""),
+    ],
+)
+def test_what_cannot_be_taken_is_refused_with_a_reason(text: str, reason: str) -> None:
+    with pytest.raises(InvalidRequirementError) as refused:
+        parse(text)
+    assert reason in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["../x/..-1.0-py3-none-any.whl", "./tiny-1.0-py3-none-.whl", "./a-b.whl"])
+def test_a_file_name_that_is_no_wheel_s_is_refused(text: str) -> None:
+    with pytest.raises((InvalidNameError, InvalidRequirementError)):
+        parse(text)
+
+
+def test_a_requirements_file_with_everything_that_it_may_hold(tmp_path: Path) -> None:
+    wanted = parse_file(
+        tmp_path,
+        f"""\ufeff# pins
+tiny==1.0 \\
+    --hash=sha256:{SHA_A} \\
+    --hash=sha256:{SHA_B}   # why
+big[all] >= 2 ; python_version >= "3.8"
+
+odd; sys_platform == "win32"
+./wheels/local-1.0-py3-none-any.whl
+last==3 \\
+""",
+    )
+    assert [each.project for each in wanted] == ["tiny", "big", "local", "last"]
+    assert wanted[0].sha256s == {SHA_A, SHA_B.lower()}
+    assert wanted[2].url == f"{tmp_path}/./wheels/local-1.0-py3-none-any.whl"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("tiny\n-r other.txt\n", 2),
+        ("tiny\n\n# x\n--index-url http://127.0.0.1/\n", 4),
+        ("tiny \\\n  ==1.0\nbig >\n", 3),
+        ("tiny==1 \\\n  --hash=md5:0\n", 1),
+        ("-e .\n", 1),
+        ("tiny==1 --config-settings=x\n", 1),
+        ("git+https://127.0.0.1/x\n", 1),
+    ],
+)
+def test_a_line_that_cannot_be_taken_is_named_with_its_file(tmp_path: Path, text: str, line: int) -> None:
+    with pytest.raises(RequirementsFileError) as refused:
+        parse_file(tmp_path, text)
+    assert (refused.value.path, refused.value.line_number) == (str(tmp_path / "pins.txt"), line)
+    assert f"pins.txt, line {line}: " in str(refused.value)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    for content in (None, b"\xff\xfe\x00tiny"):
+        path = tmp_path / f"{content is None}.txt"
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(RequirementsFileError, match="cannot be read"):
+            parse_all((), [str(path)], MARKERS)
+    with pytest.raises(RequirementsFileError, match="cannot be read"):
+        parse_all((), [str(tmp_path)], MARKERS)
+
+
+def test_what_names_one_project_twice_becomes_one() -> None:
+    wanted = parse_all(["tiny>=1", "Tiny<2", "big"], (), MARKERS)
+    assert [each.project for each in wanted] == ["tiny", "big"]
+    assert wanted[0].specifier == "<2,>=1"
+    pinned = parse_all(["tiny", f"tiny==1.0 --hash=sha256:{SHA_A}"], (), MARKERS)
+    assert (pinned[0].pinned, pinned[0].sha256s) == ("1", {SHA_A})
+    with pytest.raises(InvalidRequirementError, match="only one can be taken"):
+        parse_all(["tiny", "./tiny-1.0-py3-none-any.whl"], (), MARKERS)
+
+
+def test_hashes_that_exclude_each_other_leave_nothing_to_take() -> None:
+    """Both must hold; to take either file would break one of the pins."""
+    with pytest.raises(InvalidRequirementError, match="hash"):
+        parse_all([f"tiny==1 --hash=sha256:{SHA_A}", f"tiny==1 --hash=sha256:{SHA_B}"], (), MARKERS)
+
+
+@pytest.mark.parametrize(
+    ("text", "target"),
+    [
+        ("Tiny", CleanTarget("tiny", None)),
+        ("tiny==1.0", CleanTarget("tiny", "==1.0")),
+        ("torch<2.5", CleanTarget("torch", "<2.5")),
+        ("a_b>=1,<2", CleanTarget("a-b", "<2,>=1")),
+    ],
+)
+def test_what_a_clean_names(text: str, target: CleanTarget) -> None:
+    assert parse_clean_target(text) == target
+
+
+@pytest.mark.parametrize(
+    "text", ["", "../x", "tiny[x]", "tiny; python_version>'3'", "tiny @ file:///x", "/", "a b", "-x"]
+)
+def test_what_a_clean_cannot_mean_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_clean_target(text)
