@@ -1,11 +1,10 @@
-"""Tasks of an engine cancelled at every point where they wait, in both ways there are, with others at work beside them."""
+"""Tasks of an engine cancelled at every point where they wait, in both ways there are, others at work beside."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import shutil
-import subprocess
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -132,16 +131,18 @@ async def finish(place: Place) -> None:
 @pytest.mark.parametrize("how", ["asyncio", "anyio"])
 async def test_a_thread_is_never_left_behind(how: str) -> None:
     seen: list[str] = []
+    has_begun = anyio.Event()
+    loop = asyncio.get_running_loop()
 
     def work() -> None:
         seen.append("begun")
+        loop.call_soon_threadsafe(has_begun.set)
         time.sleep(0.1)  # the length of a system call that cannot be interrupted, not an order of events
         seen.append("ended")
 
     if how == "asyncio":
         task = asyncio.ensure_future(in_thread(work))
-        while not seen:
-            await asyncio.sleep(0)
+        await has_begun.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -221,8 +222,7 @@ async def test_two_engines_of_one_process_share_a_cache_and_fetch_a_file_once(tm
     assert list(downloads.values()) == [1]
     assert len(place.archives()) == 1
     for number in range(4):
-        code = [tmp_path / f"env{number}" / "bin" / "python", "-c", "import tiny"]
-        assert subprocess.run(code, check=False).returncode == 0
+        assert_environment_sound(tmp_path / f"env{number}")
     await finish(place)
 
 

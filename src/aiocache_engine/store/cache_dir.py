@@ -90,7 +90,7 @@ def open_cache_dir(path: str, *, trust: bool = False) -> CacheDir:
         if not _is_marked(layout):
             _claim(layout, is_read_only=is_read_only)
         if not is_read_only and not _is_furnished(layout):
-            _furnish(layout)
+            furnish(layout)
         return CacheDir(layout, is_read_only=is_read_only)
 
 
@@ -162,7 +162,8 @@ def _is_furnished(layout: Layout) -> bool:
     )
 
 
-def _furnish(layout: Layout) -> None:
+def furnish(layout: Layout) -> None:
+    """Make every directory and the small files, as far as they are missing."""
     for directory in layout.directories():
         with suppress(FileExistsError):
             os.mkdir(directory, 0o755)

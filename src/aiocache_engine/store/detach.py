@@ -119,7 +119,7 @@ def take_everything(hold: Hold, cache: CacheDir) -> list[str]:
     for directory in name_directories(layout):
         if (path := to_trash(layout, directory, kind=os.path.basename(directory), entry_id="all")) is not None:
             trashed.append(path)
-        with suppress(FileExistsError):
+        with suppress(OSError):  # a full disk has room again after the sweep, and whoever comes next makes it, too
             os.mkdir(directory, 0o755)
     return trashed
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from aiocache_engine.store.cache_dir import RESERVE_BYTES
+from aiocache_engine.store.cache_dir import RESERVE_BYTES, furnish
 from aiocache_engine.store.layout import Layout
-from aiocache_engine.system.disk import write_bytes
 
 _LEAST_INODES = 64
 
@@ -21,7 +20,6 @@ def spend_reserve(layout: Layout) -> None:
 
 
 def restore_reserve(layout: Layout) -> None:
-    """Set the reserve aside again, if there is room for it now."""
-    if not os.path.exists(layout.reserve):
-        with suppress(OSError):  # still full, or another process was quicker: the next prune tries again
-            write_bytes(layout.reserve, bytes(RESERVE_BYTES))
+    """Set the reserve aside again, and make what a full disk refused to make, if there is room for it now."""
+    with suppress(OSError):  # still full: the next prune tries again
+        furnish(layout)
