@@ -15,6 +15,7 @@ from aiocache_engine.model.python import LinkMode
 from aiocache_engine.model.removal import Removal
 from aiocache_engine.pipeline import collect
 from aiocache_engine.store.documents import decode, encode
+from aiocache_engine.system.keylock import KeyLock
 from aiocache_engine.testing.invariants import assert_environment_sound, assert_sound, untouched
 from caches import Place, process, said, tell
 
@@ -394,6 +395,26 @@ async def test_a_prune_takes_what_dead_work_left(place: Place) -> None:
     assert not (place.cache / "projects-v0").exists()
     assert len(place.archives()) == 1
     assert_sound(place.cache, is_pruned=True)
+
+
+async def test_a_prune_takes_key_locks_that_nobody_holds(place: Place) -> None:
+    await place.install("env", "tiny")
+    keys = place.cache / ".locks" / "keys"
+    assert len(os.listdir(keys)) == 2
+    script = """
+import sys
+from aiocache_engine.system.keylock import KeyLock
+with KeyLock(sys.argv[1]).hold_now(what="a test"):
+    print(1, flush=True)
+    sys.stdin.readline()
+"""
+    with process(script, keys / ("0" * 32)) as holder:
+        said(holder)
+        await place.prune()
+        assert os.listdir(keys) == ["0" * 32]
+        async with KeyLock(keys / ("1" * 32)).hold(what="a test"):
+            await place.prune()
+            assert sorted(os.listdir(keys)) == ["0" * 32, "1" * 32]
 
 
 async def test_a_page_goes_with_its_project_s_last_archive(place: Place) -> None:

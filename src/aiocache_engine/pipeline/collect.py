@@ -6,11 +6,15 @@ so that a command and the engine perform the same ones. A crash at any point lea
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TypeVar
 
+from aiocache_engine.errors import KeyLockTimeoutError
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.records import Referrer
 from aiocache_engine.model.removal import (
@@ -43,17 +47,23 @@ from aiocache_engine.store.detach import (
     take_paths,
     take_projects,
 )
+from aiocache_engine.store.documents import list_directory
 from aiocache_engine.store.generations import version_matches
+from aiocache_engine.store.layout import Layout
 from aiocache_engine.store.leases import LeaseReader
 from aiocache_engine.store.notes import read_notes, remove_notes
 from aiocache_engine.store.referrers import forget
 from aiocache_engine.store.reserve import restore_reserve, spend_reserve
 from aiocache_engine.store.trash import Swept, measure, sweep
+from aiocache_engine.system.keylock import KeyLock
 
 __all__ = ["PASSES", "Collector", "foresee", "version_matches"]
 
+Item = TypeVar("Item")
+
 PASSES = 5
 _NOTHING = Swept(0, 0, 0)
+_ITEMS_A_HOLD = 100
 _OLD_FORMAT = "format"
 _TAKEN_FIRST = frozenset({"temporary", _OLD_FORMAT})  #: leftovers that somebody might still be making or reading
 _IN_USE = frozenset({KeepCode.LEASE, KeepCode.RECENTLY_USED})
@@ -101,8 +111,9 @@ class Collector:
         removed += yield from self._take_leftovers(plan)
         # Looked at again just before the hold, never in it: a dead mount would stop everybody (rule 26).
         gone: list[Referrer] = yield Outside(partial(_still_missing, plan.forgotten))
-        if gone:
-            yield InHold(LockMode.EXCLUSIVE, partial(forget, cache=self._cache, referrers=gone))
+        for part in _parts(gone):
+            yield InHold(LockMode.EXCLUSIVE, partial(forget, cache=self._cache, referrers=part))
+        yield Outside(partial(_unlink_idle_key_locks, self._cache.layout))
         yield Outside(partial(restore_reserve, self._cache.layout))
         return self._removal(plan, removed)
 
@@ -180,11 +191,12 @@ class Collector:
     def _condemn(self, plan: RemovalPlan) -> Steps[set[str]]:
         """Note what only leases keep; gives the ids of what has lost its last lease meanwhile."""
         ids = [kept.archive.id for kept in plan.kept if kept.is_condemned and kept.archive.id not in self._noted]
-        if not ids:
-            return set()
         self._noted.update(ids)
-        work = partial(condemn, cache=self._cache, leases=self._leases, archive_ids=ids)
-        return set((yield InHold(LockMode.EXCLUSIVE, work)))
+        again: set[str] = set()
+        for part in _parts(ids):
+            work = partial(condemn, cache=self._cache, leases=self._leases, archive_ids=part)
+            again.update((yield InHold(LockMode.EXCLUSIVE, work)))
+        return again
 
     def _take_names(self, target: CleanTarget) -> Steps[None]:
         is_all = False
@@ -297,6 +309,20 @@ def _names_of_prune(cache: CacheDir, plan: RemovalPlan) -> dict[_Names, list[str
     lonely = [f"{cache.layout.projects}/{project}" for project in plan.projects]
     others = [name.path for name in plan.dangling if not name.path.startswith(tuple(f"{path}/" for path in lonely))]
     return {_Names(None, RemovalReason.UNREACHABLE): [*lonely, *others]}
+
+
+def _parts(items: list[Item]) -> Iterator[list[Item]]:
+    """Give the items in parts that one short hold is enough for."""
+    for start in range(0, len(items), _ITEMS_A_HOLD):
+        yield items[start : start + _ITEMS_A_HOLD]
+
+
+def _unlink_idle_key_locks(layout: Layout) -> None:
+    """Remove key lock files that nobody holds, each while it is held; who waits for one notices that it went."""
+    for name in list_directory(layout.key_locks):
+        path = f"{layout.key_locks}/{name}"
+        with suppress(KeyLockTimeoutError), KeyLock(path).hold_now(what="its removal", timeout_seconds=0):
+            os.unlink(path)
 
 
 def _still_missing(referrers: Iterable[Referrer]) -> list[Referrer]:

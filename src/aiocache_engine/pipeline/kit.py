@@ -107,4 +107,9 @@ def open_kit(
         ForeignCacheDirError, ReadOnlyCacheError, DiskError: it cannot be used.
     """
     cache = open_cache_dir(locate_cache_dir(cache_dir, environ), trust=config.trusts_cache_dir)
-    return Kit(cache, config, environ, reporter or Reporter())
+    kit = Kit(cache, config, environ, reporter or Reporter())
+    if cache.is_read_only:
+        kit.reporter.warns(
+            f"{cache.root} is read-only: what it holds is used, and nothing keeps others from cleaning it"
+        )
+    return kit
