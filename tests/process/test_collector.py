@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
+import anyio
 import pytest
 from anyio import create_task_group
 
@@ -14,7 +16,10 @@ from aiocache_engine.errors import CacheEngineError
 from aiocache_engine.model.python import LinkMode
 from aiocache_engine.model.removal import Removal
 from aiocache_engine.pipeline import collect
+from aiocache_engine.pipeline.kit import open_kit
+from aiocache_engine.pipeline.warm import FetchRequest, fetch_warm
 from aiocache_engine.store.documents import decode, encode
+from aiocache_engine.store.notes import write_note
 from aiocache_engine.system.keylock import KeyLock
 from aiocache_engine.testing.invariants import assert_environment_sound, assert_sound, untouched
 from caches import Place, process, said, tell
@@ -172,6 +177,17 @@ async def test_bytes_condemned_under_a_killed_holder_are_freed_by_the_next_comma
         holder.wait()
     with pytest.raises((CacheEngineError, ExceptionGroup)):
         await place.fetch("no-such-project")
+    assert place.archives() == set()
+
+
+def test_a_warm_call_that_fails_frees_what_was_condemned(place: Place) -> None:
+    anyio.run(place.fetch, "tiny")
+    [archive] = place.archives()
+    write_note(str(place.cache / "condemned"), archive)
+    shutil.rmtree(place.cache / "projects-v1" / "tiny")
+    kit = open_kit(place.cache, config=place.config(), environ={"PATH": os.environ["PATH"]})
+    with pytest.raises(CacheEngineError):
+        fetch_warm(kit, FetchRequest(("tiny==9",), (), sys.executable, refreshes=False))
     assert place.archives() == set()
 
 
@@ -403,6 +419,9 @@ async def test_a_prune_takes_key_locks_that_nobody_holds(place: Place) -> None:
     assert len(os.listdir(keys)) == 2
     script = """
 import sys
+from aiocache_engine.pipeline.kit import open_kit
+from aiocache_engine.pipeline.warm import FetchRequest, fetch_warm
+from aiocache_engine.store.notes import write_note
 from aiocache_engine.system.keylock import KeyLock
 with KeyLock(sys.argv[1]).hold_now(what="a test"):
     print(1, flush=True)

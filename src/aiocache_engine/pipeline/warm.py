@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
-from aiocache_engine.errors import DamagedEntryError, TargetError
+from aiocache_engine.errors import CacheEngineError, DamagedEntryError, TargetError
 from aiocache_engine.model.outcome import FetchReport, InstallReport
 from aiocache_engine.model.python import Interpreter
 from aiocache_engine.pipeline.collect import Collector
@@ -59,7 +60,8 @@ def install_warm(kit: Kit, request: InstallRequest) -> InstallReport | None:
     wanted = parse_all(request.requirements, request.files, target.interpreter.markers)
     conductor = kit.conductor()
     lock = KeyLock(lock_path(kit.cache, place))
-    with lock.hold_now(what=f"the installation into {target.root}", on_wait=kit.reporter.waits, stall_seconds=None):
+    what = f"the installation into {target.root}"
+    with _ending(kit), lock.hold_now(what=what, on_wait=kit.reporter.waits, stall_seconds=None):
         work = kit.work()
         try:
             finder = _finder(kit, work, target.interpreter, refreshes=request.refreshes)
@@ -72,7 +74,6 @@ def install_warm(kit: Kit, request: InstallRequest) -> InstallReport | None:
             return None
         finally:
             end_work(work)
-    conductor.perform(Collector(kit.cache).free_condemned())
     return replace(report, resolve_seconds=resolved - started, total_seconds=time.monotonic() - started)
 
 
@@ -87,13 +88,13 @@ def fetch_warm(kit: Kit, request: FetchRequest) -> FetchReport | None:
     wanted = parse_all(request.requirements, request.files, interpreter.markers)
     conductor = kit.conductor()
     work = kit.work()
-    try:
-        lookup = conductor.perform(_finder(kit, work, interpreter, refreshes=request.refreshes).find_all(wanted))
-    finally:
-        end_work(work)
+    with _ending(kit):
+        try:
+            lookup = conductor.perform(_finder(kit, work, interpreter, refreshes=request.refreshes).find_all(wanted))
+        finally:
+            end_work(work)
     if lookup.missing():
         return None
-    conductor.perform(Collector(kit.cache).free_condemned())
     seconds = time.monotonic() - started
     return FetchReport(tuple(as_obtained(each) for each in lookup.ready()), seconds, 0.0, seconds)
 
@@ -116,6 +117,25 @@ def fetch_interpreter(kit: Kit, python: str | None) -> Interpreter:
 def _finder(kit: Kit, work: Work, interpreter: Interpreter, *, refreshes: bool) -> Finder:
     chooser = WheelChooser(interpreter)
     return Finder(work, kit.settings(), chooser, is_offline=kit.config.is_offline, refreshes=refreshes)
+
+
+@contextmanager
+def _ending(kit: Kit) -> Iterator[None]:
+    """Free at the end of a call, of a failed one too, what was condemned while its lease kept it (rule 35)."""
+    try:
+        yield
+    except Exception:
+        with suppress(CacheEngineError):  # the first error is the one to tell
+            _free_condemned(kit)
+        raise
+    try:
+        _free_condemned(kit)
+    except CacheEngineError as error:  # the call itself is done
+        kit.reporter.warns(f"{error}; what was cleaned while in use is freed by the next command")
+
+
+def _free_condemned(kit: Kit) -> None:
+    kit.conductor().perform(Collector(kit.cache).free_condemned())
 
 
 def end_work(work: Work) -> None:
