@@ -8,6 +8,7 @@ from __future__ import annotations
 TYPE_CHECKING = False  # what type checkers take for true; importing typing costs more than `aioc --version` may
 
 if TYPE_CHECKING:
+    from aiocache_engine.blocking import BlockingCacheEngine as BlockingCacheEngine
     from aiocache_engine.config import Config as Config
     from aiocache_engine.engine import CacheEngine as CacheEngine
     from aiocache_engine.errors import CacheDirError as CacheDirError
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _NAMES = {
+    "blocking": "BlockingCacheEngine",
     "config": "Config",
     "engine": "CacheEngine",
     "errors": (

@@ -1,0 +1,354 @@
+"""The engine's verbs for threads: each waits in its thread for a call that runs on one shared event loop.
+
+All engines of a process on one cache dir share the loop, since a cache lock serves one loop at a time; they share
+nothing else. The first one opened starts it, in a thread of its own; the last one closed stops it. An interrupted wait
+(KeyboardInterrupt, as a rule) cancels its call and lasts until the call has cleaned up; a second interrupt does not
+wait for that. Not for threads that run an event loop, nor across a fork: both are refused at once.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from asyncio import get_running_loop
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
+from functools import partial
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+from anyio import CancelScope, get_cancelled_exc_class, run
+from anyio.from_thread import BlockingPortal
+
+from aiocache_engine.config import Config, locate_cache_dir
+from aiocache_engine.engine import CacheEngine
+from aiocache_engine.errors import UsageError
+from aiocache_engine.model.listing import CacheSize, Entry, Usage
+from aiocache_engine.model.outcome import FetchReport, InstallReport
+from aiocache_engine.model.python import LinkMode
+from aiocache_engine.model.removal import Removal, RemovalPlan
+from aiocache_engine.pipeline.warm import FetchRequest, InstallRequest
+from aiocache_engine.python.target import TargetChoice
+from aiocache_engine.report import Reporter
+from aiocache_engine.system.disk import translated
+
+Result = TypeVar("Result")
+
+
+class BlockingCacheEngine:
+    """`CacheEngine` for threads: the same verbs, each of which returns when its work is done.
+
+    Use it as a context manager, and from any number of threads at once. Closing it waits for the calls under way.
+    Results, errors and exception groups are those of `CacheEngine`; what is given as an iterable is read in the calling
+    thread, and the reporter is told in others.
+    """
+
+    def __init__(
+        self,
+        cache_dir: str | os.PathLike[str] | None = None,
+        *,
+        config: Config | None = None,
+        reporter: Reporter | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        """Say what the engine shall work on; arguments as for `CacheEngine`."""
+        self._cache_dir = cache_dir
+        self._environ = os.environ if environ is None else environ
+        self._engine = CacheEngine(cache_dir, config=config, reporter=reporter, environ=environ)
+        self._loop: _SharedLoop | None = None  #: while open
+        self._outcomes: set[Future[Any]] = set()  #: of the calls under way
+
+    def __enter__(self) -> Self:
+        """Open the cache dir, making it if it is absent.
+
+        Raises:
+            ForeignCacheDirError, ReadOnlyCacheError, DiskError: it cannot be used.
+            UsageError: this thread runs an event loop, or the engine is open already.
+        """
+        _refuse_event_loop()
+        if self._loop is not None:
+            self._loop.refuse_fork()
+            raise UsageError("this BlockingCacheEngine is open already; make another one")
+        loop = _loops.join(os.path.realpath(locate_cache_dir(self._cache_dir, self._environ)))
+        try:
+            loop.wait_for(_Call(self._engine.__aenter__))
+        except BaseException:
+            _loops.leave(loop)
+            raise
+        self._loop = loop
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Wait for the calls under way, refuse new ones, and close the connections to indexes."""
+        if self._loop is not None and self._loop.is_of_parent:
+            return
+        _refuse_event_loop()
+        with _loops.mutex:
+            loop, self._loop = self._loop, None
+        if loop is None:
+            return
+        try:
+            for outcome in tuple(self._outcomes):
+                with suppress(CancelledError):
+                    outcome.exception()
+            loop.wait_for(_Call(partial(self._engine.__aexit__, None, None, None)))
+        finally:
+            _loops.leave(loop)
+
+    @property
+    def cache_dir(self) -> str:
+        """The absolute path of the opened cache dir."""
+        self._opened.refuse_fork()
+        return self._engine.cache_dir
+
+    def install(
+        self,
+        requirements: Iterable[str] = (),
+        *,
+        files: Iterable[str] = (),
+        target: TargetChoice | None = None,
+        link_mode: LinkMode | None = None,
+        reinstall: bool = False,
+        refresh: bool = False,
+        ephemeral: bool = False,
+        dry_run: bool = False,
+    ) -> InstallReport:
+        """Install wheels into an environment outside the cache: linked, not copied, wherever that is possible.
+
+        Arguments and errors as for `CacheEngine.install`.
+        """
+        return self._call(
+            partial(
+                self._engine.install,
+                tuple(requirements),
+                files=tuple(files),
+                target=target,
+                link_mode=link_mode,
+                reinstall=reinstall,
+                refresh=refresh,
+                ephemeral=ephemeral,
+                dry_run=dry_run,
+            )
+        )
+
+    def run_install(self, request: InstallRequest) -> InstallReport:
+        """Do an installation that is described by a value; as `install`."""
+        return self._call(partial(self._engine.run_install, request))
+
+    def fetch(
+        self,
+        requirements: Iterable[str] = (),
+        *,
+        files: Iterable[str] = (),
+        python: str | None = None,
+        refresh: bool = False,
+    ) -> FetchReport:
+        """Bring wheels into the cache and do nothing else with them.
+
+        Arguments and errors as for `CacheEngine.fetch`.
+        """
+        return self._call(
+            partial(self._engine.fetch, tuple(requirements), files=tuple(files), python=python, refresh=refresh)
+        )
+
+    def run_fetch(self, request: FetchRequest) -> FetchReport:
+        """Do a fetch that is described by a value; as `fetch`."""
+        return self._call(partial(self._engine.run_fetch, request))
+
+    def plan_clean(self, names: Iterable[str] = ()) -> RemovalPlan:
+        """Plan a clean of projects or versions ("torch<2.5"), or without names of everything. Touches nothing.
+
+        Errors as for `CacheEngine.plan_clean`.
+        """
+        return self._call(partial(self._engine.plan_clean, tuple(names)))
+
+    def clean(self, names: Iterable[str] | RemovalPlan = ()) -> Removal:
+        """Clean projects or versions, or without names everything, while anything else may be running.
+
+        What holds when it returns, and its errors, as for `CacheEngine.clean`.
+        """
+        return self._call(partial(self._engine.clean, names if isinstance(names, RemovalPlan) else tuple(names)))
+
+    def plan_prune(self) -> RemovalPlan:
+        """Plan a prune. Touches nothing."""
+        return self._call(self._engine.plan_prune)
+
+    def prune(self) -> Removal:
+        """Remove what nothing uses, and what dead work left, while anything else may be running.
+
+        Errors as for `CacheEngine.prune`.
+        """
+        return self._call(self._engine.prune)
+
+    def foresee(self, plan: RemovalPlan) -> Removal:
+        """Tell what executing a plan now would free, by looking at every file it names and touching none."""
+        return self._call(partial(self._engine.foresee, plan))
+
+    def entries(self, name: str | None = None) -> tuple[Entry, ...]:
+        """List what is in the cache, of one project or version, or all.
+
+        Errors as for `CacheEngine.entries`.
+        """
+        return self._call(partial(self._engine.entries, name))
+
+    def leases(self) -> Usage:
+        """Tell who uses the cache now: live leases, and holders of its lock files."""
+        return self._call(self._engine.leases)
+
+    def size(self) -> CacheSize:
+        """Tell how much the cache holds, from its manifests."""
+        return self._call(self._engine.size)
+
+    @property
+    def _opened(self) -> _SharedLoop:
+        if self._loop is None:
+            raise UsageError("open the engine first: `with BlockingCacheEngine(…) as engine:`")
+        return self._loop
+
+    def _call(self, work: Callable[[], Awaitable[Result]]) -> Result:
+        """Do this on the shared loop, and wait for it."""
+        self._opened.refuse_fork()
+        _refuse_event_loop()
+        call = _Call(work)
+        with _loops.mutex:  # so that closing either sees this call and waits for it, or refuses it
+            loop = self._opened
+            self._outcomes.add(call.outcome)
+        call.outcome.add_done_callback(self._outcomes.discard)
+        return loop.wait_for(call)
+
+
+class _Call(Generic[Result]):
+    """One call: done on the loop by a task, waited for in a thread."""
+
+    def __init__(self, work: Callable[[], Awaitable[Result]]) -> None:
+        self.outcome: Future[Result] = Future()  #: running from the task's begin to its very end, clean-up included
+        self._work = work
+        self._scope: CancelScope | None = None
+
+    async def perform(self) -> None:
+        """Do it. No way that it can end touches the loop, which serves others, too."""
+        with CancelScope() as self._scope:
+            if not self.outcome.set_running_or_notify_cancel():
+                return
+            try:
+                result = await self._work()
+            except get_cancelled_exc_class() as error:
+                self.outcome.set_exception(error)
+                raise
+            except BaseException as error:  # noqa: BLE001 - it is raised in the thread that waits
+                self.outcome.set_exception(error)
+            else:
+                self.outcome.set_result(result)
+
+    def cancel(self) -> None:
+        """Ask it to end, on the loop."""
+        if self._scope is not None:
+            self._scope.cancel()
+
+
+class _SharedLoop:
+    """An event loop in a thread of its own, for all engines of this process on one cache dir."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.user_count = 0  #: engines that are open; guarded by the registry's mutex
+        self.is_of_parent = False  #: this is a forked child, in which the thread does not exist
+        self._pid = os.getpid()
+        self._portal: Future[BlockingPortal] = Future()
+        # A daemon: an engine that nobody closes must not keep the process from ending.
+        self._thread = threading.Thread(target=self._run, name=f"aiocache-engine {path}", daemon=True)
+        self._thread.start()
+
+    def refuse_fork(self) -> None:
+        """Raise in a forked child, which has a copy of this object and nothing behind it."""
+        if self.is_of_parent:
+            raise UsageError(
+                f"this BlockingCacheEngine was opened by process {self._pid}, and this is a fork of it;"
+                " make a new BlockingCacheEngine here"
+            )
+
+    def wait_for(self, call: _Call[Result]) -> Result:
+        """Have the call done and give its result. Whatever interrupts the wait cancels the call."""
+        portal = self._portal.result()
+        try:
+            portal.start_task_soon(call.perform)
+            call.outcome.exception()
+        except BaseException:
+            if not call.outcome.cancel():  # it has begun: nothing of it may be left when its caller goes on
+                portal.start_task_soon(call.cancel)
+                call.outcome.exception()
+            raise
+        return call.outcome.result()
+
+    def stop(self) -> None:
+        """End the loop, and wait until its thread has ended."""
+        if self._portal.exception() is None:
+            portal = self._portal.result()
+            portal.start_task_soon(portal.stop)
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            with translated(self.path):
+                run(self._live)
+        except BaseException as error:
+            if self._portal.done():
+                raise
+            self._portal.set_exception(error)  # no descriptors left for a loop, say: told to who opens the engine
+
+    async def _live(self) -> None:
+        async with BlockingPortal() as portal:
+            self._portal.set_result(portal)
+            await portal.sleep_until_stopped()
+
+
+class _Loops:
+    """The shared loops of this process, by real path of the cache dir."""
+
+    def __init__(self) -> None:
+        self.mutex = threading.Lock()  #: held for a few lines, never while waiting for a call
+        self._loops: dict[str, _SharedLoop] = {}
+
+    def join(self, path: str) -> _SharedLoop:
+        """Give the loop of a cache dir, started if need be. Whoever joins leaves."""
+        with self.mutex:
+            loop = self._loops.get(path)
+            if loop is None:
+                loop = self._loops[path] = _SharedLoop(path)
+            loop.user_count += 1
+            return loop
+
+    def leave(self, loop: _SharedLoop) -> None:
+        """Stop the loop if this was its last user, who has no call under way."""
+        with self.mutex:
+            loop.user_count -= 1
+            if loop.user_count:
+                return
+            del self._loops[loop.path]
+        loop.stop()
+
+    def forget_in_child(self) -> None:
+        """Begin anew in a forked child."""
+        self.mutex = threading.Lock()
+        for loop in self._loops.values():
+            loop.is_of_parent = True
+        self._loops = {}
+
+
+def _refuse_event_loop() -> None:
+    try:
+        get_running_loop()
+    except RuntimeError:
+        return
+    raise UsageError(
+        "BlockingCacheEngine would stop the event loop that runs in this thread;"
+        " use CacheEngine there: `async with CacheEngine(…) as engine:`"
+    )
+
+
+_loops = _Loops()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_loops.forget_in_child)
