@@ -26,7 +26,9 @@ async def main(least_megabytes: float) -> None:
             return
         # Everything in the plan is looked at again: what came into use since stays.
         removal = await engine.prune()
-        print(f"freed {removal.freed_bytes / 1e6:.1f} MB; nobody waited longer than {removal.longest_hold_seconds:.3f} s")
+        print(
+            f"freed {removal.freed_bytes / 1e6:.1f} MB, with no hold of the lock above {removal.longest_hold_seconds} s"
+        )
 
 
 if __name__ == "__main__":
