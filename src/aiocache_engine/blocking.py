@@ -229,7 +229,7 @@ class _Call(Generic[Result]):
         self._scope: CancelScope | None = None
 
     async def perform(self) -> None:
-        """Do it. No way that it can end touches the loop, which serves others, too."""
+        """Do it; however it ends is told to the thread that waits, and to nobody else on the loop."""
         with CancelScope() as self._scope:
             if not self.outcome.set_running_or_notify_cancel():
                 return

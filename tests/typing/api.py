@@ -5,6 +5,19 @@ from __future__ import annotations
 import os
 from typing import assert_type
 
+from aiocache_engine import (
+    BlockingCacheEngine,
+    CacheEngine,
+    CacheSize,
+    Entry,
+    FetchReport,
+    InstallReport,
+    Obtained,
+    Removal,
+    RemovalPlan,
+    TargetChoice,
+    Usage,
+)
 from aiocache_engine.config import Config
 from aiocache_engine.errors import CacheEngineError, HashMismatchError, LockTimeoutError, UsageError
 from aiocache_engine.model.locking import LockMode, Wait
@@ -37,3 +50,43 @@ except UsageError as error:
     root: CacheEngineError = error
 
 assert_type(LockMode("shared"), LockMode)
+
+
+# The engine: an asynchronous context manager whose verbs give values.
+async def embed() -> None:
+    async with CacheEngine("cache", config=Config(is_offline=True), reporter=Lines(), environ=os.environ) as engine:
+        assert_type(engine, CacheEngine)
+        assert_type(engine.cache_dir, str)
+        installed = await engine.install(["six"], files=["pins.txt"], target=TargetChoice(venv=".venv"))
+        assert_type(installed, InstallReport)
+        assert_type(installed.installed, tuple[Obtained, ...])
+        assert_type(await engine.fetch((name for name in ("six",)), python="3.12"), FetchReport)
+        plan = await engine.plan_clean(["torch<2.5"])
+        assert_type(plan, RemovalPlan)
+        assert_type(await engine.foresee(plan), Removal)
+        assert_type(await engine.clean(plan), Removal)
+        assert_type(await engine.clean(["torch"]), Removal)
+        assert_type(await engine.plan_prune(), RemovalPlan)
+        assert_type(await engine.prune(), Removal)
+        assert_type(await engine.entries("six"), tuple[Entry, ...])
+        assert_type(await engine.leases(), Usage)
+        assert_type(await engine.size(), CacheSize)
+        await engine.install(["six"], ("pins.txt",))  # type: ignore[call-arg]  # options are named
+
+
+# The same for threads: no verb is awaited.
+def embed_in_threads() -> None:
+    with BlockingCacheEngine("cache", config=Config(), reporter=Lines()) as engine:
+        assert_type(engine, BlockingCacheEngine)
+        assert_type(engine.cache_dir, str)
+        assert_type(engine.install(["six"], target=TargetChoice(venv=".venv")), InstallReport)
+        assert_type(engine.fetch(["six"]), FetchReport)
+        plan = engine.plan_clean(["torch<2.5"])
+        assert_type(plan, RemovalPlan)
+        assert_type(engine.foresee(plan), Removal)
+        assert_type(engine.clean(plan), Removal)
+        assert_type(engine.plan_prune(), RemovalPlan)
+        assert_type(engine.prune(), Removal)
+        assert_type(engine.entries(), tuple[Entry, ...])
+        assert_type(engine.leases(), Usage)
+        assert_type(engine.size(), CacheSize)
