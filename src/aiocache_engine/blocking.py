@@ -28,7 +28,7 @@ from aiocache_engine.model.listing import CacheSize, Entry, Usage
 from aiocache_engine.model.outcome import FetchReport, InstallReport
 from aiocache_engine.model.python import LinkMode
 from aiocache_engine.model.removal import Removal, RemovalPlan
-from aiocache_engine.pipeline.warm import FetchRequest, InstallRequest
+from aiocache_engine.pipeline.undertake import Fetching, FetchRequest, Installation, InstallRequest
 from aiocache_engine.python.target import TargetChoice
 from aiocache_engine.report import Reporter
 from aiocache_engine.system.disk import translated
@@ -134,8 +134,8 @@ class BlockingCacheEngine:
             )
         )
 
-    def run_install(self, request: InstallRequest) -> InstallReport:
-        """Do an installation that is described by a value; as `install`."""
+    def run_install(self, request: InstallRequest | Installation) -> InstallReport:
+        """Do an installation that is described by a value, or was looked into already; as `install`."""
         return self._call(partial(self._engine.run_install, request))
 
     def fetch(
@@ -154,8 +154,8 @@ class BlockingCacheEngine:
             partial(self._engine.fetch, tuple(requirements), files=tuple(files), python=python, refresh=refresh)
         )
 
-    def run_fetch(self, request: FetchRequest) -> FetchReport:
-        """Do a fetch that is described by a value; as `fetch`."""
+    def run_fetch(self, request: FetchRequest | Fetching) -> FetchReport:
+        """Do a fetch that is described by a value, or was looked into already; as `fetch`."""
         return self._call(partial(self._engine.run_fetch, request))
 
     def plan_clean(self, names: Iterable[str] = ()) -> RemovalPlan:

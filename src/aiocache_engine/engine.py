@@ -24,17 +24,25 @@ from aiocache_engine.model.python import LinkMode
 from aiocache_engine.model.removal import Removal, RemovalPlan
 from aiocache_engine.model.requirement import Wanted
 from aiocache_engine.pipeline.collect import Collector, foresee, version_matches
-from aiocache_engine.pipeline.deliver import Options, as_obtained, deliver, lock_path
+from aiocache_engine.pipeline.deliver import Options, already_there, as_obtained, deliver, without
 from aiocache_engine.pipeline.fill import Filler
 from aiocache_engine.pipeline.find import Finder, Ready
 from aiocache_engine.pipeline.inspect import list_entries, list_usage, measure_cache
 from aiocache_engine.pipeline.kit import Kit, open_kit
 from aiocache_engine.pipeline.remove import carry_out, timed
-from aiocache_engine.pipeline.requirements import parse_all, parse_clean_target
+from aiocache_engine.pipeline.requirements import parse_clean_target
 from aiocache_engine.pipeline.steps import Conductor, Steps, in_thread, in_thread_surely
-from aiocache_engine.pipeline.warm import FetchRequest, InstallRequest, end_work, fetch_interpreter
+from aiocache_engine.pipeline.undertake import (
+    Fetching,
+    FetchRequest,
+    Installation,
+    InstallRequest,
+    look_into_fetch,
+    look_into_install,
+)
+from aiocache_engine.pipeline.warm import end_work
 from aiocache_engine.policy.choose import WheelChooser
-from aiocache_engine.python.target import TargetChoice, choose_target, open_target
+from aiocache_engine.python.target import TargetChoice
 from aiocache_engine.report import Reporter
 from aiocache_engine.store.work import Work
 from aiocache_engine.system.disk import translated
@@ -74,12 +82,21 @@ class CacheEngine:
         self._client: IndexClient | None = None
         self._closing = AsyncExitStack()
 
+    @classmethod
+    def over(cls, kit: Kit) -> Self:
+        """Make an engine on a cache dir that is open already."""
+        engine = cls(kit.cache.root, config=kit.config, reporter=kit.reporter, environ=kit.environ)
+        engine._kit = kit
+        return engine
+
     async def __aenter__(self) -> Self:
         """Open the cache dir, making it if it is absent.
 
         Raises:
             ForeignCacheDirError, ReadOnlyCacheError, DiskError: it cannot be used.
         """
+        if self._kit is not None:  # made by `over`
+            return self
         config = self._config or Config.from_environ(self._environ)
         opening = partial(open_kit, self._cache_dir, config=config, environ=self._environ, reporter=self._reporter)
         self._kit = await in_thread(opening)
@@ -141,38 +158,34 @@ class CacheEngine:
             InstallRequest(tuple(requirements), tuple(files), target or TargetChoice(), options, refresh)
         )
 
-    async def run_install(self, request: InstallRequest) -> InstallReport:
-        """Do an installation that is described by a value; as `install`."""
+    async def run_install(self, request: InstallRequest | Installation) -> InstallReport:
+        """Do an installation that is described by a value, or was looked into already; as `install`."""
         kit = self._opened
-        started = time.monotonic()
-        place = await self._off_loop(partial(choose_target, request.target, kit.environ, os.getcwd()))
-        looked_at = await self._off_loop(partial(open_target, place, kit.describe_interpreter))
-        wanted = await self._off_loop(
-            partial(parse_all, request.requirements, request.files, looked_at.interpreter.markers)
-        )
-        chooser = WheelChooser(looked_at.interpreter)
+        if isinstance(request, InstallRequest):
+            request = await self._off_loop(partial(look_into_install, kit, request))
+        place, target, options = request.place, request.target, request.options
         conductor = kit.conductor()
-        lock = KeyLock(await self._off_loop(partial(lock_path, kit.cache, place)))
-        what = f"the installation into {looked_at.root}"
-        async with self._ending(), lock.hold(what=what, on_wait=kit.reporter.waits, stall_seconds=None):
-            call = _Call(self, conductor, chooser, refreshes=request.refreshes)
-            async with call:
-                ready = await call.obtain(wanted)
-                try:
-                    report = await conductor.conduct(
-                        deliver(call.work, place, kit.describe_interpreter, ready, request.options)
-                    )
-                except DamagedEntryError:
-                    ready = await call.obtain(wanted, suspects=ready)
-                    report = await conductor.conduct(
-                        deliver(call.work, place, kit.describe_interpreter, ready, request.options)
-                    )
+        lock = KeyLock(request.lock_path)
+        call = _Call(self, conductor, WheelChooser(target.interpreter), refreshes=request.refreshes)
+        async with (
+            self._ending(),
+            lock.hold(what=request.what, on_wait=kit.reporter.waits, stall_seconds=None),
+            call,
+        ):
+            satisfied = await self._off_loop(partial(already_there, target, request.wanted, options))
+            wanted = without(satisfied, request.wanted)
+            bring = partial(deliver, call.work, place, kit.describe_interpreter, satisfied=satisfied, options=options)
+            ready = await call.obtain(wanted)
+            try:
+                report = await conductor.conduct(bring(ready=ready))
+            except DamagedEntryError:
+                report = await conductor.conduct(bring(ready=await call.obtain(wanted, suspects=ready)))
         kit.reporter.installed(report.target, len(report.installed))
         return replace(
             report,
-            resolve_seconds=call.resolved_at - started,
+            resolve_seconds=call.resolved_at - request.started_at,
             fetch_seconds=call.obtained_at - call.resolved_at,
-            total_seconds=time.monotonic() - started,
+            total_seconds=time.monotonic() - request.started_at,
         )
 
     async def fetch(
@@ -197,20 +210,19 @@ class CacheEngine:
         """
         return await self.run_fetch(FetchRequest(tuple(requirements), tuple(files), python, refresh))
 
-    async def run_fetch(self, request: FetchRequest) -> FetchReport:
-        """Do a fetch that is described by a value; as `fetch`."""
+    async def run_fetch(self, request: FetchRequest | Fetching) -> FetchReport:
+        """Do a fetch that is described by a value, or was looked into already; as `fetch`."""
         kit = self._opened
-        started = time.monotonic()
-        interpreter = await self._off_loop(partial(fetch_interpreter, kit, request.python))
-        wanted = await self._off_loop(partial(parse_all, request.requirements, request.files, interpreter.markers))
-        call = _Call(self, kit.conductor(), WheelChooser(interpreter), refreshes=request.refreshes)
+        if isinstance(request, FetchRequest):
+            request = await self._off_loop(partial(look_into_fetch, kit, request))
+        call = _Call(self, kit.conductor(), WheelChooser(request.interpreter), refreshes=request.refreshes)
         async with self._ending(), call:
-            ready = await call.obtain(wanted)
+            ready = await call.obtain(request.wanted)
         return FetchReport(
             fetched=tuple(as_obtained(each) for each in ready),
-            resolve_seconds=call.resolved_at - started,
+            resolve_seconds=call.resolved_at - request.started_at,
             fetch_seconds=call.obtained_at - call.resolved_at,
-            total_seconds=time.monotonic() - started,
+            total_seconds=time.monotonic() - request.started_at,
         )
 
     async def plan_clean(self, names: Iterable[str] = ()) -> RemovalPlan:

@@ -17,7 +17,8 @@ from aiocache_engine.model.python import LinkMode
 from aiocache_engine.model.removal import Removal
 from aiocache_engine.pipeline import collect
 from aiocache_engine.pipeline.kit import open_kit
-from aiocache_engine.pipeline.warm import FetchRequest, fetch_warm
+from aiocache_engine.pipeline.undertake import FetchRequest
+from aiocache_engine.pipeline.warm import fetch_warm
 from aiocache_engine.store.documents import decode, encode
 from aiocache_engine.store.notes import write_note
 from aiocache_engine.system.keylock import KeyLock
@@ -187,7 +188,7 @@ def test_a_warm_call_that_fails_frees_what_was_condemned(place: Place) -> None:
     shutil.rmtree(place.cache / "projects-v1" / "tiny")
     kit = open_kit(place.cache, config=place.config(), environ={"PATH": os.environ["PATH"]})
     with pytest.raises(CacheEngineError):
-        fetch_warm(kit, FetchRequest(("tiny==9",), (), sys.executable, refreshes=False))
+        fetch_warm(kit, look_into_fetch(kit, FetchRequest(("tiny==9",), (), sys.executable, refreshes=False)))
     assert place.archives() == set()
 
 
@@ -420,7 +421,8 @@ async def test_a_prune_takes_key_locks_that_nobody_holds(place: Place) -> None:
     script = """
 import sys
 from aiocache_engine.pipeline.kit import open_kit
-from aiocache_engine.pipeline.warm import FetchRequest, fetch_warm
+from aiocache_engine.pipeline.undertake import FetchRequest, look_into_fetch
+from aiocache_engine.pipeline.warm import fetch_warm
 from aiocache_engine.store.notes import write_note
 from aiocache_engine.system.keylock import KeyLock
 with KeyLock(sys.argv[1]).hold_now(what="a test"):

@@ -11,7 +11,8 @@ from aiocache_engine.cli.render import fetch_document, fetch_text
 from aiocache_engine.cli.terminal import Terminal
 from aiocache_engine.errors import UsageError
 from aiocache_engine.pipeline.kit import open_kit
-from aiocache_engine.pipeline.warm import FetchRequest, fetch_warm
+from aiocache_engine.pipeline.undertake import FetchRequest, look_into_fetch
+from aiocache_engine.pipeline.warm import fetch_warm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,5 +37,6 @@ def run(options: FetchOptions, terminal: Terminal) -> None:
     config = options.config(os.environ)
     request = FetchRequest(options.requirements, options.files, options.python, options.refreshes)
     kit = open_kit(options.cache_dir, config=config, environ=os.environ, reporter=terminal)
-    report = fetch_warm(kit, request) or fetch_cold(options.cache_dir, config, terminal, request)
+    fetching = look_into_fetch(kit, request)
+    report = fetch_warm(kit, fetching) or fetch_cold(kit, fetching)
     terminal.show(lambda: fetch_document(report), lambda: fetch_text(report, verbosity=terminal.verbosity))

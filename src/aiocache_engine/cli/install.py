@@ -13,7 +13,8 @@ from aiocache_engine.errors import UsageError
 from aiocache_engine.model.python import LinkMode
 from aiocache_engine.pipeline.deliver import Options as Delivery
 from aiocache_engine.pipeline.kit import open_kit
-from aiocache_engine.pipeline.warm import InstallRequest, install_warm
+from aiocache_engine.pipeline.undertake import InstallRequest, look_into_install
+from aiocache_engine.pipeline.warm import install_warm
 from aiocache_engine.python.target import TargetChoice
 
 
@@ -60,9 +61,8 @@ def run(options: InstallOptions, terminal: Terminal) -> None:
         refreshes=options.refreshes,
     )
     kit = open_kit(options.cache_dir, config=config, environ=os.environ, reporter=terminal)
-    report = install_warm(kit, request)
-    if report is None:
-        report = install_cold(options.cache_dir, config, terminal, request)
+    installation = look_into_install(kit, request)
+    report = install_warm(kit, installation) or install_cold(kit, installation)
     for warning in report.warnings:
         terminal.warns(warning)
     place = "environment" if options.target is None else "directory"

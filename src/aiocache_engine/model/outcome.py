@@ -43,9 +43,7 @@ class InstallReport:
     installed: tuple[Obtained, ...]
     removed: tuple[Named, ...]
     unchanged: tuple[Named, ...]
-    link_mode: (
-        str  #: how files got there: "clone", "hardlink", "copy" or "symlink"; "auto" where a dry run could not tell
-    )
+    link_mode: str | None  #: "clone", "hardlink", "copy" or "symlink"; None: nothing was linked
     warnings: tuple[str, ...]
     resolve_seconds: float
     fetch_seconds: float

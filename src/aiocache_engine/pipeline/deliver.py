@@ -7,22 +7,26 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
+from aiocache_engine.errors import LockError
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.names import digest
 from aiocache_engine.model.outcome import InstallReport, Named, Obtained
 from aiocache_engine.model.python import LinkMode, Target
 from aiocache_engine.model.records import Referrer
+from aiocache_engine.model.requirement import Wanted
 from aiocache_engine.pipeline.find import Ready
 from aiocache_engine.pipeline.linking.install import PreparedInstall, ReadyWheel, apply_install, prepare_install
 from aiocache_engine.pipeline.linking.transaction import recover
 from aiocache_engine.pipeline.steps import InHold, Outside, Steps
 from aiocache_engine.python.environment import environment_id, write_environment_id
-from aiocache_engine.python.installed import read_installed
+from aiocache_engine.python.installed import JOURNAL, read_installed
 from aiocache_engine.python.target import Place, Prober, make_target, open_target
 from aiocache_engine.store.cache_dir import CacheDir
 from aiocache_engine.store.referrers import fresh_stamp, read_referrer, register
@@ -42,8 +46,24 @@ class Options:
     is_dry_run: bool
 
 
-def deliver(work: Work, place: Place, prober: Prober, ready: Sequence[Ready], options: Options) -> Steps[InstallReport]:
+def deliver(
+    work: Work,
+    place: Place,
+    prober: Prober,
+    ready: Sequence[Ready],
+    options: Options,
+    *,
+    satisfied: Sequence[Named] = (),
+) -> Steps[InstallReport]:
     """Install what is ready into the place, creating it if it is missing; gives the report, its times still zero.
+
+    Args:
+        work: leases everything that is ready.
+        place: where to.
+        prober: describes interpreters.
+        ready: what is to be there afterwards.
+        options: how.
+        satisfied: what `already_there` found, for the report.
 
     Raises:
         TargetError, FileConflictError: the target cannot be written so; it is as before.
@@ -53,7 +73,7 @@ def deliver(work: Work, place: Place, prober: Prober, ready: Sequence[Ready], op
     started = time.monotonic()
     target: Target = yield Outside(partial(_open, place, prober, options))
     if options.is_dry_run and not os.path.isdir(target.root):
-        return _foreseen(target, ready, options, seconds=time.monotonic() - started)
+        return _foreseen(target, ready, seconds=time.monotonic() - started)
     prepared: PreparedInstall = yield Outside(partial(_prepare, target, ready, options))
     if not options.is_dry_run and not prepared.is_empty:
         environment = yield Outside(partial(_identify, work.cache, target))
@@ -61,19 +81,58 @@ def deliver(work: Work, place: Place, prober: Prober, ready: Sequence[Ready], op
             registration = partial(_register, work=work, target=target, environment=environment, prepared=prepared)
             yield InHold(LockMode.SHARED, partial(registration, links=not options.is_ephemeral))
         yield Outside(partial(apply_install, prepared))
-    return _report(place, target, prepared, ready, options, seconds=time.monotonic() - started)
+    seconds = time.monotonic() - started
+    return _report(place, prepared, ready, satisfied=satisfied, is_dry_run=options.is_dry_run, seconds=seconds)
 
 
-def lock_path(cache: CacheDir, place: Place) -> str:
-    """Give the lock file of a target: in the cache dir, or in the machine's temporary one where that is read-only."""
-    key = digest("environment", os.path.realpath(place.root or place.python))
+def already_there(target: Target, wanted: Sequence[Wanted], options: Options) -> tuple[Named, ...]:
+    """Give what is pinned to exactly the version that the target has: it needs no wheel.
+
+    The caller holds the environment lock. A target in which an installation was interrupted has nothing for certain.
+    """
+    if options.reinstalls or os.path.lexists(os.path.join(target.root, JOURNAL)):
+        return ()
+    pinned = {each.project: each for each in wanted if each.pinned is not None and each.url is None}
+    if not pinned:
+        return ()
+    from packaging.specifiers import SpecifierSet  # noqa: PLC0415 - only where something is pinned
+
+    there: dict[str, list[str]] = {}
+    for distribution in read_installed(target.site_directories()):
+        there.setdefault(distribution.project, []).append(distribution.version)
+    return tuple(
+        Named(project, versions[0])
+        for project, versions in there.items()
+        if len(versions) == 1
+        and project in pinned
+        and SpecifierSet(pinned[project].specifier).contains(versions[0], prereleases=True)
+    )
+
+
+def without(satisfied: Sequence[Named], wanted: Sequence[Wanted]) -> tuple[Wanted, ...]:
+    """Leave out of what is wanted what is there already."""
+    projects = {each.project for each in satisfied}
+    return tuple(each for each in wanted if each.project not in projects)
+
+
+def lock_path(cache: CacheDir, target: Target) -> str:
+    """Give the lock file of a target: in the cache dir, or in the machine's temporary one where that is read-only.
+
+    Raises:
+        LockError: in the temporary directory somebody else's stands in its place.
+    """
+    key = digest("environment", os.path.realpath(target.root))
     if not cache.is_read_only:
         return cache.layout.key_lock(key)
     import tempfile  # noqa: PLC0415 - only with a read-only cache
 
     directory = os.path.join(tempfile.gettempdir(), f"aioc-{os.geteuid()}")
     with translated(directory):
-        os.makedirs(directory, mode=0o700, exist_ok=True)
+        with suppress(FileExistsError):
+            os.mkdir(directory, 0o700)
+        status = os.lstat(directory)
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
+        raise LockError(directory, "locks of environments belong here, and it is somebody else's; set TMPDIR")
     return os.path.join(directory, key)
 
 
@@ -146,20 +205,27 @@ def _register(
 
 
 def _report(
-    place: Place, target: Target, prepared: PreparedInstall, ready: Sequence[Ready], options: Options, *, seconds: float
+    place: Place,
+    prepared: PreparedInstall,
+    ready: Sequence[Ready],
+    *,
+    satisfied: Sequence[Named],
+    is_dry_run: bool,
+    seconds: float,
 ) -> InstallReport:
     origins = {each.wanted.project: each for each in ready}
     installed = {wheel.manifest.totals.project for wheel in prepared.installed}
     return InstallReport(
-        target=target.root,
+        target=prepared.target.root,
         is_target_new=not place.exists,
-        is_dry_run=options.is_dry_run,
+        is_dry_run=is_dry_run,
         installed=tuple(as_obtained(origins[project]) for project in sorted(installed)),
         removed=tuple(Named(each.project, each.version) for each in prepared.removed),
-        unchanged=tuple(
-            Named(wheel.manifest.totals.project, wheel.manifest.totals.version) for wheel in prepared.unchanged
+        unchanged=(
+            *satisfied,
+            *(Named(wheel.manifest.totals.project, wheel.manifest.totals.version) for wheel in prepared.unchanged),
         ),
-        link_mode=prepared.link_mode.value,
+        link_mode=prepared.link_mode.value if prepared.installed else None,
         warnings=tuple(prepared.warnings),
         resolve_seconds=0.0,
         fetch_seconds=0.0,
@@ -168,7 +234,7 @@ def _report(
     )
 
 
-def _foreseen(target: Target, ready: Sequence[Ready], options: Options, *, seconds: float) -> InstallReport:
+def _foreseen(target: Target, ready: Sequence[Ready], *, seconds: float) -> InstallReport:
     """Say what would be installed into a place that is not there yet: everything."""
     return InstallReport(
         target=target.root,
@@ -177,7 +243,7 @@ def _foreseen(target: Target, ready: Sequence[Ready], options: Options, *, secon
         installed=tuple(as_obtained(each) for each in sorted(ready, key=lambda one: one.wanted.project)),
         removed=(),
         unchanged=(),
-        link_mode=options.link_mode.value,
+        link_mode=None,
         warnings=(),
         resolve_seconds=0.0,
         fetch_seconds=0.0,

@@ -5,113 +5,72 @@ A warm command goes this way first; the engine does the same steps from its even
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from aiocache_engine.errors import CacheEngineError, DamagedEntryError, TargetError
+from aiocache_engine.errors import CacheEngineError, DamagedEntryError
 from aiocache_engine.model.outcome import FetchReport, InstallReport
 from aiocache_engine.model.python import Interpreter
 from aiocache_engine.pipeline.collect import Collector
-from aiocache_engine.pipeline.deliver import Options, as_obtained, deliver, lock_path
+from aiocache_engine.pipeline.deliver import already_there, as_obtained, deliver, without
 from aiocache_engine.pipeline.find import Finder
 from aiocache_engine.pipeline.kit import Kit
-from aiocache_engine.pipeline.requirements import parse_all
+from aiocache_engine.pipeline.undertake import Fetching, Installation
 from aiocache_engine.policy.choose import WheelChooser
-from aiocache_engine.python.target import TargetChoice, choose_target, find_python, open_target
 from aiocache_engine.store.trash import sweep
 from aiocache_engine.store.work import Work
 from aiocache_engine.system.keylock import KeyLock
 
 
-@dataclass(frozen=True, slots=True)
-class InstallRequest:
-    """Everything that one installation is told."""
-
-    requirements: tuple[str, ...]  #: requirement strings, and paths or URLs of wheels
-    files: tuple[str, ...]  #: requirements files
-    target: TargetChoice
-    options: Options
-    refreshes: bool  #: ask the indexes even where stored pages are fresh
-
-
-@dataclass(frozen=True, slots=True)
-class FetchRequest:
-    """Everything that one fetch is told."""
-
-    requirements: tuple[str, ...]
-    files: tuple[str, ...]
-    python: str | None  #: the interpreter that the wheels are for; None: the one that an installation would choose
-    refreshes: bool
-
-
-def install_warm(kit: Kit, request: InstallRequest) -> InstallReport | None:
+def install_warm(kit: Kit, installation: Installation) -> InstallReport | None:
     """Install from the cache alone; None, and nothing done, if it lacks something.
 
     Raises:
         CacheEngineError: as `CacheEngine.install`.
     """
-    started = time.monotonic()
-    place = choose_target(request.target, kit.environ, os.getcwd())
-    target = open_target(place, kit.describe_interpreter)
-    wanted = parse_all(request.requirements, request.files, target.interpreter.markers)
     conductor = kit.conductor()
-    lock = KeyLock(lock_path(kit.cache, place))
-    what = f"the installation into {target.root}"
-    with _ending(kit), lock.hold_now(what=what, on_wait=kit.reporter.waits, stall_seconds=None):
+    lock = KeyLock(installation.lock_path)
+    with _ending(kit), lock.hold_now(what=installation.what, on_wait=kit.reporter.waits, stall_seconds=None):
         work = kit.work()
         try:
-            finder = _finder(kit, work, target.interpreter, refreshes=request.refreshes)
-            lookup = conductor.perform(finder.find_all(wanted))
+            satisfied = already_there(installation.target, installation.wanted, installation.options)
+            finder = _finder(kit, work, installation.target.interpreter, refreshes=installation.refreshes)
+            lookup = conductor.perform(finder.find_all(without(satisfied, installation.wanted)))
             if lookup.missing():
                 return None
             resolved = time.monotonic()
-            report = conductor.perform(deliver(work, place, kit.describe_interpreter, lookup.ready(), request.options))
+            place, options = installation.place, installation.options
+            report = conductor.perform(
+                deliver(work, place, kit.describe_interpreter, lookup.ready(), options, satisfied=satisfied)
+            )
         except DamagedEntryError:  # the target is as before, and the engine fetches again what is damaged
             return None
         finally:
             end_work(work)
+    started = installation.started_at
     return replace(report, resolve_seconds=resolved - started, total_seconds=time.monotonic() - started)
 
 
-def fetch_warm(kit: Kit, request: FetchRequest) -> FetchReport | None:
+def fetch_warm(kit: Kit, fetching: Fetching) -> FetchReport | None:
     """Find in the cache all that is to be fetched; None if it lacks something.
 
     Raises:
         CacheEngineError: as `CacheEngine.fetch`.
     """
-    started = time.monotonic()
-    interpreter = fetch_interpreter(kit, request.python)
-    wanted = parse_all(request.requirements, request.files, interpreter.markers)
     conductor = kit.conductor()
     work = kit.work()
     with _ending(kit):
         try:
-            lookup = conductor.perform(_finder(kit, work, interpreter, refreshes=request.refreshes).find_all(wanted))
+            finder = _finder(kit, work, fetching.interpreter, refreshes=fetching.refreshes)
+            lookup = conductor.perform(finder.find_all(fetching.wanted))
         finally:
             end_work(work)
     if lookup.missing():
         return None
-    seconds = time.monotonic() - started
+    seconds = time.monotonic() - fetching.started_at
     return FetchReport(tuple(as_obtained(each) for each in lookup.ready()), seconds, 0.0, seconds)
-
-
-def fetch_interpreter(kit: Kit, python: str | None) -> Interpreter:
-    """Describe the interpreter that wheels are fetched for: the one named, else the one that `install` would use.
-
-    Raises:
-        InterpreterError: it cannot be used.
-    """
-    if python is not None:
-        return kit.describe_interpreter(find_python(python, kit.environ, os.getcwd()))
-    try:
-        place = choose_target(TargetChoice(break_system_packages=True), kit.environ, os.getcwd())
-        return open_target(place, kit.describe_interpreter).interpreter
-    except TargetError:  # no place to install into is no reason not to fetch
-        return kit.describe_interpreter(sys.executable)
 
 
 def _finder(kit: Kit, work: Work, interpreter: Interpreter, *, refreshes: bool) -> Finder:
