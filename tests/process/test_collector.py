@@ -17,7 +17,7 @@ from aiocache_engine.model.python import LinkMode
 from aiocache_engine.model.removal import Removal
 from aiocache_engine.pipeline import collect
 from aiocache_engine.pipeline.kit import open_kit
-from aiocache_engine.pipeline.undertake import FetchRequest
+from aiocache_engine.pipeline.undertake import FetchRequest, look_into_fetch
 from aiocache_engine.pipeline.warm import fetch_warm
 from aiocache_engine.store.documents import decode, encode
 from aiocache_engine.store.notes import write_note
@@ -309,6 +309,17 @@ async def test_an_environment_that_cannot_be_told_to_be_gone_keeps_all_that_it_w
         assert codes(removal) == {"referrer"}
         assert len(removal.warnings) == 1
     assert len(place.archives()) == 1
+
+
+async def test_an_environment_that_went_with_its_whole_project_is_gone(place: Place) -> None:
+    (place.root / "work" / "project").mkdir(parents=True)
+    await place.install("work/project/.venv", "tiny")
+    shutil.rmtree(place.root / "work" / "project")
+    removal = await place.prune()
+    assert reasons(removal) == {"environments-gone"}
+    assert removal.warnings == ()
+    assert os.listdir(place.cache / "referrers") == []
+    assert_sound(place.cache, is_pruned=True)
 
 
 async def test_an_environment_that_was_replaced_by_another_one_is_gone(place: Place) -> None:
