@@ -110,7 +110,7 @@ def look_at(referrer: Referrer) -> tuple[ReferrerState, dict[str, str] | None]:
         return _UNREACHABLE, None
     if not uses and environment_id(referrer.path) is None:
         # Its place is there, and nothing of it is left; or it is an empty mount point.
-        return (ReferrerState.MISSING, uses) if _is_on_its_device(referrer.path, referrer) else (_UNREACHABLE, None)
+        return (ReferrerState.MISSING, uses) if _is_where_it_was(referrer) else (_UNREACHABLE, None)
     return state, uses
 
 
@@ -130,20 +130,29 @@ def _state(referrer: Referrer) -> ReferrerState:
         state = _UNREACHABLE
     elif bears is not None:
         state = ReferrerState.MISSING  # another environment stands in its place, with a record of its own
-    elif os.path.lexists(referrer.path):
+    elif os.path.exists(referrer.path):
         state = ReferrerState.ALIVE  # only its id is lost: its dist-infos tell what it uses
     else:
-        # An empty mount point looks like a parent whose child is gone; its device tells.
-        is_gone = _is_on_its_device(os.path.dirname(referrer.path), referrer)
-        state = ReferrerState.MISSING if is_gone else _UNREACHABLE
+        state = ReferrerState.MISSING if _is_where_it_was(referrer) else _UNREACHABLE
     return state
 
 
-def _is_on_its_device(path: str, referrer: Referrer) -> bool:
-    try:
-        return os.stat(path).st_dev == referrer.device
-    except OSError:
-        return False
+def _is_where_it_was(referrer: Referrer) -> bool:
+    """Tell whether what is left of an environment's path is of the file system that the environment was on.
+
+    Environments mostly go with their whole project, so the nearest directory that is still there tells, by its device.
+    """
+    place = os.path.realpath(referrer.path)
+    while True:
+        try:
+            with os.scandir(place) as entries:
+                is_empty = next(entries, None) is None
+            # Another file system in its place may have got the device number of the one that was unmounted.
+            return os.stat(place).st_dev == referrer.device and not (is_empty and os.path.ismount(place))
+        except FileNotFoundError:
+            place = os.path.dirname(place)
+        except OSError:  # no directory, or one that may not be read: nothing is certain
+            return False
 
 
 def _leftovers(layout: Layout, leases: list[LeaseFile]) -> list[Leftover]:

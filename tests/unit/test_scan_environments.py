@@ -1,0 +1,151 @@
+"""What a scan says became of an environment, told from what is left of its path."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from aiocache_engine.model.records import Referrer
+from aiocache_engine.model.snapshot import ReferrerState
+from aiocache_engine.pipeline.scan import look_at
+from aiocache_engine.system.process import me
+
+MISSING, UNREACHABLE = ReferrerState.MISSING, ReferrerState.UNREACHABLE
+NOBODY = 65534
+
+
+def registered(path: Path) -> Referrer:
+    """Make an environment's directory, and give the record that its registration would leave."""
+    path.mkdir(parents=True)
+    status, here = path.stat(), me()
+    return Referrer(
+        id="2" * 32,
+        path=str(path),
+        site_directories=(f"{path}/site",),
+        device=status.st_dev,
+        inode=status.st_ino,
+        machine_id=here.machine_id,
+        mount_namespace=here.mount_namespace,
+        link_mode="symlink",
+        archives=("a" * 32,),
+        registered_at=0.0,
+        stamp="stamp",
+    )
+
+
+def state(referrer: Referrer) -> ReferrerState:
+    return look_at(referrer)[0]
+
+
+@pytest.mark.parametrize("removed", ["a/b/.venv", "a/b", "a"])
+def test_an_environment_is_missing_however_many_directories_went_with_it(tmp_path: Path, removed: str) -> None:
+    referrer = registered(tmp_path / "a" / "b" / ".venv")
+    shutil.rmtree(tmp_path / removed)
+    assert state(referrer) is MISSING
+
+
+@pytest.mark.parametrize("changes", [{"machine_id": "another"}, {"mount_namespace": 1}, {"device": 1}])
+def test_a_removed_project_on_another_machine_namespace_or_device_is_unreachable(
+    tmp_path: Path, changes: dict[str, str]
+) -> None:
+    referrer = registered(tmp_path / "a" / ".venv")
+    shutil.rmtree(tmp_path / "a")
+    assert state(replace(referrer, **changes)) is UNREACHABLE  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("removed", ["real/a", "real"])
+@pytest.mark.parametrize("link", ["link", "to/.venv"])
+def test_an_environment_behind_a_link_is_judged_where_the_link_leads(tmp_path: Path, removed: str, link: str) -> None:
+    referrer = registered(tmp_path / "real" / "a" / ".venv")
+    (tmp_path / link).parent.mkdir(exist_ok=True)
+    (tmp_path / link).symlink_to(tmp_path / "real" / ("a/.venv" if link.endswith(".venv") else "a"))
+    path = tmp_path / link if link.endswith(".venv") else tmp_path / link / ".venv"
+    shutil.rmtree(tmp_path / removed)
+    assert state(replace(referrer, path=str(path))) is MISSING
+    (tmp_path / link).unlink()
+    (tmp_path / link).symlink_to("/proc/none")
+    assert state(replace(referrer, path=str(path))) is UNREACHABLE
+
+
+@pytest.mark.parametrize("file", ["a/b", "a"])
+def test_an_environment_below_what_is_a_file_now_is_unreachable(tmp_path: Path, file: str) -> None:
+    referrer = registered(tmp_path / "a" / "b" / ".venv")
+    shutil.rmtree(tmp_path / file)
+    (tmp_path / file).write_text("")
+    assert state(referrer) is UNREACHABLE
+
+
+@contextmanager
+def somebody_else() -> Iterator[None]:
+    """Do without root's right to look everywhere."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o444, 0o111])
+def test_an_environment_below_what_may_not_be_read_is_unreachable(mode: int) -> None:
+    # Not below pytest's own temporary directory, which nobody else may enter.
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
+        referrer = registered(Path(directory, "top", "a", ".venv"))
+        top = Path(directory, "top")
+        shutil.rmtree(top / "a")
+        with somebody_else():
+            assert state(referrer) is MISSING
+        top.chmod(mode)
+        with somebody_else():
+            assert state(referrer) is UNREACHABLE
+        top.chmod(0o755)
+
+
+@contextmanager
+def mounted(where: Path) -> Iterator[None]:
+    where.mkdir(exist_ok=True)
+    done = subprocess.run(["mount", "-t", "tmpfs", "tmpfs", where], capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip("it needs to mount a file system")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", where], check=True)
+
+
+@pytest.mark.skipif(shutil.which("mount") is None, reason="it needs to mount a file system")
+@pytest.mark.parametrize("path", [".", ".venv", "a/.venv"])
+def test_an_environment_on_a_file_system_that_is_not_mounted_is_unreachable(tmp_path: Path, path: str) -> None:
+    disk = tmp_path / "disk"
+    with mounted(disk):
+        if path == ".":
+            (disk / "kept").touch()
+            referrer = replace(registered(disk / "x"), path=str(disk))
+        else:
+            referrer = registered(disk / path)
+    assert state(referrer) is UNREACHABLE
+    with mounted(disk):  # another one, which may well have got the same device number
+        assert state(referrer) is UNREACHABLE
+        assert state(replace(referrer, device=disk.stat().st_dev)) is UNREACHABLE
+    disk.rmdir()  # as desktops do with the places where they mount
+    assert state(referrer) is UNREACHABLE
+
+
+@pytest.mark.skipif(shutil.which("mount") is None, reason="it needs to mount a file system")
+def test_a_project_removed_from_a_mounted_file_system_that_holds_more_is_missing(tmp_path: Path) -> None:
+    with mounted(tmp_path / "disk"):
+        referrer = registered(tmp_path / "disk" / "a" / ".venv")
+        (tmp_path / "disk" / "another").mkdir()
+        shutil.rmtree(tmp_path / "disk" / "a")
+        assert state(referrer) is MISSING
