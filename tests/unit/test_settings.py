@@ -199,15 +199,16 @@ def test_a_file_that_pip_would_read_and_that_appears_later_is_noticed(
     assert urls(discover(memo)) == ["http://127.0.0.1/late"]
 
 
+@pytest.mark.parametrize("location", ["wheels", "file:wheels"])
 def test_a_relative_location_is_remembered_for_its_directory_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, location: str
 ) -> None:
     memo = tmp_path / "memo"
-    discover(memo, find_links=("wheels",))
+    discover(memo, find_links=(location,))
     (tmp_path / "sub").mkdir()
     monkeypatch.chdir(tmp_path / "sub")
 
-    assert urls(discover(memo, find_links=("wheels",)))[0] == f"file://{tmp_path}/sub/wheels"
+    assert urls(discover(memo, find_links=(location,)))[0] == f"file://{tmp_path}/sub/wheels"
 
 
 def test_a_damaged_memo_is_none(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ class _Location:
 
     def is_relative(self) -> bool:
         """Tell whether it depends on the current directory."""
-        return "://" not in self.text and not self.text.startswith(("/", "~", "file:"))
+        return "://" not in self.text and not self.text.startswith(("/", "~", "file:/"))
 
 
 def discover_settings(

@@ -52,7 +52,7 @@ def without_credentials(url: str) -> tuple[str, UrlCredentials | None]:
     if parts.port and parts.port != _DEFAULT_PORTS.get(parts.scheme):
         netloc += f":{parts.port}"
     if parts.scheme == "file":
-        netloc = ""
+        netloc = ""  # `path_of_url` refuses any but this machine
     clean = urlunsplit(SplitResult(parts.scheme.lower(), netloc, parts.path, parts.query, parts.fragment))
     if not parts.username:
         return clean, None
@@ -66,8 +66,16 @@ def url_of_path(path: str) -> str:
 
 
 def path_of_url(url: str) -> str:
-    """Give the path that a `file:` URL leads to."""
-    return unquote(urlsplit(url).path)
+    """Give the path that a `file:` URL leads to; that of `file:wheels` is relative.
+
+    Raises:
+        ValueError: it names another machine.
+    """
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    if host.lower() not in {"", "localhost"}:
+        raise ValueError(f"it names the host {host!r}, and files are read on this machine alone; write file:///PATH")
+    return unquote(parts.path)
 
 
 def index_of(location: str, kind: IndexKind) -> tuple[Index, UrlCredentials | None]:
@@ -76,19 +84,14 @@ def index_of(location: str, kind: IndexKind) -> tuple[Index, UrlCredentials | No
     Raises:
         ValueError: it is neither.
     """
-    if "://" not in location and not location.startswith("file:"):
-        expanded = os.path.expanduser(location)
-        if kind is IndexKind.SIMPLE and not os.path.exists(expanded):
-            raise ValueError("it is neither a URL nor an existing directory")
-        location = url_of_path(expanded)
-    url, credentials = without_credentials(location)
+    if kind is IndexKind.SIMPLE and _is_path(location) and not os.path.exists(os.path.expanduser(location)):
+        raise ValueError("it is neither a URL nor an existing directory")
+    url, credentials = without_credentials(_absolute(location))
     url = url.partition("#")[0]
     scheme, host, _ = origin_of(url)
     if scheme not in {"http", "https", "file"}:
         raise ValueError(f"the scheme {scheme!r} is not among http, https and file")
-    if scheme == "file":
-        url = url_of_path(path_of_url(url))
-    elif not host:
+    if scheme != "file" and not host:
         raise ValueError("it names no host")
     if kind is IndexKind.SIMPLE:
         url = url.rstrip("/")
@@ -103,10 +106,8 @@ def direct_file(location: str) -> tuple[Index, IndexFile, UrlCredentials | None]
     Raises:
         InvalidNameError: no safe file name, or no usable URL.
     """
-    if "://" not in location and not location.startswith("file:"):
-        location = url_of_path(os.path.expanduser(location))
     try:
-        clean, credentials = without_credentials(location)
+        clean, credentials = without_credentials(_absolute(location))
         scheme, host, _ = origin_of(clean)
     except ValueError as error:
         raise InvalidNameError("URL", shown(location), str(error)) from error
@@ -126,6 +127,24 @@ def direct_file(location: str) -> tuple[Index, IndexFile, UrlCredentials | None]
     )
     index = Index(kind=IndexKind.DIRECT, url=url, digest=digest(IndexKind.DIRECT.value, url))
     return index, file, credentials
+
+
+def _is_path(location: str) -> bool:
+    return "://" not in location and not location.startswith("file:")
+
+
+def _absolute(location: str) -> str:
+    """Turn paths and `file:` URLs, relative ones too, into the one spelling of a `file:` URL; leave others alone.
+
+    Raises:
+        ValueError: it names another machine, or is malformed.
+    """
+    if _is_path(location):
+        return url_of_path(os.path.expanduser(location))
+    if not location.lower().startswith("file:"):
+        return location
+    url, mark, fragment = location.partition("#")
+    return url_of_path(path_of_url(url)) + mark + fragment
 
 
 def file_name_of(url: str) -> str:
