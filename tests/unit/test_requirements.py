@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from aiocache_engine.errors import InvalidNameError, InvalidRequirementError, RequirementsFileError, UsageError
+from aiocache_engine.index.urls import direct_file, index_of
+from aiocache_engine.model.index import IndexKind
 from aiocache_engine.model.removal import CleanTarget
 from aiocache_engine.model.requirement import Wanted
 from aiocache_engine.pipeline.requirements import parse_all, parse_clean_target, parse_requirement
@@ -47,6 +49,39 @@ def test_requirement_strings(text: str, project: str, specifier: str, pinned: st
     wanted = parse(text)
     assert wanted is not None
     assert (wanted.project, wanted.specifier, wanted.pinned) == (project, specifier, pinned)
+
+
+WHEEL = "tiny-1.0-py3-none-any.whl"
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        (f"./{WHEEL} ; python_version>='3'", f"./{WHEEL}"),
+        (f"{WHEEL};python_version>='3'", WHEEL),
+        (f"./{WHEEL}[x]", f"./{WHEEL}"),
+        (f"my [x]/{WHEEL}[x, y] ; python_version>='3'", f"my [x]/{WHEEL}"),
+        (f"file:///{WHEEL}[x] ; python_version>='3'", f"file:///{WHEEL}"),
+        (f"http://[::1]/{WHEEL}?a;b#sha256=00[x]; os_name=='posix'", f"http://[::1]/{WHEEL}?a;b#sha256=00"),
+        (f"tiny[x]@ ./{WHEEL} ; python_version>='3'", f"./{WHEEL}"),
+        (f"tiny@./{WHEEL}", f"./{WHEEL}"),
+    ],
+)
+def test_extras_and_markers_may_follow_a_path_or_url(text: str, url: str) -> None:
+    wanted = parse(text)
+    assert wanted is not None
+    assert (wanted.project, wanted.url) == ("tiny", url)
+
+
+@pytest.mark.parametrize("place", [f"./{WHEEL}", f"{WHEEL}[x]", f"file:///{WHEEL}", "./other.tar.gz"])
+def test_a_path_whose_marker_does_not_apply_is_dropped(place: str) -> None:
+    assert parse(f"{place} ; python_version<'3'") is None
+
+
+@pytest.mark.parametrize("rest", [" ; nonsense", "[x", "[!]", "; python_version <"])
+def test_a_malformed_extra_or_marker_after_a_path_is_refused(rest: str) -> None:
+    with pytest.raises(InvalidRequirementError):
+        parse(f"./{WHEEL}{rest}")
 
 
 def test_a_marker_that_does_not_apply_drops_the_requirement() -> None:
@@ -94,6 +129,10 @@ def test_paths_and_urls_of_wheels(text: str) -> None:
         ("./tiny-1.0.tar.gz", "only wheels"),
         ("./directory", "only wheels"),
         ("other @ file:///tiny-1.0-py3-none-any.whl", "a wheel of tiny"),
+        ("file://otherhost/tiny-1.0-py3-none-any.whl", "names the host 'otherhost'"),
+        ("tiny @ file://otherhost/tiny-1.0-py3-none-any.whl", "names the host 'otherhost'"),
+        ("http://[::1/tiny-1.0-py3-none-any.whl", "Invalid"),
+        ("-e.", "pip or uv"),
         ("tiny=1.0", ""),
         ("tiny>=", ""),
         ("", ""),
@@ -104,6 +143,15 @@ def test_what_cannot_be_taken_is_refused_with_a_reason(text: str, reason: str) -
     with pytest.raises(InvalidRequirementError) as refused:
         parse(text)
     assert reason in str(refused.value)
+
+
+def test_a_file_url_of_another_host_is_no_file_of_this_machine() -> None:
+    with pytest.raises(InvalidNameError, match="names the host 'otherhost'"):
+        direct_file(f"file://user:secret@otherhost/{WHEEL}")
+    for kind in IndexKind.SIMPLE, IndexKind.FIND_LINKS:
+        with pytest.raises(ValueError, match="names the host 'otherhost'"):
+            index_of("file://otherhost/wheels", kind)
+    assert direct_file(f"file://localhost/{WHEEL}#sha256={SHA_A}")[1].sha256 == SHA_A
 
 
 @pytest.mark.parametrize("text", ["../x/..-1.0-py3-none-any.whl", "./tiny-1.0-py3-none-.whl", "./a-b.whl"])
@@ -128,7 +176,19 @@ last==3 \\
     )
     assert [each.project for each in wanted] == ["tiny", "big", "local", "last"]
     assert wanted[0].sha256s == {SHA_A, SHA_B.lower()}
-    assert wanted[2].url == f"{tmp_path}/./wheels/local-1.0-py3-none-any.whl"
+    assert wanted[2].url == "./wheels/local-1.0-py3-none-any.whl"
+
+
+@pytest.mark.parametrize("prefix", ["", "./", "sub/", "tiny @ ", "tiny @ ./", "file:", "file:./sub/"])
+def test_a_relative_path_in_a_file_belongs_to_the_current_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefix: str
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    wanted = parse_file(tmp_path / "elsewhere", f"{prefix}tiny-1.0-py3-none-any.whl\n")
+    _, file, _ = direct_file(wanted[0].url or "")
+    folder = f"{tmp_path}/sub" if "sub/" in prefix else tmp_path
+    assert file.url == f"file://{folder}/tiny-1.0-py3-none-any.whl"
 
 
 @pytest.mark.parametrize(
@@ -150,6 +210,49 @@ def test_a_line_that_cannot_be_taken_is_named_with_its_file(tmp_path: Path, text
     assert f"pins.txt, line {line}: " in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    "line", ["-e .", "-e.", "--editable ./tiny", "--editable=./tiny", "-e git+https://127.0.0.1/x"]
+)
+def test_an_editable_requirement_in_a_file_is_for_pip_or_uv(tmp_path: Path, line: str) -> None:
+    with pytest.raises(RequirementsFileError, match=r"line 2: .*editable .* are for pip or uv"):
+        parse_file(tmp_path, f"tiny\n{line}\n")
+
+
+def test_variables_in_capitals_are_expanded_in_a_file_and_unknown_ones_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "pins.txt"
+    path.write_text("${HERE_1}/a-1-py3-none-any.whl\n/${here}/$HERE_1/${EMPTY}/${GONE}/b-1-py3-none-any.whl\n")
+    given = parse_all((), [str(path)], MARKERS, environ={"HERE_1": "/given", "here": "/x", "EMPTY": ""})
+    assert [each.url for each in given] == [
+        "/given/a-1-py3-none-any.whl",
+        "/${here}/$HERE_1/${EMPTY}/${GONE}/b-1-py3-none-any.whl",
+    ]
+    monkeypatch.setenv("HERE_1", "/process")
+    assert parse_all((), [str(path)], MARKERS)[0].url == "/process/a-1-py3-none-any.whl"
+    assert parse_all(["/${HERE_1}/a-1-py3-none-any.whl"], (), MARKERS)[0].url == "/${HERE_1}/a-1-py3-none-any.whl"
+
+
+def test_messages_name_the_variable_and_not_what_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / "pins.txt"
+    environ = {"TOKEN": "hunter2"}
+    path.write_text(f"https://u:${{TOKEN}}@127.0.0.1/{WHEEL} --hash=sha256:{SHA_A}\n")
+    (wanted,) = parse_all((), [str(path)], MARKERS, environ=environ)
+    assert wanted.text == f"https://u:${{TOKEN}}@127.0.0.1/{WHEEL}"
+    assert wanted.url == f"https://u:hunter2@127.0.0.1/{WHEEL}"
+    path.write_text("https://u:${TOKEN}@127.0.0.1/tiny.tar.gz\n")
+    with pytest.raises(RequirementsFileError, match=r"u:\$\{TOKEN\}@.*only wheels") as refused:
+        parse_all((), [str(path)], MARKERS, environ=environ)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_what_a_variable_holds_is_expanded_no_further_and_begins_no_comment(tmp_path: Path) -> None:
+    path = tmp_path / "pins.txt"
+    path.write_text("/${A}/${B}/a-1-py3-none-any.whl  # ${A}\n")
+    wanted = parse_all((), [str(path)], MARKERS, environ={"A": "x #${B}", "B": "b"})
+    assert [each.url for each in wanted] == ["/x #${B}/b/a-1-py3-none-any.whl"]
+
+
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     for content in (None, b"\xff\xfe\x00tiny"):
         path = tmp_path / f"{content is None}.txt"
@@ -166,7 +269,7 @@ def test_what_names_one_project_twice_becomes_one() -> None:
     assert [each.project for each in wanted] == ["tiny", "big"]
     assert wanted[0].specifier == "<2,>=1"
     pinned = parse_all(["tiny", f"tiny==1.0 --hash=sha256:{SHA_A}"], (), MARKERS)
-    assert (pinned[0].pinned, pinned[0].sha256s) == ("1", {SHA_A})
+    assert (pinned[0].pinned, pinned[0].sha256s) == ("1", frozenset({SHA_A}))
     with pytest.raises(InvalidRequirementError, match="only one can be taken"):
         parse_all(["tiny", "./tiny-1.0-py3-none-any.whl"], (), MARKERS)
 

@@ -1,7 +1,7 @@
 """Read what people ask for: requirement strings, paths and URLs of wheels, and files of such lines.
 
-Follows PEP 508. A requirements file may hold requirements with extras, markers and `--hash`, comments and continued
-lines; what else pip allows there is refused with the file and the line named.
+Follows PEP 508. A requirements file may hold requirements with extras, markers and `--hash`, `${VARIABLES}`, comments
+and continued lines; what else pip allows there is refused with the file and the line named.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
@@ -23,14 +24,22 @@ from aiocache_engine.model.requirement import Wanted
 _COMMENT = re.compile(r"(^|\s)#.*$")
 _HASH = re.compile(r"\s--hash(?:=|\s+)(\S+)")
 _OPTION = re.compile(r"(^|\s)-{1,2}[A-Za-z]")
+_VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
+_EDITABLE = ("-e", "--editable")
 _FOREIGN = ("git+", "hg+", "svn+", "bzr+")
+_URLS = ("file:", "http://", "https://")
+_NAMED = re.compile(r"[A-Za-z0-9][\w.-]*\s*(\[[^\]]*\])?\s*@", re.ASCII)
+_MARKER = re.compile(";")
+_MARKER_AFTER_URL = re.compile(r"\s;|;\s")  # a URL may hold a semicolon
+_WITH_EXTRAS = re.compile(r"(.*?)\s*(\[[^\[\]]*\])")
 
 
 def parse_requirement(text: str, markers: Mapping[str, str]) -> Wanted | None:
     """Parse one requirement; None if its marker says that it does not apply to this environment.
 
     Args:
-        text: a requirement (PEP 508), or the path or URL of a wheel; `--hash=sha256:…` may follow.
+        text: a requirement (PEP 508), or the path or URL of a wheel, which extras and a marker may follow;
+            `--hash=sha256:…` may come last.
         markers: the marker environment of the target interpreter.
 
     Raises:
@@ -39,14 +48,14 @@ def parse_requirement(text: str, markers: Mapping[str, str]) -> Wanted | None:
     stripped = text.strip()
     sha256s = frozenset(_sha256(text, word) for word in _HASH.findall(stripped))
     bare = _HASH.sub("", stripped).strip()
-    if bare.startswith(("-e ", "--editable")) or bare.startswith(_FOREIGN):
+    if bare.startswith((*_EDITABLE, *_FOREIGN)):
         raise InvalidRequirementError(text, "editable and version control requirements are for pip or uv")
-    if _is_location(bare):
-        return _from_location(bare, bare, sha256s)
-    try:
-        requirement = Requirement(bare)
-    except InvalidRequirement as error:
-        raise InvalidRequirementError(text, str(error).splitlines()[0]) from error
+    location, extras, marker = _taken_apart(bare)
+    if _is_location(location):
+        if not _applies(_requirement(f"wheel{extras}{marker}", text), markers, text):
+            return None
+        return _from_location(location, bare, sha256s)
+    requirement = _requirement(bare, text)
     if any(not each.version for each in requirement.specifier):  # `name===` is arbitrary equality with nothing
         raise InvalidRequirementError(text, "a version is missing after the operator")
     if not _applies(requirement, markers, text):
@@ -62,15 +71,30 @@ def parse_requirement(text: str, markers: Mapping[str, str]) -> Wanted | None:
     return Wanted(bare, project, str(requirement.specifier), _pinned(requirement.specifier), sha256s, None)
 
 
-def parse_all(requirements: Iterable[str], files: Iterable[str], markers: Mapping[str, str]) -> tuple[Wanted, ...]:
+def parse_all(
+    requirements: Iterable[str],
+    files: Iterable[str],
+    markers: Mapping[str, str],
+    *,
+    environ: Mapping[str, str] | None = None,
+) -> tuple[Wanted, ...]:
     """Parse requirements and requirements files; what names one project twice becomes one.
+
+    A relative path belongs to the current directory, also in a file that lies elsewhere, as pip and uv have it.
+
+    Args:
+        requirements: as for `parse_requirement`.
+        files: paths of requirements files.
+        markers: the marker environment of the target interpreter.
+        environ: what `${VARIABLE}` in a file stands for, in capitals only; None: the environment of this process.
+            One that is unset or empty stays as it is written.
 
     Raises:
         InvalidRequirementError: a requirement cannot be taken, or two contradict each other.
         RequirementsFileError: a file cannot be read, or a line of it not be taken; both are named.
     """
     by_project: dict[str, Wanted] = {}
-    for wanted in _each(requirements, files, markers):
+    for wanted in _each(requirements, files, markers, os.environ if environ is None else environ):
         before = by_project.get(wanted.project)
         by_project[wanted.project] = wanted if before is None else _merged(before, wanted)
     return tuple(by_project.values())
@@ -91,28 +115,36 @@ def parse_clean_target(text: str) -> CleanTarget:
     return CleanTarget(project_name(requirement.name), str(requirement.specifier) or None)
 
 
-def _each(requirements: Iterable[str], files: Iterable[str], markers: Mapping[str, str]) -> Iterator[Wanted]:
+def _each(
+    requirements: Iterable[str], files: Iterable[str], markers: Mapping[str, str], environ: Mapping[str, str]
+) -> Iterator[Wanted]:
     for text in requirements:
         if (wanted := parse_requirement(text, markers)) is not None:
             yield wanted
     for path in files:
         for line_number, line in _logical_lines(path):
             try:
-                wanted = _parse_line(line, markers, os.path.dirname(os.path.abspath(path)))
+                wanted = _parse_line(line, markers, environ)
             except (InvalidRequirementError, InvalidNameError) as error:
                 raise RequirementsFileError(path, line_number, str(error)) from error
             if wanted is not None:
                 yield wanted
 
 
-def _parse_line(line: str, markers: Mapping[str, str], directory: str) -> Wanted | None:
+def _parse_line(line: str, markers: Mapping[str, str], environ: Mapping[str, str]) -> Wanted | None:
     bare = _HASH.sub("", line).strip()
-    if match := _OPTION.search(bare):
+    if not bare.startswith(_EDITABLE) and (match := _OPTION.search(bare)):
         option = bare[match.start() :].split()[0]
         raise InvalidRequirementError(line, f"the option {option} is not supported in a requirements file yet")
-    if bare.startswith("."):
-        line = os.path.join(directory, line)
-    return parse_requirement(line, markers)
+    expanded = _VARIABLE.sub(lambda match: environ.get(match[1]) or match[0], line)
+    if expanded == line:
+        return parse_requirement(line, markers)
+    # Messages name the line as it is written: a variable may hold a password.
+    try:
+        wanted = parse_requirement(expanded, markers)
+    except InvalidRequirementError as error:
+        raise InvalidRequirementError(line, error.reason) from None
+    return None if wanted is None else replace(wanted, text=bare)
 
 
 def _logical_lines(path: str) -> Iterator[tuple[int, str]]:
@@ -138,22 +170,40 @@ def _logical_lines(path: str) -> Iterator[tuple[int, str]]:
         yield start, text
 
 
+def _taken_apart(text: str) -> tuple[str, str, str]:
+    """Give the path or URL of a wheel, then "" or `[extras]`, then "" or `;marker`."""
+    found = (_MARKER_AFTER_URL if text.startswith(_URLS) else _MARKER).search(text)
+    location, marker = (text, "") if found is None else (text[: found.start()], text[found.end() :].strip())
+    marker = marker and f";{marker}"
+    with_extras = _WITH_EXTRAS.fullmatch(location.strip())
+    return (with_extras[1], with_extras[2], marker) if with_extras else (location.strip(), "", marker)
+
+
 def _is_location(text: str) -> bool:
-    path = text.split(";", maxsplit=1)[0].strip()
-    return path.startswith((".", "/", "~", "file:", "http://", "https://")) or (
-        path.endswith(".whl") and " @ " not in path
-    )
+    return text.startswith((".", "/", "~", *_URLS)) or (text.endswith(".whl") and not _NAMED.match(text))
+
+
+def _requirement(pep508: str, text: str) -> Requirement:
+    try:
+        return Requirement(pep508)
+    except InvalidRequirement as error:
+        raise InvalidRequirementError(text, str(error).splitlines()[0]) from error
 
 
 def _from_location(location: str, text: str, sha256s: frozenset[str]) -> Wanted:
-    plain = location.split("#", maxsplit=1)[0].split("?", maxsplit=1)[0].rstrip("/")
-    filename = os.path.basename(plain)
+    filename = _url_file_name(location, text) if location.startswith(_URLS) else os.path.basename(location)
     if not filename.endswith(".whl"):
         raise InvalidRequirementError(text, "only wheels can be installed from a path or URL, and this names none")
-    from urllib.parse import unquote  # noqa: PLC0415 - requirements with URLs are rare
+    return Wanted(text, wheel_name(filename).project, "", None, sha256s, location)
 
-    name = wheel_name(unquote(filename))
-    return Wanted(text, name.project, "", None, sha256s, location)
+
+def _url_file_name(url: str, text: str) -> str:
+    from aiocache_engine.index.urls import file_name_of, path_of_url  # noqa: PLC0415 - URLs are rare, urllib costs 5 ms
+
+    try:
+        return os.path.basename(path_of_url(url)) if url.startswith("file:") else file_name_of(url)
+    except ValueError as error:
+        raise InvalidRequirementError(text, str(error)) from error
 
 
 def _applies(requirement: Requirement, markers: Mapping[str, str], text: str) -> bool:
