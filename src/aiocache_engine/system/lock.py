@@ -5,7 +5,8 @@ downloads, unpacks, links, scans or deletes inside a hold.
 
 What is promised: exclusion between the tasks and threads of this process and all processes on this machine; a waiting
 writer is passed by no reader that came later, in whatever process; waiting is polling and can be cancelled at any
-moment; what dies lets go. What is not: order among processes, and anything on a file system whose locks lie.
+moment; what dies lets go; exclusive holds that follow on each other leave a gap after 10 ms, so that a collector with
+many of them never shuts others out for longer than one. What is not: order among processes, and anything on a file system whose locks lie.
 
 The order is turn, gate, main. The turn is a queue in this process: a reader goes when no writer is before it, a writer
 when nobody is. The gate file is passed by readers (shared, for an instant) and kept by a writer from before its wait
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
 OnWait = Callable[[Wait], None]
+
+_LONGEST_PAUSE_SECONDS = 0.005  #: between two tries of a waiter
+_RUN_SECONDS = 0.010  #: exclusive holds that follow on each other may last so long together
+_GAP_SECONDS = 0.006  #: then everything is left free for longer than a waiter pauses, so that each gets in
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +113,8 @@ class CacheLock:
     _loop: AbstractEventLoop | None  #: the one whose tasks wait or hold
     _loop_user_count: int
     _longest_hold_seconds: dict[LockMode, float]
+    _run_seconds: float  #: that exclusive holds have lasted since the last gap
+    _run_ended_at: float  #: monotonic seconds, when the last of them ended
 
     def __init__(self, path: str) -> None:
         """Make an owner. Only `at` calls this: two owners of one path would not exclude each other."""
@@ -257,6 +264,8 @@ class CacheLock:
             ticket.has_turn = True
             ticket.patience.restart()
         if ticket.gate is None:
+            if self._owes_a_gap():
+                return None
             ticket.gate = LockFile.take(self._gate_path, LockMode.EXCLUSIVE)
             if ticket.gate is None:
                 return None
@@ -265,6 +274,13 @@ class CacheLock:
         if self._granted_tickets:
             return None
         return LockFile.take(self._path, LockMode.EXCLUSIVE)
+
+    def _owes_a_gap(self) -> bool:
+        """Whether a collector's next hold must let others in first: they poll, and would miss a shorter gap."""
+        if time.monotonic() - self._run_ended_at < _GAP_SECONDS:
+            return self._run_seconds >= _RUN_SECONDS
+        self._run_seconds = 0.0
+        return False
 
     def _granted(self, ticket: _Ticket) -> Hold:
         if ticket.hold is None:
@@ -280,6 +296,9 @@ class CacheLock:
             self._granted_tickets.remove(ticket)
             held_seconds = time.monotonic() - hold.acquired_at
             self._longest_hold_seconds[ticket.mode] = max(self._longest_hold_seconds[ticket.mode], held_seconds)
+            if ticket.mode is LockMode.EXCLUSIVE:
+                self._run_seconds += held_seconds
+                self._run_ended_at = time.monotonic()
             if self._granted_tickets or self._main is None:
                 return
             main, self._main = self._main, None
@@ -333,6 +352,8 @@ class CacheLock:
         self._main = None
         self._loop = None
         self._loop_user_count = 0
+        self._run_seconds = 0.0
+        self._run_ended_at = 0.0
 
     def _forget_in_child(self) -> None:
         files = [self._main, *(ticket.gate for ticket in self._queue)]
@@ -352,7 +373,7 @@ class _Ticket:
 
     def __init__(self, mode: LockMode, timeout_seconds: float) -> None:
         self.mode = mode
-        self.patience = Patience(timeout_seconds)
+        self.patience = Patience(timeout_seconds, longest_pause_seconds=_LONGEST_PAUSE_SECONDS)
         self.era = 0
         self.has_turn = False
         self.gate: LockFile | None = None  #: a writer's, from before its wait for main until its end

@@ -103,11 +103,14 @@ class LockFile:
 class Patience:
     """How one waiter waits: short jittered pauses that grow, one deadline, one word after a second."""
 
-    __slots__ = ("_deadline", "_is_told", "_pause_seconds", "_started_at")
+    __slots__ = ("_deadline", "_is_told", "_longest_pause_seconds", "_pause_seconds", "_started_at")
 
-    def __init__(self, timeout_seconds: float | None) -> None:
+    def __init__(
+        self, timeout_seconds: float | None, *, longest_pause_seconds: float = _LONGEST_PAUSE_SECONDS
+    ) -> None:
         self._started_at = time.monotonic()
         self._deadline = None if timeout_seconds is None else self._started_at + timeout_seconds
+        self._longest_pause_seconds = longest_pause_seconds
         self._pause_seconds = _FIRST_PAUSE_SECONDS
         self._is_told = False
 
@@ -128,7 +131,7 @@ class Patience:
         if left <= 0:
             return None
         pause = self._pause_seconds * (0.75 + random() / 4)  # noqa: S311  (spreads the tries of many waiters)
-        self._pause_seconds = min(self._pause_seconds * _PAUSE_GROWTH, _LONGEST_PAUSE_SECONDS)
+        self._pause_seconds = min(self._pause_seconds * _PAUSE_GROWTH, self._longest_pause_seconds)
         return min(pause, left)
 
     def is_time_to_tell(self) -> bool:
