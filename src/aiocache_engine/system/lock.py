@@ -6,7 +6,8 @@ downloads, unpacks, links, scans or deletes inside a hold.
 What is promised: exclusion between the tasks and threads of this process and all processes on this machine; a waiting
 writer is passed by no reader that came later, in whatever process; waiting is polling and can be cancelled at any
 moment; what dies lets go; exclusive holds that follow on each other leave a gap after 10 ms, so that a collector with
-many of them never shuts others out for longer than one. What is not: order among processes, and anything on a file system whose locks lie.
+many of them shuts nobody out for much longer than one. What is not: order among processes, and anything on a file
+system whose locks lie.
 
 The order is turn, gate, main. The turn is a queue in this process: a reader goes when no writer is before it, a writer
 when nobody is. The gate file is passed by readers (shared, for an instant) and kept by a writer from before its wait
