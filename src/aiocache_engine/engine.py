@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from aiocache_engine.config import Config
-from aiocache_engine.errors import CacheEngineError, DamagedEntryError, UsageError
+from aiocache_engine.errors import CacheEngineError, DamagedEntryError, LockTimeoutError, UsageError
 from aiocache_engine.index.client import IndexClient
 from aiocache_engine.model.listing import CacheSize, Entry, Usage
 from aiocache_engine.model.outcome import FetchReport, InstallReport
@@ -327,7 +327,8 @@ class CacheEngine:
             kit.reporter.warns(f"{error}; what was cleaned while in use is freed by the next command")
 
     async def _free_condemned(self) -> None:
-        await self._opened.conductor().conduct(Collector(self._opened.cache).free_condemned())
+        with suppress(LockTimeoutError):  # the cache is busy: the next call does it
+            await self._opened.housekeeper().conduct(Collector(self._opened.cache).free_condemned())
 
 
 class _Call:

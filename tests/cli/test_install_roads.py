@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -85,3 +88,36 @@ def look_into_target(aioc: Aioc, tmp_path: Path) -> deliver.Target:
     options = deliver.Options(link_mode=deliver.LinkMode.AUTO, reinstalls=False, is_ephemeral=False, is_dry_run=False)
     choice = TargetChoice(venv=str(tmp_path / "v"))
     return look_into_install(aioc.kit(), InstallRequest((), (), choice, options, refreshes=False)).target
+
+
+HOLDER = """
+import sys
+from aiocache_engine.model.locking import LockMode
+from aiocache_engine.system.lock import CacheLock
+with CacheLock.at(sys.argv[1]).hold_now(LockMode.SHARED):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_command_that_is_done_leaves_the_freeing_to_the_next_one_when_the_cache_is_busy(aioc: Aioc) -> None:
+    assert aioc("fetch", "--no-deps", "tiny==1.0", "tiny==1.0").code == 0
+    assert aioc("fetch", "--no-deps", "other==1.0").code == 0
+    other = aioc.archive_of("other")
+    shutil.rmtree(aioc.cache_dir / "projects-v1" / "other")
+    (aioc.cache_dir / "condemned" / f"{other}-0").touch()
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(aioc.cache_dir / ".locks/cache.lock")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        done = aioc.start("fetch", "--no-deps", "--offline", "tiny==1.0")
+        out, err = done.communicate(timeout=30)  # the lock's own time-out is 60 s
+    assert done.returncode == 0, out + err
+    assert os.path.isdir(aioc.cache_dir / "archives-v1" / other)
+    assert aioc("size").code == 0
+    assert not os.path.isdir(aioc.cache_dir / "archives-v1" / other)

@@ -23,6 +23,7 @@ from aiocache_engine.store.work import Work
 from aiocache_engine.system.disk import replace_bytes, translated
 from aiocache_engine.system.process import me
 
+_HOUSEKEEPING_SECONDS = 0.25  #: a call that is done waits no longer for the cache lock
 
 @dataclass(frozen=True, slots=True)
 class Kit:
@@ -35,11 +36,15 @@ class Kit:
 
     def conductor(self) -> Conductor:
         """Make what performs the steps of one call."""
+        return self._conductor(self.config.lock_timeout_seconds)
+
+    def housekeeper(self) -> Conductor:
+        """Make what frees at the end of a call (rule 35): if the cache is busy, the next call does it."""
+        return self._conductor(min(_HOUSEKEEPING_SECONDS, self.config.lock_timeout_seconds))
+
+    def _conductor(self, timeout_seconds: float) -> Conductor:
         return Conductor(
-            self.cache.lock,
-            timeout_seconds=self.config.lock_timeout_seconds,
-            on_wait=self.reporter.waits,
-            place=self.cache.root,
+            self.cache.lock, timeout_seconds=timeout_seconds, on_wait=self.reporter.waits, place=self.cache.root
         )
 
     def work(self) -> Work:

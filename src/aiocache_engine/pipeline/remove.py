@@ -54,7 +54,7 @@ def prune_now(kit: Kit, *, is_dry_run: bool = False) -> Removal:
 def free_condemned_now(kit: Kit) -> None:
     """End a command that removed nothing itself (rule 35). If the cache is busy, the next command does it."""
     with suppress(LockTimeoutError):
-        kit.conductor().perform(Collector(kit.cache).free_condemned())
+        kit.housekeeper().perform(Collector(kit.cache).free_condemned())
 
 
 def _remove_now(kit: Kit, remove: Callable[[Collector], Steps[Removal]]) -> Removal:

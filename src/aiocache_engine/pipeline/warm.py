@@ -13,10 +13,10 @@ from dataclasses import replace
 from aiocache_engine.errors import CacheEngineError, DamagedEntryError
 from aiocache_engine.model.outcome import FetchReport, InstallReport
 from aiocache_engine.model.python import Interpreter
-from aiocache_engine.pipeline.collect import Collector
 from aiocache_engine.pipeline.deliver import already_there, as_obtained, deliver, without
 from aiocache_engine.pipeline.find import Finder
 from aiocache_engine.pipeline.kit import Kit
+from aiocache_engine.pipeline.remove import free_condemned_now
 from aiocache_engine.pipeline.undertake import Fetching, Installation
 from aiocache_engine.policy.choose import WheelChooser
 from aiocache_engine.store.trash import sweep
@@ -85,16 +85,12 @@ def _ending(kit: Kit) -> Iterator[None]:
         yield
     except Exception:
         with suppress(CacheEngineError):  # the first error is the one to tell
-            _free_condemned(kit)
+            free_condemned_now(kit)
         raise
     try:
-        _free_condemned(kit)
+        free_condemned_now(kit)
     except CacheEngineError as error:  # the call itself is done
         kit.reporter.warns(f"{error}; what was cleaned while in use is freed by the next command")
-
-
-def _free_condemned(kit: Kit) -> None:
-    kit.conductor().perform(Collector(kit.cache).free_condemned())
 
 
 def end_work(work: Work) -> None:
