@@ -45,7 +45,7 @@ def lease(*objects: str) -> SeenLease:
 
 
 def referrer(uses: dict[str, str], state: ReferrerState = ReferrerState.ALIVE) -> SeenReferrer:
-    record = Referrer("2" * 32, "/env", ("/env/site",), 1, 1, "machine", None, "hardlink", tuple(uses), 0.0, "stamp")
+    record = Referrer("2" * 32, "/env", ("/env/site",), 1, 1, "machine", None, uses, 0.0, "stamp")
     return SeenReferrer(record, state, uses)
 
 

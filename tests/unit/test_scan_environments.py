@@ -34,8 +34,7 @@ def registered(path: Path) -> Referrer:
         inode=status.st_ino,
         machine_id=here.machine_id,
         mount_namespace=here.mount_namespace,
-        link_mode="symlink",
-        archives=("a" * 32,),
+        archives={"a" * 32: "symlink"},
         registered_at=0.0,
         stamp="stamp",
     )

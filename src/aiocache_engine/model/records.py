@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -68,7 +69,6 @@ class Referrer:
     inode: int
     machine_id: str
     mount_namespace: int | None  #: None where there are no namespaces
-    link_mode: str  #: of the last installation
-    archives: tuple[str, ...]  #: used when the environment itself cannot be read
+    archives: Mapping[str, str]  #: link mode by id; used when the environment itself cannot be read
     registered_at: float  #: seconds since the epoch
     stamp: str  #: fresh at every registration

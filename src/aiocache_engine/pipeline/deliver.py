@@ -196,8 +196,7 @@ def _register(
         inode=status.st_ino,
         machine_id=here.machine_id,
         mount_namespace=here.mount_namespace,
-        link_mode=prepared.link_mode.value,
-        archives=tuple(sorted({*prepared.archives_before, *prepared.archives_after})),
+        archives=prepared.change.archives,
         registered_at=time.time(),
         stamp=fresh_stamp(),
     )

@@ -95,9 +95,8 @@ def _names_in(directory: str, kind: NameKind) -> list[SeenName]:
 
 def _judge(referrer: Referrer) -> SeenReferrer:
     """Say what became of an environment, and what it uses."""
-    registered = dict.fromkeys(referrer.archives, referrer.link_mode)
     state, uses = look_at(referrer)
-    return SeenReferrer(referrer, state, registered if uses is None else uses)
+    return SeenReferrer(referrer, state, referrer.archives if uses is None else uses)
 
 
 def look_at(referrer: Referrer) -> tuple[ReferrerState, dict[str, str] | None]:

@@ -89,6 +89,5 @@ def _parse(content: bytes) -> Referrer | None:
         values = {name: document[name] for name in _FIELDS}
     except (NewerFormatError, KeyError):
         return None
-    values["archives"] = tuple(values["archives"])
     values["site_directories"] = tuple(values["site_directories"])
     return Referrer(**values)
