@@ -97,7 +97,9 @@ def test_activation_scripts_and_their_like_are_never_replaced(name: str, cache: 
     refused(target, "a file that the environment needs", wheel)
 
 
-@pytest.mark.parametrize("path", ["pyvenv.cfg", "aioc.json", f"{JOURNAL}/begun"])
+@pytest.mark.parametrize(
+    "path", ["pyvenv.cfg", "aioc.json", f"{JOURNAL}/begun", f"{JOURNAL}.probe", f"{JOURNAL}.d/x", JOURNAL, "AIOC.json"]
+)
 def test_what_makes_an_environment_or_tells_its_state_is_never_written(path: str, cache: Path, tmp_path: Path) -> None:
     target = make_target(choose_target(TargetChoice(target=str(tmp_path / "lib")), {}, "/"), prober)
     try:
@@ -182,3 +184,39 @@ def test_a_file_that_another_program_puts_there_after_preparing_survives_the_tak
         apply_install(prepared)
     assert before == snapshot(target.root)
     assert read_installed(target.site_directories()) == []
+
+
+@pytest.mark.parametrize("scheme", ["data", "purelib", "scripts"])
+def test_a_wheel_plants_no_distribution_by_way_of_its_data(scheme: str, cache: Path, target: Target) -> None:
+    places = {"data": f"{os.path.relpath(target.purelib, target.root)}/", "purelib": "", "scripts": ""}
+    path = f"{places[scheme]}alpha-0.dist-info/RECORD"
+    before = snapshot(target.root)
+    with pytest.raises(InvalidWheelError, match=r"dist-info|another distribution"):
+        install(target, ready(cache, "bold", data={scheme: {path: "../../../bin/python,,\n"}}))
+    assert before == snapshot(target.root)
+
+
+def test_what_a_package_bundles_may_have_a_dist_info(cache: Path, target: Target) -> None:
+    path = "bold/_vendor/alpha-0.dist-info/METADATA"
+    install(target, ready(cache, "bold", files={path: "1"}))
+    install(target, ready(cache, "mild", data={"purelib": {path.replace("bold", "mild"): "2"}}))
+    assert Path(target.purelib, path).read_text() == "1"
+    assert Path(target.purelib, path.replace("bold", "mild")).read_text() == "2"
+
+
+def test_what_makes_an_environment_one_stays_though_a_record_lists_it(cache: Path, target: Target) -> None:
+    root = Path(target.root)
+    (root / "aioc.json").write_text("{}")
+    needed = ["pyvenv.cfg", "aioc.json", "lib64", "bin/python", "bin/python3", "bin/activate", "bin/activate.fish"]
+    install(target, ready(cache, "alpha", files={"alpha.py": ""}, data={"scripts": {"activate-alpha": "#!/bin/sh\n"}}))
+    with Path(target.purelib, "alpha-1.0.dist-info/RECORD").open("a") as record:
+        record.writelines(f"../../../{path},,\n" for path in needed)
+        record.write("../../../lib/../BIN/../bin/Activate.ps1,,\n")
+    before = snapshot(root, without=("site-packages",))
+    outcome = install(target, ready(cache, "alpha", "2", files={"beta.py": ""}))
+    assert not Path(target.purelib, "alpha.py").exists()
+    assert not Path(target.scripts, "activate-alpha").exists()
+    del before["bin/activate-alpha"]
+    assert before == snapshot(root, without=("site-packages",))
+    for path in (*needed, "bin/Activate.ps1"):
+        assert any(repr(path) in warning and "left alone" in warning for warning in outcome.warnings)

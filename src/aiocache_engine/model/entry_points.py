@@ -74,9 +74,14 @@ def check_script_name(name: str) -> str:
     """
     if not name or name[0] in ".-" or name[-1] in ". " or _UNSAFE.search(name) or len(name.encode()) > _LONGEST_NAME:
         raise EntryPointError(f"{name!r} cannot be the name of a script")
-    if _INTERPRETER.fullmatch(name):
+    if is_interpreter_name(name):
         raise EntryPointError(f"the script {name!r} would replace the interpreter")
     return name
+
+
+def is_interpreter_name(name: str) -> bool:
+    """Tell whether an interpreter, or what belongs to it, is called so."""
+    return _INTERPRETER.fullmatch(name) is not None
 
 
 def _reference(name: str, value: str) -> tuple[str, str]:

@@ -15,13 +15,10 @@ from aiocache_engine.errors import FileConflictError
 from aiocache_engine.model.entry_points import EntryPointError, check_script_name
 from aiocache_engine.model.python import InstalledDistribution, TargetKind
 from aiocache_engine.pipeline.linking.placement import Generated, Layout, Piece, Placement
+from aiocache_engine.pipeline.linking.protected import is_reserved
 from aiocache_engine.pipeline.linking.uninstall import owners
-from aiocache_engine.python.environment import CONFIG
-from aiocache_engine.python.installed import JOURNAL, MARKER
 from aiocache_engine.system.descent import Descent
 from aiocache_engine.system.disk import read_bytes
-
-_ROOT_FILES = frozenset({CONFIG, MARKER, JOURNAL})
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,11 +163,11 @@ def _refuse_protected(
         )
 
     for one in claims.get("", ()):
-        for name in _ROOT_FILES.intersection(_names(one)):
-            refuse(one, name, "would replace a file that the environment needs")
+        for name in filter(is_reserved, _names(one)):
+            refuse(one, name, "would bring a file that only the environment itself has")
     for directory, there in claims.items():
-        if directory.partition("/")[0] == JOURNAL:
-            refuse(there[0], "", "would write into the journal of installations")
+        if is_reserved(directory):
+            refuse(there[0], "", "would write into what tells the state of the environment")
     for one in claims.get(layout.scripts, ()):
         for name in _names(one) if one.is_data else ():
             try:

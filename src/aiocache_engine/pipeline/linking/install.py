@@ -157,7 +157,7 @@ def _prepare(
     warnings = settle_between(placements, claimants)
     leaving = {distribution.dist_info for distribution in plan.remove}
     staying = [distribution for distribution in installed if distribution.dist_info not in leaving]
-    removal = find_removal(plan.remove, staying, root=layout.root, root_fd=root_fd)
+    removal = find_removal(plan.remove, staying, root=layout.root, scripts=layout.scripts, root_fd=root_fd)
     ground = survey(placements, claimants, removal.paths, staying, layout=layout, kind=target.kind, root_fd=root_fd)
     archives = {one.archive_id: one.link_mode or "" for one in installed if one.archive_id is not None}
     change = Change(

@@ -23,6 +23,8 @@ from aiocache_engine.system.disk import translated
 
 INSTALLER = b"aioc\n"
 _OURS = frozenset({"RECORD", "INSTALLER", "REQUESTED", "direct_url.json", MARKER})
+_DIST_INFO = ".dist-info"
+_MODULE_SCHEMES = frozenset({"purelib", "platlib"})
 _PYTHON_LINE = b"#!python"
 _NO_HASH = RecordRow("", "", None)
 
@@ -130,7 +132,7 @@ def place_wheel(
     """Decide on every file of a wheel.
 
     Raises:
-        InvalidWheelError: it asks for a script that must not be made.
+        InvalidWheelError: it asks for a script that must not be made, or for a place in another distribution.
         TargetError: its scripts cannot name the interpreter.
         DamagedEntryError: a script is missing from the cache.
     """
@@ -209,6 +211,8 @@ class _Wheel:
                 executables=frozenset(executables.get(path, ())),
                 replaces={},
             )
+            if is_data:
+                self._refuse_foreign(piece)
             if is_data and path.split("/")[1] == "scripts":
                 self._take_scripts(piece, directory)
             elif path == self._manifest.dist_info and not _OURS.isdisjoint(directory.names):
@@ -237,6 +241,22 @@ class _Wheel:
         ours = [self._row(one) for one in (*self.generated, *extra)]
         ours.append(_NO_HASH._replace(path=f"{self._manifest.dist_info}/RECORD"))
         return (text + format_record(ours)).encode()
+
+    def _refuse_foreign(self, piece: Piece) -> None:
+        """Refuse files of .data that would pass for those of a distribution, or for what tells about our own.
+
+        Below a package a .dist-info is only data (of what the package bundles).
+        """
+        if _DIST_INFO not in piece.target.casefold():
+            return
+        is_module = piece.source.split("/")[1] in _MODULE_SCHEMES
+        parent = ""
+        for part in piece.target.split("/"):
+            if part.casefold().endswith(_DIST_INFO) and (not is_module or parent in self._layout.sites()):
+                raise InvalidWheelError(
+                    self._manifest.totals.filename, "it would become part of a .dist-info", member=piece.source
+                )
+            parent = _join(parent, part)
 
     def _take_scripts(self, piece: Piece, directory: Directory) -> None:
         """Take out the scripts that name the interpreter in their first line, or lack the executable bit."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from aiocache_engine.errors import TargetError
 from aiocache_engine.model.python import InstalledDistribution
 from aiocache_engine.model.record import RecordError, parse_record
+from aiocache_engine.pipeline.linking.protected import is_needed
 from aiocache_engine.system.descent import Descent
 from aiocache_engine.system.disk import read_bytes, translated
 
@@ -27,9 +28,21 @@ class Removal:
 
 
 def find_removal(
-    distributions: Sequence[InstalledDistribution], others: Sequence[InstalledDistribution], *, root: str, root_fd: int
+    distributions: Sequence[InstalledDistribution],
+    others: Sequence[InstalledDistribution],
+    *,
+    root: str,
+    scripts: str,
+    root_fd: int,
 ) -> Removal:
     """Give the files of `distributions`, without those that `others`, which stay, also have.
+
+    Args:
+        distributions: those that go.
+        others: those that stay.
+        root: the target's real root.
+        scripts: its directory of scripts, relative to the root.
+        root_fd: the root.
 
     Raises:
         TargetError: a distribution left no RECORD that can be read.
@@ -40,7 +53,12 @@ def find_removal(
     wanted: set[str] = set()
     for distribution in distributions:
         inside, outside = _files_of(distribution, root)
-        wanted.update(inside)
+        needed = {path for path in inside if is_needed(path, scripts=scripts)}
+        wanted.update(path for path in inside if path not in needed)
+        warnings.extend(
+            f"{path!r} in the RECORD of {distribution.project} is what the environment itself needs; it was left alone"
+            for path in sorted(needed)
+        )
         warnings.extend(
             f"{path!r} in the RECORD of {distribution.project} lies outside {root}; it was left alone"
             for path in outside

@@ -12,6 +12,7 @@ from aiocache_engine.errors import InvalidNameError, InvalidWheelError
 from aiocache_engine.model.entry_points import EntryPointError, check_script_name, script_entry_points
 from aiocache_engine.model.names import WheelName, project_name
 from aiocache_engine.model.record import RecordError, RecordRow, format_record, hash_value, parse_record
+from aiocache_engine.pipeline.linking.protected import is_reserved
 
 SCHEMES = frozenset({"purelib", "platlib", "headers", "scripts", "data"})
 SIGNATURES = ("RECORD.jws", "RECORD.p7s")
@@ -143,7 +144,7 @@ def _check_data(rest: str, name: str, wheel: WheelName) -> None:
     first, _, below = path.partition("/")
     if scheme in {"purelib", "platlib"} and first.endswith(".dist-info"):
         raise InvalidWheelError(wheel.filename, "it would become part of another distribution", member=name)
-    if scheme == "data" and path.casefold() == "pyvenv.cfg":
+    if scheme == "data" and is_reserved(path):
         raise InvalidWheelError(wheel.filename, "it would replace the environment's own file", member=name)
     is_script = scheme == "scripts" or (scheme == "data" and first in _SCRIPT_DIRECTORIES)
     script = path if scheme == "scripts" else below
