@@ -52,6 +52,8 @@ def test_a_name_that_only_resembles_an_interpreter_is_a_command(name):
         "package..x:main",
         "1package:main",
         "os:system('x')",
+        "a.class:main",
+        "a:import.x",
     ],
 )
 def test_an_object_reference_that_is_no_dotted_name_is_refused(reference):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 from typing import NamedTuple
 
@@ -86,6 +87,11 @@ def is_interpreter_name(name: str) -> bool:
 
 def _reference(name: str, value: str) -> tuple[str, str]:
     match = _REFERENCE.fullmatch(value)
-    if match is None or not all(part.isidentifier() for group in match.groups() for part in group.split(".")):
+    if match is None or not all(_is_name(part) for group in match.groups() for part in group.split(".")):
         raise EntryPointError(f"the script {name!r} does not name a function: {value!r}")
     return match[1], match[2]
+
+
+def _is_name(part: str) -> bool:
+    """Tell whether the launcher, which is Python source, can spell it."""
+    return part.isidentifier() and not keyword.iskeyword(part)
