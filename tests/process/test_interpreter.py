@@ -106,6 +106,53 @@ def test_a_wrapper_script_leads_to_its_interpreter(tmp_path: Path) -> None:
         )
 
 
+PYENV = """pyenv: python3.9: command not found
+
+The `python3.9' command exists in these Python versions:
+  3.9.18
+
+Note: See 'pyenv help global' for tips on allowing both
+      Python versions to be found at the same time.
+"""
+TRACEBACK = """Traceback (most recent call last):
+  File "sitecustomize.py", line 1, in <module>
+ModuleNotFoundError: No module named 'gone'
+"""
+SYNTAX_ERROR = """  File "describe.py", line 3
+    from __future__ import annotations
+SyntaxError: future feature annotations is not defined
+"""
+FATAL = """Could not find platform independent libraries <prefix>
+Python path configuration:
+  PYTHONHOME = '/gone'
+Fatal Python error: init_fs_encoding: failed to get the Python codec of the filesystem encoding
+Python runtime state: core initialized
+ModuleNotFoundError: No module named 'encodings'
+"""
+
+
+@pytest.mark.parametrize(
+    ("complaint", "telling"),
+    [
+        (PYENV, "pyenv: python3.9: command not found"),
+        (TRACEBACK, "ModuleNotFoundError: No module named 'gone'"),
+        (SYNTAX_ERROR, "SyntaxError: future feature annotations is not defined"),
+        (FATAL, "Fatal Python error: init_fs_encoding: failed to get the Python codec of the filesystem encoding"),
+        ("", "no Python"),
+    ],
+)
+def test_of_a_long_complaint_the_line_that_tells_is_shown(tmp_path: Path, complaint: str, telling: str) -> None:
+    (tmp_path / "complaint").write_text(complaint)
+    shim = script(tmp_path / "python", f'#!/bin/sh\ncat "{tmp_path}/complaint" >&2\nexit 127\n')
+    with pytest.raises(InterpreterError) as refused:
+        resolve_executable(shim)
+    assert telling in str(refused.value)
+    assert "\n" not in str(refused.value)
+    with pytest.raises(InterpreterError) as refused:
+        probe(shim)
+    assert (telling if complaint else "no answer") in str(refused.value)
+
+
 def test_the_key_changes_with_the_environment_and_with_the_file(tmp_path: Path) -> None:
     interpreter = running_interpreter()
     write_environment(str(tmp_path / "one"), interpreter)

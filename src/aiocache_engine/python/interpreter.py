@@ -67,7 +67,7 @@ def resolve_executable(executable: str) -> str:
     )
     resolved = output.strip()
     if code != 0 or not os.path.isabs(resolved):
-        raise InterpreterError(executable, _last_line(complaint) or "it leads to no Python interpreter")
+        raise InterpreterError(executable, _telling_line(complaint) or "it leads to no Python interpreter")
     return resolved
 
 
@@ -125,7 +125,9 @@ def _refuse(executable: str, complaint: str, timeout_seconds: float) -> Interpre
     if code == 0 and all(part.isdigit() for part in parts) and tuple(map(int, parts[:2])) < _OLDEST:
         wanted = ".".join(map(str, _OLDEST))
         raise InterpreterError(executable, f"it is Python {output.strip()}; {wanted} or newer is needed")
-    raise InterpreterError(executable, f"it is not a Python that can be used ({_last_line(complaint) or 'no answer'})")
+    raise InterpreterError(
+        executable, f"it is not a Python that can be used ({_telling_line(complaint) or 'no answer'})"
+    )
 
 
 def _run(command: list[str], *, timeout_seconds: float) -> tuple[int, str, str]:
@@ -154,9 +156,15 @@ def _run(command: list[str], *, timeout_seconds: float) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-def _last_line(text: str) -> str:
-    lines = text.strip().splitlines()
-    return lines[-1].strip() if lines else ""
+def _telling_line(complaint: str) -> str:
+    """Choose the line that says what happened: Python's exceptions do so last, its fatal errors and wrappers first."""
+    lines = [line.strip() for line in complaint.splitlines() if line.strip()]
+    for line in lines:
+        if line.startswith("Fatal Python error"):
+            return line
+        if line.startswith(("Traceback (", 'File "')):
+            return lines[-1]
+    return lines[0] if lines else ""
 
 
 def _c_library() -> str:
