@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
-from aiocache_engine.errors import ExternallyManagedError, InterpreterError, TargetError
+from aiocache_engine.errors import ExternallyManagedError, InterpreterError, TargetError, UsageError
 from aiocache_engine.model.python import Interpreter, TargetKind
 from aiocache_engine.python.environment import write_environment
 from aiocache_engine.python.interpreter import probe
-from aiocache_engine.python.target import TargetChoice, choose_target, find_python, make_target, open_target
-from targets import environment, prober, running
+from aiocache_engine.python.target import Place, TargetChoice, choose_target, find_python, make_target, open_target
+from targets import environment, other_python, prober, running
 
 
 def chosen(environ: dict[str, str], cwd: Path, **choice: object) -> tuple[str | None, TargetKind, bool, str]:
@@ -105,10 +106,99 @@ def test_places_that_are_no_environment_are_refused(tmp_path: Path) -> None:
         choose_target(TargetChoice(venv="full"), {}, str(tmp_path))
     with pytest.raises(TargetError, match="no directory"):
         choose_target(TargetChoice(target="full/file"), {}, str(tmp_path))
+    for name, destination in (("dangling", "nowhere"), ("loop", "loop"), ("link", "full/file")):
+        (tmp_path / name).symlink_to(destination)
+        with pytest.raises(TargetError, match="neither empty nor an environment"):
+            choose_target(TargetChoice(venv=name), {}, str(tmp_path))
+        with pytest.raises(TargetError, match="neither empty nor an environment"):
+            write_environment(str(tmp_path / name), running())
+        with pytest.raises(TargetError, match="no directory"):
+            choose_target(TargetChoice(target=name), {}, str(tmp_path))
     environment(tmp_path / "env")
     (tmp_path / "env/bin/python").unlink()
     with pytest.raises(TargetError, match="its interpreter is gone"):
         choose_target(TargetChoice(venv="env"), {}, str(tmp_path))
+
+
+def test_a_link_to_an_empty_directory_is_a_place_for_an_environment(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to("empty")
+    environment(tmp_path / "link")
+    assert (tmp_path / "empty/pyvenv.cfg").is_file()
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"venv": "a", "target": "b"},
+        {"python": sys.executable, "target": "b"},
+        {"venv": "a", "python": sys.executable, "target": "b"},
+    ],
+)
+def test_different_places_at_once_are_refused(choice: dict[str, str], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"^.*target.* name different places; give one of them$"):
+        choose_target(TargetChoice(**choice), {}, str(tmp_path))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["venv", "python", "target"])
+def test_an_empty_name_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=rf"^{name} is empty"):
+        choose_target(TargetChoice(**{name: ""}), {}, str(tmp_path))  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="python is empty"):
+        find_python("", {"PATH": str(tmp_path)}, str(tmp_path))
+
+
+def named(python: str, tmp_path: Path, **environ: str) -> Place:
+    return choose_target(TargetChoice(venv="env", python=python), environ, str(tmp_path))
+
+
+def test_an_environment_is_made_of_the_interpreter_that_is_named(tmp_path: Path) -> None:
+    other = other_python("3.12")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/python3.12").symlink_to(other)
+    place = named("3.12", tmp_path, PATH=str(tmp_path / "bin"))
+    assert (str(tmp_path / "env"), TargetKind.ENVIRONMENT, False) == (place.root, place.kind, place.exists)
+    planned = open_target(place, probe)
+    assert planned.purelib == f"{tmp_path}/env/lib/python3.12/site-packages"
+    made = make_target(place, probe)
+    assert planned == made
+    assert probe(f"{tmp_path}/env/bin/python").version == probe(other).version
+    assert made.site_directories() == make_target(place, probe).site_directories(), "making it again changes nothing"
+
+
+def test_an_environment_is_opened_where_it_is_of_the_python_named_and_refused_where_it_is_not(tmp_path: Path) -> None:
+    other = other_python("3.12")
+    make_target(named(other, tmp_path), probe)
+    root = str(tmp_path / "env")
+    for same in (other, "./env/bin/python", "3.12", "3", probe(other).version):
+        assert root == open_target(named(same, tmp_path), probe).root, same
+    for different in (other_python("3.13"), "3.13", "3.1", "2"):
+        place = named(different, tmp_path)
+        with pytest.raises(TargetError, match=rf"of Python 3\.12\.\d+ .*, not of {re.escape(different)}; name another"):
+            open_target(place, probe)
+        with pytest.raises(TargetError, match="name another place"):
+            make_target(place, probe)
+    with pytest.raises(InterpreterError, match="no python9t was found"):
+        named("9t", tmp_path)
+
+
+def test_an_environment_of_conda_is_held_to_the_python_named_as_well(tmp_path: Path) -> None:
+    (tmp_path / "env/conda-meta").mkdir(parents=True)
+    (tmp_path / "env/bin").mkdir()
+    (tmp_path / "env/bin/python").symlink_to(sys.executable)
+    own = dataclasses.replace(running(), prefix="/conda", base_prefix="/conda", version="3.12.1")
+    with pytest.raises(TargetError, match=r"Python 3\.12\.1 .*, not of 3\.13"):
+        open_target(named("3.13", tmp_path), lambda _: own)
+
+
+def test_an_environment_that_somebody_else_made_meanwhile_of_another_python_is_refused(tmp_path: Path) -> None:
+    """It was missing when the wheels were chosen, for a Python that it then is not of."""
+    mine, theirs = named(other_python("3.13"), tmp_path), named(other_python("3.12"), tmp_path)
+    made = make_target(theirs, probe)
+    with pytest.raises(TargetError, match=r"made of Python 3\.12"):
+        make_target(mine, probe)
+    again = make_target(theirs, probe)
+    assert (made.root, made.purelib, made.interpreter.tags) == (again.root, again.purelib, again.interpreter.tags)
 
 
 def managed(tmp_path: Path, text: str) -> Interpreter:

@@ -40,6 +40,8 @@ def write_environment(root: str, interpreter: Interpreter, *, prompt: str | None
 
 def is_writable_place(root: str) -> bool:
     """Tell whether an environment may be made there: nothing, an empty directory, or one of ours left unfinished."""
+    if os.path.islink(root) and not os.path.isdir(root):  # it dangles, say, and no directory can be made in its place
+        return False
     try:
         names = os.listdir(root)
     except FileNotFoundError:

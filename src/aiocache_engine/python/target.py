@@ -9,25 +9,27 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from aiocache_engine.errors import ExternallyManagedError, InterpreterError, TargetError
+from aiocache_engine.errors import ExternallyManagedError, InterpreterError, TargetError, UsageError
 from aiocache_engine.model.python import Interpreter, Target, TargetKind
 from aiocache_engine.python.environment import CONFIG, is_writable_place, write_environment
 from aiocache_engine.python.interpreter import resolve_executable
 from aiocache_engine.system.disk import translated
 
 Prober = Callable[[str], Interpreter]
+_VERSION = re.compile(r"\d+(\.\d+)*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class TargetChoice:
-    """What the caller named; at most one of the first three."""
+    """What the caller named: one of the first three, or an environment with the interpreter that it is to be of."""
 
     venv: str | None = None  #: an environment, created if missing
-    python: str | None = None  #: an interpreter, or a version such as "3.12": its own site
+    python: str | None = None  #: an interpreter, or a version such as "3.12": its own site, or what `venv` is made of
     target: str | None = None  #: a plain directory
     break_system_packages: bool = False  #: install into an externally managed interpreter all the same (PEP 668)
 
@@ -42,15 +44,18 @@ class Place:
     exists: bool
     because: str  #: how it was chosen, for messages: "--venv", "VIRTUAL_ENV", …
     break_system_packages: bool
+    required_python: str | None = None  #: what an environment that exists must be of: a version, or an absolute path
 
 
 def choose_target(choice: TargetChoice, environ: Mapping[str, str], cwd: str) -> Place:
     """Find what is meant: `--venv`, `--python` or `--target`, else VIRTUAL_ENV, else CONDA_PREFIX, else `.venv`.
 
     Raises:
+        UsageError: different places are named, or one is named by nothing.
         TargetError: the place is none that can be used.
         InterpreterError: the interpreter named cannot be found.
     """
+    _check(choice)
     force = choice.break_system_packages
     if choice.target is not None:
         root = _absolute(choice.target, cwd)
@@ -58,7 +63,8 @@ def choose_target(choice: TargetChoice, environ: Mapping[str, str], cwd: str) ->
             raise TargetError(root, "--target names something that is no directory")
         return Place(root, TargetKind.DIRECTORY, _current_python(environ), os.path.isdir(root), "--target", force)
     if choice.venv is not None:
-        return _environment(_absolute(choice.venv, cwd), "--venv", force=force, new_python=choice.python)
+        place = _environment(_absolute(choice.venv, cwd), "--venv", force=force)
+        return place if choice.python is None else _of_python(place, choice.python, environ, cwd)
     if choice.python is not None:
         python = find_python(choice.python, environ, cwd)
         return Place(None, TargetKind.PREFIX, python, exists=True, because="--python", break_system_packages=force)
@@ -87,10 +93,9 @@ def open_target(place: Place, prober: Prober) -> Target:
     if place.kind is TargetKind.DIRECTORY:
         return _directory(_rooted(place), prober(place.python))
     if place.kind is TargetKind.ENVIRONMENT:
-        root = _rooted(place)
-        base = prober(place.python) if not place.exists else _base_of(root, place.python, prober)
-        return _opened_environment(root, base)
+        return _open_environment(_rooted(place), place, prober)
     interpreter = prober(place.python)
+    _check_python(interpreter, place, prober)
     if interpreter.prefix != interpreter.base_prefix:
         return _opened_environment(interpreter.prefix, interpreter)
     return _own_site(interpreter, break_system_packages=place.break_system_packages)
@@ -118,8 +123,11 @@ def find_python(text: str, environ: Mapping[str, str], cwd: str) -> str:
     """Give the absolute path of an interpreter named by path, by command or by version ("3.12").
 
     Raises:
+        UsageError: the text is empty.
         InterpreterError: there is none.
     """
+    if not text:
+        raise UsageError("python is empty; name an interpreter or a version, or leave it out")
     if os.sep in text:
         return resolve_executable(_absolute(text, cwd))
     import shutil  # noqa: PLC0415 - only commands that name an interpreter without its path need it
@@ -131,7 +139,25 @@ def find_python(text: str, environ: Mapping[str, str], cwd: str) -> str:
     return resolve_executable(os.path.abspath(found))
 
 
-def _environment(root: str, because: str, *, force: bool, new_python: str | None = None) -> Place:
+def _check(choice: TargetChoice) -> None:
+    named = {"venv": choice.venv, "python": choice.python, "target": choice.target}
+    for name, value in named.items():
+        if value == "":
+            raise UsageError(f"{name} is empty; give it a value or leave it out")
+    given = [name for name, value in named.items() if value is not None]
+    if len(given) > 1 and choice.target is not None:
+        raise UsageError(f"{' and '.join(given)} name different places; give one of them")
+
+
+def _of_python(place: Place, text: str, environ: Mapping[str, str], cwd: str) -> Place:
+    """Give the place of an environment with the interpreter that it must be of, or is to be made of."""
+    if place.exists and _VERSION.fullmatch(text):  # then no such interpreter needs to be on PATH
+        return dataclasses.replace(place, required_python=text)
+    python = find_python(text, environ, cwd)
+    return dataclasses.replace(place, python=place.python if place.exists else python, required_python=python)
+
+
+def _environment(root: str, because: str, *, force: bool) -> Place:
     python = os.path.join(root, "bin", "python")
     if os.path.isfile(os.path.join(root, CONFIG)):
         if not os.path.exists(python):
@@ -144,11 +170,43 @@ def _environment(root: str, because: str, *, force: bool, new_python: str | None
     return Place(
         root,
         TargetKind.ENVIRONMENT,
-        new_python or sys.executable,
+        sys.executable,
         exists=False,
         because=because,
         break_system_packages=force,
+        required_python=sys.executable,
     )
+
+
+def _open_environment(root: str, place: Place, prober: Prober) -> Target:
+    if not os.path.isfile(os.path.join(root, CONFIG)):
+        return _opened_environment(root, prober(place.python))
+    # It may have been made since the place was chosen, and not of the Python that was chosen for it.
+    python = place.python if place.exists else os.path.join(root, "bin", "python")
+    base = _base_of(root, python, prober)
+    _check_python(base, place, prober)
+    return _opened_environment(root, base)
+
+
+def _check_python(found: Interpreter, place: Place, prober: Prober) -> None:
+    required = place.required_python
+    if required is None:
+        return
+    if _VERSION.fullmatch(required):
+        is_same = f"{found.version}.".startswith(f"{required}.")
+    else:
+        is_same = _identity(found) == _identity(prober(required))
+    if not is_same:
+        raise TargetError(
+            place.root or found.prefix,
+            f"it is made of Python {found.version} ({found.base_executable}), not of {required};"
+            " name another place or remove it first",
+        )
+
+
+def _identity(interpreter: Interpreter) -> tuple[str, str, tuple[str, ...]]:
+    # Not the executable: one installation has several names for it, and not all are links.
+    return os.path.realpath(interpreter.base_prefix), interpreter.version, interpreter.tags
 
 
 def _opened_environment(root: str, base: Interpreter) -> Target:
