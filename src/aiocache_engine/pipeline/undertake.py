@@ -82,7 +82,7 @@ def look_into_install(kit: Kit, request: InstallRequest) -> Installation:
     return Installation(
         place=place,
         target=target,
-        wanted=parse_all(request.requirements, request.files, target.interpreter.markers),
+        wanted=parse_all(request.requirements, request.files, target.interpreter.markers, environ=kit.environ),
         lock_path=lock_path(kit.cache, target),
         options=request.options,
         refreshes=request.refreshes,
@@ -99,7 +99,7 @@ def look_into_fetch(kit: Kit, request: FetchRequest) -> Fetching:
     """
     started_at = time.monotonic()
     interpreter = _fetch_interpreter(kit, request.python)
-    wanted = parse_all(request.requirements, request.files, interpreter.markers)
+    wanted = parse_all(request.requirements, request.files, interpreter.markers, environ=kit.environ)
     return Fetching(interpreter, wanted, request.refreshes, started_at)
 
 
