@@ -28,7 +28,7 @@ from aiocache_engine.model.removal import (
     RemovalReason,
     Removed,
 )
-from aiocache_engine.model.snapshot import Leftover, ReferrerState, Snapshot
+from aiocache_engine.model.snapshot import Leftover, ReferrerState, SeenName, Snapshot
 from aiocache_engine.pipeline.scan import look_at, scan
 from aiocache_engine.pipeline.steps import InHold, Outside, Steps
 from aiocache_engine.policy.clean import plan_candidates, plan_clean, plan_condemned
@@ -36,6 +36,7 @@ from aiocache_engine.policy.prune import plan_prune
 from aiocache_engine.store.cache_dir import CacheDir
 from aiocache_engine.store.detach import (
     Batch,
+    NameChoice,
     Verdict,
     condemn,
     detach_archives,
@@ -86,6 +87,7 @@ class Collector:
         self._trashed: list[tuple[str, PlannedArchive | _Names]] = []
         self._kept: dict[str, Kept] = {}
         self._noted: set[str] = set()
+        self._warnings: dict[str, None] = {}  #: of every pass, each once: a later one no longer sees what went
 
     def scan(self) -> Steps[Snapshot]:
         """See what is there."""
@@ -121,10 +123,11 @@ class Collector:
         """Clean the targets, or everything: names at once, bytes now or when their last user is gone."""
         self._cache.ensure_writable()
         yield Outside(partial(spend_reserve, self._cache.layout))
-        named = yield from self.plan_clean(targets)
+        seen = yield from self.scan()
+        named = plan_clean(seen, targets, matches=version_matches)
         if targets:
             for target in targets:
-                yield from self._take_names(target)
+                yield from self._take_names(target, seen.names)
         else:
             trashed = yield InHold(LockMode.EXCLUSIVE, partial(take_everything, cache=self._cache))
             self._trash(trashed, RemovalReason.NAMED)
@@ -165,6 +168,7 @@ class Collector:
         for _ in range(PASSES):
             plan = decide((yield from self.scan()))
             self._kept = {kept.archive.id: kept for kept in plan.kept}
+            self._warnings |= dict.fromkeys(plan.warnings)
             again = yield from self._detach(plan)
             again |= yield from self._condemn(plan)
             if not again:
@@ -198,10 +202,11 @@ class Collector:
             again.update((yield InHold(LockMode.EXCLUSIVE, work)))
         return again
 
-    def _take_names(self, target: CleanTarget) -> Steps[None]:
+    def _take_names(self, target: CleanTarget, seen: Iterable[SeenName]) -> Steps[None]:
+        choice: NameChoice = yield Outside(partial(NameChoice, target, seen, matches=version_matches))
         is_all = False
         while not is_all:
-            work = partial(take_names, cache=self._cache, target=target, matches=version_matches)
+            work = partial(take_names, cache=self._cache, choice=choice)
             trashed, is_all = yield InHold(LockMode.EXCLUSIVE, work)
             self._trash(trashed, RemovalReason.NAMED, project=target.project)
 
@@ -255,7 +260,7 @@ class Collector:
             kept=tuple(self._kept.values()),
             waited_seconds=0.0,
             longest_hold_seconds=0.0,
-            warnings=plan.warnings,
+            warnings=tuple(self._warnings),
             near_names=plan.near_names,
             unmatched=plan.unmatched,
             is_freed_exact=plan.is_freed_exact,
@@ -299,7 +304,7 @@ def _names_of_clean(cache: CacheDir, plan: RemovalPlan) -> dict[_Names, list[str
         paths[_Names(target.project, RemovalReason.NAMED)] += (
             [cache.layout.project(target.project)]
             if target.specifier is None
-            else matching_names(cache.layout, target, matches=version_matches)
+            else matching_names(cache.layout, NameChoice(target, (), matches=version_matches))
         )
     return paths
 

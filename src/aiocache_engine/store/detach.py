@@ -16,13 +16,14 @@ from dataclasses import dataclass, field
 
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.names import is_object_id
+from aiocache_engine.model.records import Pointer
 from aiocache_engine.model.removal import CleanTarget, PlannedArchive
 from aiocache_engine.model.snapshot import SeenName
 from aiocache_engine.store.archives import is_present, read_stamp
 from aiocache_engine.store.cache_dir import CacheDir
 from aiocache_engine.store.documents import list_directory, read_document
 from aiocache_engine.store.generations import Cleaned, bump
-from aiocache_engine.store.layout import HASH_NAMES, PAGE, Layout
+from aiocache_engine.store.layout import HASH_NAMES, Layout
 from aiocache_engine.store.leases import BIRTH_PREFIX, LeaseFile, LeaseReader, is_dead
 from aiocache_engine.store.names import read_pointer
 from aiocache_engine.store.notes import write_note
@@ -30,6 +31,7 @@ from aiocache_engine.store.trash import to_trash
 from aiocache_engine.system.lock import Hold
 
 BATCH_SECONDS = 0.010
+_POINTER_SUFFIX = ".json"  #: of the names that `Layout.pointer` gives
 VersionMatch = Callable[[str, str], bool]  #: (specifier set, version) -> whether it matches
 
 
@@ -129,7 +131,45 @@ def name_directories(layout: Layout) -> tuple[str, ...]:
     return (layout.projects, layout.project_generations, layout.interpreters)
 
 
-def take_names(hold: Hold, cache: CacheDir, target: CleanTarget, *, matches: VersionMatch) -> tuple[list[str], bool]:
+class NameChoice:
+    """Tells which files below a project's directory a clean's target takes; opening only what it does not know yet.
+
+    What a name leads to may change, its version never does: a file name, or a wheel's hash, fixes it (rule 36).
+    """
+
+    def __init__(self, target: CleanTarget, seen: Iterable[SeenName], *, matches: VersionMatch) -> None:
+        self.target = target
+        self._matches = matches
+        self._of_version: dict[str, bool] = {}
+        self._of_path = {n.path: self._takes(n.pointer) for n in seen if n.pointer.project == target.project}
+
+    def knows(self, path: str) -> bool:
+        """Tell whether it can answer without opening the file."""
+        return path in self._of_path
+
+    def takes(self, index: str, path: str) -> bool:
+        """Tell whether the target takes a file; pages and metadata always: they may still promise what was cleaned."""
+        taken = self._of_path.get(path)
+        if taken is not None:
+            return taken
+        if not _may_be_pointer(index, path):
+            return True
+        pointer = read_pointer(path)
+        if pointer is None:  # it may be whole when somebody looks again
+            return True
+        taken = self._of_path[path] = self._takes(pointer)
+        return taken
+
+    def _takes(self, pointer: Pointer) -> bool:
+        if self.target.specifier is None:
+            return True
+        taken = self._of_version.get(pointer.version)
+        if taken is None:
+            taken = self._of_version[pointer.version] = self._matches(self.target.specifier, pointer.version)
+        return taken
+
+
+def take_names(hold: Hold, cache: CacheDir, choice: NameChoice) -> tuple[list[str], bool]:
     """Take the names of a clean's target, its generation bumped first; gives what lies in trash, and if that is all.
 
     If it is not all, another hold bumps again and lists again, until one finds nothing left. Needs the exclusive lock.
@@ -137,35 +177,49 @@ def take_names(hold: Hold, cache: CacheDir, target: CleanTarget, *, matches: Ver
     hold.require(LockMode.EXCLUSIVE)
     cache.ensure_ours(hold)
     layout = cache.layout
+    target = choice.target
     bump(layout.generation(target.project), Cleaned(target.specifier), by_way_of=cache.temporary())
     directory = layout.project(target.project)
     if target.specifier is None:
         path = to_trash(layout, directory, kind="project", entry_id=target.project)
         return ([] if path is None else [path]), True
     trashed: list[str] = []
-    for path in matching_names(layout, target, matches=matches):
-        if trashed and _is_over(hold):
+    is_begun = False  # every hold gets on, by a name taken or by one that the next hold need not open
+    for index, path in _stored_for(directory):
+        if is_begun and _is_over(hold):
             return trashed, False
+        is_known = choice.knows(path)
+        if not choice.takes(index, path):
+            is_begun = is_begun or not is_known
+            continue
+        is_begun = True
         if (gone := to_trash(layout, path, kind="name", entry_id=target.project)) is not None:
             trashed.append(gone)
     return trashed, True
 
 
-def matching_names(layout: Layout, target: CleanTarget, *, matches: VersionMatch) -> list[str]:
-    """List the names of matching versions, and all pages: a page may still promise what was cleaned."""
-    paths: list[str] = []
-    for is_page, path in _stored_for(layout.project(target.project)):
-        pointer = None if is_page else read_pointer(path)
-        if pointer is None or target.specifier is None or matches(target.specifier, pointer.version):
-            paths.append(path)
-    return paths
+def matching_names(layout: Layout, choice: NameChoice) -> list[str]:
+    """List the names that a clean's target would take."""
+    return [path for index, path in _stored_for(layout.project(choice.target.project)) if choice.takes(index, path)]
 
 
-def _stored_for(directory: str) -> Iterator[tuple[bool, str]]:
-    """Give every file below a project's directory, and whether it is a page; never through a link."""
+def _stored_for(directory: str) -> Iterator[tuple[str, str]]:
+    """Give every file below a project's directory with the index it stands under; never through a link."""
     for index in list_directory(directory):
         for name in list_directory(f"{directory}/{index}"):
-            yield index != HASH_NAMES and name == PAGE, f"{directory}/{index}/{name}"
+            yield index, f"{directory}/{index}/{name}"
+
+
+def _pointers_of(directory: str) -> Iterator[tuple[str, Pointer]]:
+    """Read every name below a project's directory."""
+    for index, path in _stored_for(directory):
+        if _may_be_pointer(index, path) and (pointer := read_pointer(path)) is not None:
+            yield path, pointer
+
+
+def _may_be_pointer(index: str, path: str) -> bool:
+    """Tell names from pages and metadata without opening them."""
+    return index == HASH_NAMES or path.endswith(_POINTER_SUFFIX)
 
 
 def take_damaged(hold: Hold, cache: CacheDir, *, project: str, archive_id: str) -> list[str]:
@@ -176,9 +230,8 @@ def take_damaged(hold: Hold, cache: CacheDir, *, project: str, archive_id: str) 
     hold.require(LockMode.EXCLUSIVE)
     cache.ensure_ours(hold)
     trashed: list[str] = []
-    for is_page, path in _stored_for(cache.layout.project(project)):
-        pointer = None if is_page else read_pointer(path)
-        if pointer is None or pointer.archive_id != archive_id:
+    for path, pointer in _pointers_of(cache.layout.project(project)):
+        if pointer.archive_id != archive_id:
             continue
         if (gone := to_trash(cache.layout, path, kind="pointer", entry_id=archive_id)) is not None:
             trashed.append(gone)
@@ -222,7 +275,7 @@ def take_projects(hold: Hold, cache: CacheDir, queue: deque[str]) -> list[str]:
 
 
 def _has_pointers(directory: str) -> bool:
-    return any(not is_page and read_pointer(path) is not None for is_page, path in _stored_for(directory))
+    return next(_pointers_of(directory), None) is not None
 
 
 def take_paths(hold: Hold, cache: CacheDir, paths: Iterable[str]) -> list[str]:
