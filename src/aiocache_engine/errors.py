@@ -1,14 +1,56 @@
 """Every error the engine raises, in one tree. An error carries its facts as attributes and names the next step.
 
 Absence is no error (it is ``None``), and cancellation is never wrapped. Exit codes are the command line's business
-(`aiocache_engine.cli.exit_codes`), not these classes'.
+(`aiocache_engine.cli.exit_codes`), not these classes'. No error holds a secret of a URL:
+whatever it is given is `redacted`.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from re import Match
+
+_URL: Final = r"(?<=[A-Za-z0-9+.-]{2}:)(/+)([^\s'\"]*)"
+#: What follows a colon and is no port is a password, and may hold blanks, quotes and slashes. The bound keeps it fast.
+_AFTER_COLON: Final = r"(?<=[A-Za-z0-9+.-]{2}:)(/+)[^\s'\"/:@\[]*:(?!\d*(?:[\s/?#'\",;:.)\]}>…]|$))[^@\n]{0,500}@"
+_PUNCTUATION: Final = ",;:.)]}>…"
+
+
+def redacted(text: str) -> str:
+    """Give a text without the user names, passwords and queries (they may hold signatures) of the URLs in it.
+
+    What cannot be told from a password goes with it: all up to the last ``@`` before a blank or a quote.
+    """
+    if ":/" not in text:
+        return text
+    from re import sub  # noqa: PLC0415 - a warm command names no URL
+
+    return sub(_URL, _without_secrets, sub(_AFTER_COLON, r"\1***@", text))
+
+
+def _without_secrets(url: Match[str]) -> str:
+    slashes, rest = url.groups()
+    _, at, rest = rest.rpartition("@")
+    user = "***@" if at else ""
+    host, colon, port = rest.partition("/")[0].partition("?")[0].partition(":")
+    if colon and not at and "[" not in host and port.rstrip(_PUNCTUATION).strip("0123456789"):
+        return f"{slashes}***"
+    before, _, query = rest.partition("?")
+    fragment = query[query.find("#") :] if "#" in query else query[len(query.rstrip(_PUNCTUATION)) :]
+    return f"{slashes}{user}{before}{fragment}"
+
 
 class CacheEngineError(Exception):
     """The root of the tree: catch it to catch everything the engine raises on purpose."""
+
+    def __init__(self, *facts: object) -> None:
+        super().__init__(*(_safe(fact) for fact in facts))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Keep a fact, without the secrets of URLs."""
+        super().__setattr__(name, _safe(value))
 
 
 class UsageError(CacheEngineError):
@@ -258,3 +300,9 @@ class OutOfSpaceError(DiskError):
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(path, f"{reason}; free some space, `aioc prune` and `aioc clean` work on a full disk")
+
+
+def _safe(fact: Any) -> Any:
+    if isinstance(fact, str):
+        return redacted(fact)
+    return tuple(_safe(each) for each in fact) if type(fact) is tuple else fact

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiocache_engine.errors import IndexSettingsError
-from aiocache_engine.index.urls import redacted
 
 _SECTIONS = ("global", "download", "install")  #: later ones win, as pip's own command section wins over `global`
 _ENVIRONMENT = "env-var"  #: pip's word for what it read from `PIP_*` variables
@@ -46,7 +45,7 @@ def read_pip_files() -> PipFiles:
         layers = [configuration.get_values_in_config(kind) for kind in OVERRIDE_ORDER if kind != _ENVIRONMENT]
         return PipFiles(values=_merged(layers), paths=paths, default_index_url=PyPI.simple_url)
     except ConfigurationError as error:
-        raise IndexSettingsError("pip's configuration", redacted(str(error).strip())) from error
+        raise IndexSettingsError("pip's configuration", str(error).strip()) from error
     except (AttributeError, TypeError, ValueError) as error:
         raise _moved() from error
 

@@ -6,23 +6,32 @@ import os
 import re
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit, urlunsplit
 
-from aiocache_engine.errors import InvalidNameError
+from aiocache_engine.errors import InvalidNameError, redacted
 from aiocache_engine.model.index import Index, IndexFile, IndexKind, UrlCredentials
 from aiocache_engine.model.names import digest, safe_segment, sha256_hex
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-_USERINFO = re.compile(r"(?<=://)[^/@\s'\"]+@")
 _LOOPBACK = re.compile(r"localhost|127(?:\.\d{1,3}){3}|::1", re.ASCII)
-
-
-def redacted(text: str) -> str:
-    """Give a text without the user names and passwords of the URLs in it."""
-    return _USERINFO.sub("", text)
 
 
 def shown(url: str) -> str:
     """Give a URL as messages name it: no credentials, no query (it may hold a signature), no fragment."""
-    return redacted(url.partition("#")[0].partition("?")[0])
+    return redacted(url).partition("#")[0].partition("?")[0]
+
+
+def _parts_of(url: str) -> SplitResult:
+    """Take a URL apart.
+
+    Raises:
+        ValueError: it is malformed. The reason does not quote it, for what is taken for a port may be a password.
+    """
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        reason = "it is malformed; write / : @ [ ] in a user name or password as %2F %3A %40 %5B %5D"
+        raise ValueError(reason) from None
+    return parts
 
 
 def origin_of(url: str) -> tuple[str, str, int]:
@@ -31,7 +40,7 @@ def origin_of(url: str) -> tuple[str, str, int]:
     Raises:
         ValueError: the URL is malformed.
     """
-    parts = urlsplit(url)
+    parts = _parts_of(url)
     return parts.scheme.lower(), (parts.hostname or "").lower(), parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
 
 
@@ -46,7 +55,7 @@ def without_credentials(url: str) -> tuple[str, UrlCredentials | None]:
     Raises:
         ValueError: the URL is malformed.
     """
-    parts = urlsplit(url)
+    parts = _parts_of(url)
     host = (parts.hostname or "").lower()
     netloc = f"[{host}]" if ":" in host else host
     if parts.port and parts.port != _DEFAULT_PORTS.get(parts.scheme):
@@ -71,7 +80,7 @@ def path_of_url(url: str) -> str:
     Raises:
         ValueError: it names another machine.
     """
-    parts = urlsplit(url)
+    parts = _parts_of(url)
     host = parts.netloc.rpartition("@")[2]
     if host.lower() not in {"", "localhost"}:
         raise ValueError(f"it names the host {host!r}, and files are read on this machine alone; write file:///PATH")
@@ -148,8 +157,12 @@ def _absolute(location: str) -> str:
 
 
 def file_name_of(url: str) -> str:
-    """Give the file name in a URL's path."""
-    return unquote(urlsplit(url).path.rpartition("/")[2])
+    """Give the file name in a URL's path.
+
+    Raises:
+        ValueError: the URL is malformed.
+    """
+    return unquote(_parts_of(url).path.rpartition("/")[2])
 
 
 def page_url(index: Index, project: str) -> str:

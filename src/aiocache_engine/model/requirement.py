@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from aiocache_engine.errors import redacted
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """One requirement that applies to the target interpreter."""
 
-    text: str  #: as it was written, for messages
+    text: str  #: as it was written, for messages: without the secrets of its URL
     project: str  #: normalized
     specifier: str  #: PEP 440 specifier set, "" where any version will do
     pinned: str | None  #: canonical version, where the specifier set names exactly one with ==
     sha256s: frozenset[str]  #: one of these must fit; empty: any will do
-    url: str | None  #: a direct URL or the path of a wheel, instead of an index
+    url: str | None = field(repr=False)  #: a direct URL, secrets and all, or the path of a wheel, instead of an index
+
+    def __post_init__(self) -> None:
+        """Take the secrets out of what is shown."""
+        object.__setattr__(self, "text", redacted(self.text))
 
 
 @dataclass(frozen=True, slots=True)

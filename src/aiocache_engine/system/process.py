@@ -1,7 +1,7 @@
 """Who we are and who others are: the one door to psutil and to /proc.
 
 What cannot be told is None or empty, never guessed: a process of another pid namespace, a lock holder where the system
-has no /proc/locks, a command line that may not be read. Passwords in URLs are taken out of every command line.
+has no /proc/locks, a command line that may not be read. The secrets of URLs are taken out of every command line.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from aiocache_engine.errors import redacted
 from aiocache_engine.model.locking import LockMode
 
 THIS_PROCESS: Final = "this process"
@@ -167,12 +168,5 @@ def _shown(arguments: Sequence[str]) -> str:
     if len(rest) > 1 and os.path.basename(rest[0]).startswith("python") and not rest[1].startswith("-"):
         del rest[0]
     rest[:1] = [os.path.basename(program) for program in rest[:1]]
-    text = " ".join(_without_password(argument) for argument in rest).replace("\n", " ")
+    text = " ".join(redacted(argument) for argument in rest).replace("\n", " ")
     return text if len(text) <= _COMMAND_LENGTH else f"{text[: _COMMAND_LENGTH - 1]}…"
-
-
-def _without_password(argument: str) -> str:
-    before, scheme, after = argument.partition("://")
-    authority, slash, path = after.partition("/")
-    _, at, host = authority.rpartition("@")
-    return f"{before}{scheme}***@{host}{slash}{path}" if at else argument
