@@ -47,7 +47,7 @@ DOORS: Mapping[str, tuple[str, ...]] = {
     "httpx2": ("index/",),
     "hishel": ("index/",),
     "pip": ("index/",),
-    "nab_resolver": ("pipeline/resolve",),
+    "nab_resolver": ("pipeline/resolution/nab.py",),
     "typer": ("cli/",),
     "click": ("cli/",),
     "rich": ("cli/",),

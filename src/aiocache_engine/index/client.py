@@ -27,6 +27,7 @@ from aiocache_engine.index.local import (
     usable_page,
 )
 from aiocache_engine.index.pages import PageFetcher
+from aiocache_engine.index.parts import PartReader
 from aiocache_engine.index.transport import Httpx2Transport, Transport
 from aiocache_engine.index.urls import shown
 from aiocache_engine.model.index import Index, IndexFile, IndexSettings
@@ -66,6 +67,7 @@ class IndexClient:
         )
         self._pages = PageFetcher(exchange, clock=self._clock, limits=limits)
         self._downloader = Downloader(exchange, limits)
+        self._parts = PartReader(exchange, limits)
 
     async def __aenter__(self) -> Self:
         return self
@@ -135,6 +137,18 @@ class IndexClient:
         if not is_local(file.url) and self._offline:
             raise OfflineError(file.filename)
         return await self._downloader.fetch(file, into, progress)
+
+    async def part(self, file: IndexFile, start: int | None, length: int) -> tuple[int, bytes, int] | None:
+        """Give where a part of a remote file begins, its bytes, and the file's size; None: its server gives no parts.
+
+        Raises:
+            OfflineError: the server would have to be asked.
+            NetworkError: it could not be reached.
+            IndexResponseError: it sends something else than it was asked for.
+        """
+        if self._offline:
+            raise OfflineError(f"the metadata of {file.filename}")
+        return await self._parts.read(file.url, start, length)
 
     async def revalidate(self, file: IndexFile, *, etag: str | None, last_modified: str | None) -> bool:
         """Tell whether a file without a hash is still the one that was downloaded with these validators.

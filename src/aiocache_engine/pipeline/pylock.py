@@ -1,0 +1,64 @@
+"""Read a lock file (PEP 751): which wheel of each package is installed for one interpreter. Nothing is resolved."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from typing import Any, cast
+
+from packaging.pylock import Package, PackageWheel, Pylock, PylockSelectError, PylockValidationError
+from packaging.tags import Tag
+
+from aiocache_engine.errors import InvalidNameError, RequirementsFileError
+from aiocache_engine.model.names import sha256_hex
+from aiocache_engine.model.python import Interpreter
+from aiocache_engine.model.requirement import Wanted
+
+
+def read_pylock(path: str, interpreter: Interpreter) -> list[Wanted]:
+    """Read which wheels a lock file names for an interpreter.
+
+    Raises:
+        RequirementsFileError: it cannot be read, is no lock file, does not suit the interpreter, or names something
+            that is no wheel.
+    """
+    lock = _read(path)
+    tags = [Tag(*tag.split("-", 2)) for tag in interpreter.tags]
+    try:
+        selected = list(lock.select(environment=cast("Any", dict(interpreter.markers)), tags=tags))
+    except PylockSelectError as error:
+        raise RequirementsFileError(path, None, str(error)) from error
+    return [_wanted(path, package, chosen) for package, chosen in selected]
+
+
+def _read(path: str) -> Pylock:
+    try:
+        with open(path, "rb") as file:
+            return Pylock.from_dict(tomllib.load(file))
+    except OSError as error:
+        raise RequirementsFileError(path, None, f"the lock file cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, PylockValidationError) as error:
+        raise RequirementsFileError(path, None, f"it is no lock file (PEP 751): {error}") from error
+
+
+def _wanted(path: str, package: Package, chosen: object) -> Wanted:
+    name = f"{package.name}=={package.version}" if package.version else str(package.name)
+    if not isinstance(chosen, PackageWheel):
+        raise RequirementsFileError(path, None, f"it names no wheel for {name}, and nothing else is supported yet")
+    location = _location(path, chosen)
+    if location is None:
+        raise RequirementsFileError(path, None, f"it says of no place where the wheel of {name} is")
+    try:
+        sha256 = sha256_hex(chosen.hashes["sha256"])
+    except (KeyError, InvalidNameError) as error:
+        raise RequirementsFileError(path, None, f"it gives no sha256 for the wheel of {name}") from error
+    return Wanted(name, package.name, "", None, frozenset({sha256}), location, origin=path)
+
+
+def _location(path: str, wheel: PackageWheel) -> str | None:
+    """Give the place of a wheel: a path from the lock file's directory wins, since it needs no network."""
+    if wheel.path is not None:
+        local = os.path.join(os.path.dirname(os.path.abspath(path)), wheel.path)
+        if os.path.exists(local) or wheel.url is None:
+            return local
+    return wheel.url

@@ -1,0 +1,132 @@
+"""The versions of one project, as its pages list them; which file of a version is taken is looked at only when asked.
+
+A page may list thousands of files and a resolution looks at a few: versions are ordered without decoding any of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from packaging.utils import canonicalize_version
+from packaging.version import InvalidVersion, Version
+
+from aiocache_engine.index.urls import direct_file, shown
+from aiocache_engine.model.index import Index, IndexFile
+from aiocache_engine.model.names import wheel_name
+from aiocache_engine.model.page import StoredPage
+from aiocache_engine.model.requirement import Refusal, Wanted
+from aiocache_engine.pipeline.find import Choice
+from aiocache_engine.policy.choose import WheelChooser
+
+
+class Candidates:
+    """What may be chosen of one project."""
+
+    def __init__(
+        self,
+        project: str,
+        pages: Sequence[tuple[Index, StoredPage]],
+        chooser: WheelChooser,
+        *,
+        sha256s: frozenset[str] = frozenset(),
+    ) -> None:
+        """Order the versions.
+
+        Args:
+            project: normalized.
+            pages: those that count, in the order of their indexes.
+            chooser: chooses among the files of a version.
+            sha256s: one of them must fit; empty: any will do.
+        """
+        self._project = project
+        self._pages = pages
+        self._chooser = chooser
+        self._sha256s = sha256s
+        self._choices: dict[Version, Choice | Refusal] = {}
+        self._spellings: dict[Version, str] = {}  #: as the page groups by
+        for _, page in pages:
+            for line in page.lines.splitlines():
+                canonical, _, files = line.partition(b"\t")
+                try:
+                    self._spellings.setdefault(Version(_spelled(canonical.decode(), files)), canonical.decode())
+                except InvalidVersion:
+                    continue
+        self.versions: Sequence[Version] = sorted(self._spellings, reverse=True)  #: newest first
+
+    def choose(self, version: Version) -> Choice | Refusal:
+        """Give the best wheel of a version, or why there is none."""
+        if version not in self._choices:
+            self._choices[version] = self._choose(version)
+        return self._choices[version]
+
+    def where(self) -> str:
+        """Say where was looked."""
+        return ", ".join(shown(index.url) for index, _ in self._pages)
+
+    def _choose(self, version: Version) -> Choice | Refusal:
+        spelling = self._spellings.get(version)
+        if spelling is None:
+            return Refusal("there is no such version")
+        found = [(index, file) for index, page in self._pages for file in page.files_of(spelling)]
+        wanted = Wanted(
+            text=f"{self._project}=={version}",
+            project=self._project,
+            specifier=f"=={version}",
+            pinned=canonicalize_version(version),
+            sha256s=self._sha256s,
+            url=None,
+        )
+        chosen = self._chooser.choose(wanted, [file for _, file in found])
+        if isinstance(chosen, Refusal):
+            return _only_source([file for _, file in found]) or chosen
+        return Choice(wanted, next(index for index, file in found if file is chosen), chosen)
+
+
+class DirectCandidate:
+    """The one version that a requirement names by URL or path."""
+
+    def __init__(self, wanted: Wanted, chooser: WheelChooser) -> None:
+        index, file, self.credentials = direct_file(wanted.url or "")
+        name = wheel_name(file.filename)
+        refusal = chooser.check(name)
+        only = next(iter(wanted.sha256s)) if len(wanted.sha256s) == 1 and file.sha256 is None else file.sha256
+        self._choice = refusal or Choice(wanted, index, _with_hash(file, only))
+        self.versions: Sequence[Version] = (Version(name.version),)
+
+    def choose(self, _: Version) -> Choice | Refusal:
+        """Give the wheel, or why it cannot be installed."""
+        return self._choice
+
+    def where(self) -> str:
+        """Say where was looked."""
+        return ""
+
+
+def _spelled(canonical: str, files: bytes) -> str:
+    """Give a version as its maker writes it (2.10.0 for 2.10), by the name of its first file."""
+    name = files[3 : files.find(b'"', 3)].decode()
+    parts = name.split("-")
+    spelled = parts[1] if name.endswith(".whl") and len(parts) > 1 else parts[-1].removesuffix(".tar.gz")
+    public, _, local = spelled.partition("+")
+    shortened, _, same_local = canonical.partition("+")
+    has_more_zeros = public.startswith(shortened) and not public.removeprefix(shortened).replace(".0", "")
+    return spelled if has_more_zeros and local == same_local else canonical
+
+
+def _with_hash(file: IndexFile, sha256: str | None) -> IndexFile:
+    return IndexFile(
+        filename=file.filename,
+        url=file.url,
+        sha256=sha256,
+        size_bytes=file.size_bytes,
+        requires_python=file.requires_python,
+        yanked=file.yanked,
+        metadata_sha256=file.metadata_sha256,
+    )
+
+
+def _only_source(files: Sequence[IndexFile]) -> Refusal | None:
+    """Say so where a version is there only as source."""
+    if not files or any(file.filename.endswith(".whl") for file in files):
+        return None
+    return Refusal(f"it is there only as source, {files[0].filename}, and building is not supported yet")

@@ -1,0 +1,212 @@
+"""The catalog of real projects: pages and metadata, wherever a `Source` has them from, in the resolver's words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import InvalidVersion, Version
+
+from aiocache_engine.errors import InvalidWheelError, ProjectNotFoundError
+from aiocache_engine.index.urls import shown
+from aiocache_engine.model.index import Index
+from aiocache_engine.model.page import StoredPage
+from aiocache_engine.model.python import Interpreter
+from aiocache_engine.model.requirement import Refusal, Wanted
+from aiocache_engine.pipeline.find import Choice
+from aiocache_engine.pipeline.resolution.candidates import Candidates, DirectCandidate
+from aiocache_engine.pipeline.resolution.metadata import (
+    CoreMetadata,
+    MetadataError,
+    check_requirements,
+    demands_of,
+    parse_metadata,
+)
+from aiocache_engine.policy.choose import WheelChooser
+from aiocache_engine.policy.resolution import Demand, Problem
+
+
+class Source(Protocol):
+    """Where pages and metadata come from. Called from one thread at a time; may wait, may raise."""
+
+    def pages(self, project: str) -> Sequence[tuple[Index, StoredPage]]:
+        """Give the pages that count for a project, in the order of their indexes; empty: nobody knows it."""
+
+    def metadata(self, choice: Choice) -> bytes:
+        """Give the METADATA of a wheel."""
+
+    def expect(self, demands: Sequence[Demand]) -> None:
+        """Hear what is about to be asked for."""
+
+    def expect_files(self, choices: Sequence[Choice]) -> None:
+        """Hear whose metadata is about to be asked for."""
+
+
+class IndexCatalog:
+    """What can be chosen for one interpreter."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        interpreter: Interpreter,
+        chooser: WheelChooser,
+        source: Source,
+        *,
+        indexes: Sequence[Index],
+    ) -> None:
+        """Keep what the answers rest on; `indexes` are those that the source asks."""
+        self._source = source
+        self._indexes = indexes
+        self._chooser = chooser
+        self._markers: Mapping[str, str] = interpreter.markers
+        self._python = interpreter.version
+        self._direct: dict[str, Wanted] = {}
+        self._sha256s: dict[str, frozenset[str]] = {}
+        self._asked = {each.project for each in problem.roots}
+        for each in (*problem.roots, *problem.constraints):
+            if each.url is not None:
+                self._direct.setdefault(each.project, each)
+            if each.sha256s:
+                others = self._sha256s.get(each.project, each.sha256s)
+                self._sha256s[each.project] = each.sha256s & others
+        self._candidates: dict[str, Candidates | DirectCandidate] = {}
+        self._metadata: dict[tuple[str, Version], CoreMetadata | str] = {}
+        self._flaws: dict[tuple[str, Version], str | None] = {}
+
+    def versions(self, project: str) -> Sequence[Version]:
+        """Give every version, newest first.
+
+        Raises:
+            ProjectNotFoundError: the user asked for a project that nobody knows.
+        """
+        return self.candidates(project).versions
+
+    def candidates(self, project: str) -> Candidates | DirectCandidate:
+        """Give what may be chosen of a project; as `versions`."""
+        if project not in self._candidates:
+            if project in self._direct:
+                self._candidates[project] = DirectCandidate(self._direct[project], self._chooser)
+            else:
+                self._among(project, self._source.pages(project))
+        return self._candidates[project]
+
+    def sha256s(self, project: str) -> frozenset[str]:
+        """Give the hashes of which a project's file must have one; empty: any will do."""
+        return self._sha256s.get(project, frozenset())
+
+    def is_direct(self, project: str) -> bool:
+        """Tell whether the user named the one file of a project by URL or path."""
+        return project in self._direct
+
+    def foresee(self, project: str, pages: Sequence[tuple[Index, StoredPage]], specifier: str) -> Choice | None:
+        """Guess which file of a project will be wanted, from its pages and one requirement on it. From any thread."""
+        candidates = self._candidates.get(project) or self._among(project, pages)
+        inside = SpecifierSet(specifier)
+        for version in candidates.versions:
+            if inside.contains(version):
+                chosen = candidates.choose(version)
+                if isinstance(chosen, Choice):
+                    return chosen
+        return None
+
+    def foresee_demands(self, choice: Choice, content: bytes, extras: Iterable[str]) -> list[Demand]:
+        """Guess what will be asked for next, if this file is taken. From any thread."""
+        key = (choice.wanted.project, Version(choice.wanted.pinned or "0"))
+        try:
+            metadata = self._metadata[key] = parse_metadata(content)
+            return [demand for extra in ("", *extras) for demand in demands_of(metadata, extra, self._markers)]
+        except MetadataError:
+            return []
+
+    def _among(self, project: str, pages: Sequence[tuple[Index, StoredPage]]) -> Candidates | DirectCandidate:
+        if not pages and project in self._asked:
+            raise ProjectNotFoundError(project, tuple(shown(index.url) for index in self._indexes))
+        found = Candidates(project, pages, self._chooser, sha256s=self.sha256s(project))
+        return self._candidates.setdefault(project, found)
+
+    def choice(self, project: str, version: Version) -> Choice:
+        """Give the file that stands for a version that was pinned."""
+        chosen = self.candidates(project).choose(version)
+        if isinstance(chosen, Refusal):  # nobody pins what was refused
+            raise ProjectNotFoundError(project, ())
+        return chosen
+
+    def is_yanked(self, project: str, version: Version) -> bool:
+        """Tell whether the file that would be taken was yanked."""
+        chosen = self.candidates(project).choose(version)
+        return isinstance(chosen, Choice) and chosen.file.yanked is not None
+
+    def refusal(self, project: str, version: Version) -> str | None:
+        """Say why no file of a version can be taken."""
+        chosen = self.candidates(project).choose(version)
+        return chosen.reason if isinstance(chosen, Refusal) else None
+
+    def flaw(self, project: str, version: Version) -> str | None:
+        """Read the metadata of a version, and say why it cannot be used."""
+        key = (project, version)
+        if key not in self._flaws:
+            self._flaws[key] = self._flaw(project, version)
+        return self._flaws[key]
+
+    def demands(self, project: str, version: Version, extra: str) -> Sequence[Demand]:
+        """Give what a version, or one extra of it, depends on."""
+        metadata = self._read(project, version)
+        if isinstance(metadata, str):
+            return ()
+        try:
+            return demands_of(metadata, extra, self._markers)
+        except MetadataError as error:
+            raise InvalidWheelError(self.choice(project, version).file.filename, str(error)) from error
+
+    def expect(self, demands: Iterable[Demand]) -> None:
+        """Pass on what is about to be asked for."""
+        self._source.expect([demand for demand in demands if demand.project not in self._candidates])
+
+    def expect_versions(self, project: str, versions: Sequence[Version]) -> None:
+        """Pass on which files' metadata is about to be asked for."""
+        candidates = self.candidates(project)
+        chosen = [candidates.choose(version) for version in versions if (project, version) not in self._metadata]
+        self._source.expect_files([choice for choice in chosen if isinstance(choice, Choice)])
+
+    def has_extra(self, project: str, version: Version, extra: str) -> bool:
+        """Tell whether a version that was read has such an extra."""
+        metadata = self._read(project, version)
+        return isinstance(metadata, str) or extra in metadata.extras
+
+    def _flaw(self, project: str, version: Version) -> str | None:
+        metadata = self._read(project, version)
+        if isinstance(metadata, str):
+            return metadata
+        if metadata.project != project or not _is_version(metadata.version, version):
+            return f"its metadata says that it is {metadata.project} {metadata.version}"
+        if metadata.requires_python and not _python_fits(metadata.requires_python, self._python):
+            return f"it needs Python {metadata.requires_python}, and this is {self._python}"
+        try:
+            check_requirements(metadata, self._markers)
+        except MetadataError as error:
+            return str(error)
+        return None
+
+    def _read(self, project: str, version: Version) -> CoreMetadata | str:
+        key = (project, version)
+        if key not in self._metadata:
+            try:
+                self._metadata[key] = parse_metadata(self._source.metadata(self.choice(project, version)))
+            except MetadataError as error:
+                self._metadata[key] = str(error)
+        return self._metadata[key]
+
+
+def _is_version(text: str, version: Version) -> bool:
+    try:
+        return Version(text) == version
+    except InvalidVersion:
+        return False
+
+
+def _python_fits(specifier: str, python: str) -> bool:
+    try:
+        return SpecifierSet(specifier).contains(python, prereleases=True)
+    except InvalidSpecifier:  # pip and uv take such files too
+        return True

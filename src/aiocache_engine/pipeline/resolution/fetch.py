@@ -1,0 +1,162 @@
+"""Pages and metadata from indexes, and into the cache: what `Shelf` does not hold yet. Runs on the event loop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+
+from anyio import CapacityLimiter, create_task_group
+
+from aiocache_engine.errors import IndexResponseError, InvalidWheelError, OfflineError
+from aiocache_engine.index.client import IndexClient
+from aiocache_engine.index.local import is_local
+from aiocache_engine.index.urls import page_url
+from aiocache_engine.model.index import Index
+from aiocache_engine.model.page import StoredPage
+from aiocache_engine.pipeline.find import Choice
+from aiocache_engine.pipeline.resolution.shelf import Pages, Shelf
+from aiocache_engine.pipeline.resolution.stored import read_local_metadata
+from aiocache_engine.pipeline.resolution.wheel_metadata import Part, metadata_from_parts
+from aiocache_engine.pipeline.steps import Conductor, in_thread
+
+_UNKNOWN_FOR_SECONDS = 600.0  #: how long an index is believed that does not know a project
+
+FetchWheel = Callable[[Choice], Awaitable[bytes]]  #: brings a whole wheel into the cache and gives its METADATA
+
+
+class Fetcher:
+    """Asks indexes, as many at a time as it is told."""
+
+    def __init__(
+        self,
+        shelf: Shelf,
+        client: Callable[[], Awaitable[IndexClient]],
+        conductor: Conductor,
+        fetch_wheel: FetchWheel,
+        *,
+        page_count: int,
+    ) -> None:
+        self.shelf = shelf
+        self._client = client
+        self._conductor = conductor
+        self._fetch_wheel = fetch_wheel
+        self._page_count = page_count
+        self._limiter = CapacityLimiter(page_count)
+
+    def refreshing(self) -> Fetcher:
+        """Give one that asks for every page again."""
+        return Fetcher(
+            self.shelf.refreshing(), self._client, self._conductor, self._fetch_wheel, page_count=self._page_count
+        )
+
+    async def have_changed(self, projects: Iterable[str]) -> bool:
+        """Ask again for the pages of projects, and tell whether one of them says something else than is stored."""
+        names = list(projects)
+        await self.read_stored(names)
+        changed: list[str] = []
+
+        async def look(project: str) -> None:
+            for index in self.shelf.settings.indexes:
+                stored = self.shelf.page(project, index)
+                page = await self._page(project, index)
+                if (page.lines if page else b"") != (stored.lines if stored else b""):
+                    changed.append(project)
+
+        async with create_task_group() as tasks:
+            for name in names:
+                tasks.start_soon(look, name)
+        return bool(changed)
+
+    async def read_stored(self, projects: list[str]) -> None:
+        """Read what the cache holds of these projects."""
+        await self._conductor.conduct(self.shelf.read(projects))
+
+    async def pages(self, project: str, sha256s: frozenset[str]) -> Pages:
+        """Give the pages that count for a project; `read_stored` came before.
+
+        Raises:
+            OfflineError, NetworkError, IndexResponseError: an index could not be asked.
+        """
+        usable = await in_thread(partial(self.shelf.usable_pages, project, sha256s))
+        if usable is not None:
+            return usable
+        pages: Pages = []
+        out_of_reach: OfflineError | None = None
+        for index in self.shelf.settings.indexes:
+            try:
+                page = await self._page(project, index)
+            except OfflineError as error:
+                out_of_reach = error
+                continue
+            if page is None or not page.lines:
+                continue
+            pages.append((index, page))
+            if self.shelf.is_settled(pages, sha256s):
+                break
+        if not pages and out_of_reach is not None:
+            raise OfflineError(project) from out_of_reach
+        return pages
+
+    async def stored_metadata(self, choices: list[Choice]) -> list[bytes | None]:
+        """Give what the cache holds of the METADATA of these files."""
+        return await self._conductor.conduct(self.shelf.read_metadata(choices))
+
+    async def metadata(self, choice: Choice, *, stored: bytes | None) -> bytes:
+        """Give the METADATA of a wheel, from wherever it costs least; `stored` is what the cache holds of it.
+
+        Raises:
+            OfflineError, NetworkError, IndexResponseError, HashMismatchError: it could not be had.
+            InvalidWheelError: the wheel is malformed.
+        """
+        if is_local(choice.file.url):
+            return await in_thread(partial(read_local_metadata, choice))
+        if stored is not None:
+            return stored
+        async with self._limiter:
+            content = await self._remote_metadata(choice)
+        if content is None:  # without the limiter: fetching the wheel has limits of its own
+            content = await self._fetch_wheel(choice)
+        await self._conductor.conduct(self.shelf.write_metadata(choice, content))
+        return content
+
+    async def _page(self, project: str, index: Index) -> StoredPage | None:
+        stored = self.shelf.page(project, index)
+        async with self._limiter:
+            page = await (await self._client()).page(project, index, stored=stored, refresh=self.shelf.refreshes)
+        if page is None and not is_local(index.url):
+            page = _unknown_page(project, index)
+        if page is not None and page is not stored and page.is_storable:
+            await self._conductor.conduct(self.shelf.write_page(page))
+        return page
+
+    async def _remote_metadata(self, choice: Choice) -> bytes | None:
+        """Ask for the file beside the wheel (PEP 658), else for the part of the wheel that holds it."""
+        client = await self._client()
+        content = await client.metadata(choice.file)
+        if content is not None:
+            return content
+
+        async def read(start: int | None, length: int) -> Part | None:
+            part = await client.part(choice.file, start, length)
+            return None if part is None else Part(*part)
+
+        try:
+            return await metadata_from_parts(read, choice.file.filename, choice.file.size_bytes)
+        except (IndexResponseError, InvalidWheelError):
+            return None  # the whole wheel shows what is the matter, and whether anything is
+
+
+def _unknown_page(project: str, index: Index) -> StoredPage:
+    """Give the page that remembers for a while that an index does not know a project."""
+    now = time.time()
+    return StoredPage(
+        project=project,
+        index_digest=index.digest,
+        url=page_url(index, project),
+        validated_at=now,
+        fresh_until=now + _UNKNOWN_FOR_SECONDS,
+        headers={},
+        is_storable=True,
+        lines=b"",
+    )

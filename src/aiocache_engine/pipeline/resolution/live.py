@@ -1,0 +1,188 @@
+"""Resolving with indexes at hand: the solver runs in a thread, and what it needs is fetched on the event loop.
+
+The search never starts over for something that is missing: its thread waits for that one thing. Meanwhile everything
+that is likely to be wanted is on its way: the pages of all dependencies seen so far, the metadata of the best file on
+each of them, and what those depend on in turn. What is guessed costs requests and never changes the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from anyio import Event, create_task_group, from_thread
+from anyio.abc import TaskGroup
+
+from aiocache_engine.index.local import is_local
+from aiocache_engine.model.index import Index
+from aiocache_engine.model.page import StoredPage
+from aiocache_engine.pipeline.find import Choice
+from aiocache_engine.pipeline.resolution.fetch import Fetcher
+from aiocache_engine.pipeline.steps import in_thread
+from aiocache_engine.policy.resolution import Demand
+
+if TYPE_CHECKING:
+    from aiocache_engine.pipeline.resolution.catalog import IndexCatalog
+    from aiocache_engine.pipeline.resolution.shelf import Pages
+
+_GUESSES = 1000  #: so many projects may be guessed; then only what the solver asks for is fetched
+
+Result = TypeVar("Result")
+Value = TypeVar("Value")
+
+
+class StoppedError(Exception):
+    """The event loop gave up; the solver's thread has to end."""
+
+
+class _Once(Generic[Value]):
+    """Something that is fetched once, whoever waits for it."""
+
+    def __init__(self) -> None:
+        self._done = Event()
+        self._value: list[Value] = []
+        self._error: BaseException | None = None
+
+    async def fill(self, work: Callable[[], Awaitable[Value]]) -> None:
+        """Do the work; what goes wrong is told to those who wait, and to nobody else."""
+        try:
+            self._value.append(await work())
+        except Exception as error:  # noqa: BLE001 - it is raised by `get`
+            self._error = error
+        except BaseException:
+            self._error = StoppedError()
+            raise
+        finally:
+            self._done.set()
+
+    async def get(self) -> Value:
+        """Wait for it."""
+        await self._done.wait()
+        if self._error is not None:
+            raise self._error
+        return self._value[0]
+
+
+class LiveSource:
+    """Pages and metadata for a solver's thread, fetched on the event loop that runs `serve`."""
+
+    def __init__(self, fetcher: Fetcher) -> None:
+        self._fetcher = fetcher
+        self._tasks: TaskGroup | None = None
+        self._catalog: Any = None
+        self._pages: dict[str, _Once[Pages]] = {}
+        self._metadata: dict[tuple[str, str], _Once[bytes]] = {}
+
+    async def serve(self, catalog: IndexCatalog, work: Callable[[], Result]) -> Result:
+        """Do the work in a thread, and fetch what it asks for through `catalog`.
+
+        Raises:
+            Whatever the work raises.
+        """
+        outcome: list[Result] = []
+        failure: list[Exception] = []
+        self._catalog = catalog
+        async with create_task_group() as self._tasks:
+            try:
+                outcome.append(await in_thread(work))
+            except Exception as error:  # noqa: BLE001 - raised below, outside of the group that would wrap it
+                failure.append(error)
+            self._tasks.cancel_scope.cancel()
+        if failure:
+            raise failure[0]
+        return outcome[0]
+
+    def pages(self, project: str) -> Sequence[tuple[Index, StoredPage]]:
+        """Give the pages of a project. Called from the solver's thread."""
+        return from_thread.run(self._get_pages, project)
+
+    def metadata(self, choice: Choice) -> bytes:
+        """Give the metadata of a wheel. Called from the solver's thread."""
+        return from_thread.run(self._get_metadata, choice)
+
+    def expect(self, demands: Sequence[Demand]) -> None:
+        """Begin to fetch what will be asked for. Called from the solver's thread."""
+        if demands:
+            from_thread.run_sync(self._begin, demands)
+
+    def expect_files(self, choices: Sequence[Choice]) -> None:
+        """Begin to fetch metadata that will be asked for. Called from the solver's thread."""
+        if choices:
+            from_thread.run_sync(self._begin_files, choices)
+
+    async def _get_pages(self, project: str) -> Pages:
+        if project not in self._pages:
+            self._begin([Demand(project, frozenset(), "", None)])
+        return await self._pages[project].get()
+
+    async def _get_metadata(self, choice: Choice) -> bytes:
+        return await self._begin_metadata(choice).get()
+
+    def _begin(self, demands: Sequence[Demand]) -> None:
+        new: list[Demand] = []
+        for demand in demands:
+            if demand.project not in self._pages and not self._catalog.is_direct(demand.project):
+                self._pages[demand.project] = _Once()
+                new.append(demand)
+        if new:
+            self._group.start_soon(self._bring, new)
+
+    def _begin_metadata(self, choice: Choice) -> _Once[bytes]:
+        self._begin_files([choice])
+        return self._metadata[_key(choice)]
+
+    def _begin_files(self, choices: Sequence[Choice]) -> None:
+        new = {key: each for each in choices if (key := _key(each)) not in self._metadata}
+        self._metadata.update((key, _Once()) for key in new)
+        if new:
+            self._group.start_soon(self._bring_files, list(new.values()))
+
+    async def _bring_files(self, choices: list[Choice]) -> None:
+        """Read in one go what is stored of these files, and fetch the others."""
+        stored: Sequence[bytes | None] = [None] * len(choices)
+        try:
+            stored = await self._fetcher.stored_metadata(choices)
+        finally:
+            for choice, content in zip(choices, stored, strict=True):
+                bring = partial(self._fetcher.metadata, choice, stored=content)
+                self._group.start_soon(self._metadata[_key(choice)].fill, bring)
+
+    @property
+    def _group(self) -> TaskGroup:
+        if self._tasks is None:
+            raise RuntimeError("nobody serves")
+        return self._tasks
+
+    async def _bring(self, demands: list[Demand]) -> None:
+        """Read in one go what is stored of these projects, then settle each."""
+        try:
+            await self._fetcher.read_stored([demand.project for demand in demands])
+        finally:
+            for demand in demands:
+                self._group.start_soon(self._bring_project, demand)
+
+    async def _bring_project(self, demand: Demand) -> None:
+        """Bring the pages of a project, then guess on."""
+        once = self._pages[demand.project]
+        await once.fill(lambda: self._fetcher.pages(demand.project, self._catalog.sha256s(demand.project)))
+        if len(self._pages) > _GUESSES:
+            return
+        try:
+            await self._guess(demand, await once.get())
+        except Exception:  # noqa: BLE001 - a guess that fails is no failure; the solver meets what is wrong itself
+            return
+
+    async def _guess(self, demand: Demand, pages: Pages) -> None:
+        """Bring the metadata of the file that is likely to be taken, and the pages of what it depends on."""
+        if not pages:
+            return
+        choice = await in_thread(lambda: self._catalog.foresee(demand.project, pages, demand.specifier))
+        if choice is None or (is_local(choice.file.url) and choice.file.metadata_sha256 is None):
+            return
+        content = await self._begin_metadata(choice).get()
+        self._begin(await in_thread(lambda: self._catalog.foresee_demands(choice, content, demand.extras)))
+
+
+def _key(choice: Choice) -> tuple[str, str]:
+    return choice.index.digest, choice.file.filename

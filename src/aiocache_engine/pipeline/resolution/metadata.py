@@ -1,0 +1,158 @@
+"""A wheel's core metadata, as far as resolving needs it: what it is, what it depends on, what Python it needs.
+
+Read leniently, as pip and uv do: the fields by `packaging.metadata`, the body not at all; spellings that old tools
+wrote and that can mean only one thing are put right; one requirement that cannot be read makes the whole version
+unusable, since leaving it out would break whoever needs it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
+from packaging.metadata import parse_email
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from aiocache_engine.policy.resolution import Demand
+
+_END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")
+#: of one extra and nothing else; such a line need not be parsed where another extra is asked for
+_EXTRA = re.compile(r"\bextra\s*==\s*[\"']([^\"']+)[\"']")
+#: a requirement that can surely be read, its marker aside
+_PLAIN = re.compile(
+    r"[\w.-]+\s*(?:\[[\w\s.,-]*\])?\s*(?P<open>\()?\s*"
+    r"(?:(?:[<>~]=?|[!=]=)\s*\d[\w.]*(?:\s*,\s*(?:[<>~]=?|[!=]=)\s*\d[\w.]*)*)?\s*(?(open)\))\s*(?:;|$)"
+)
+_LENIENT = (
+    (re.compile(r"(>=|<=|>|<|~=)(\s*\d+(?:\.\d+)*)\.\*"), r"\1\2"),  # >=3.6.* can only mean >=3.6
+    (re.compile(r"(\d(?:\.\*)?)\s*(>=|<=|!=|==|~=|<|>)"), r"\1,\2"),  # >=1.0<2.0 lacks a comma
+    (re.compile(r"([<>=!~]=?\s*)['\"]([\w.*+!]+)['\"]"), r"\1\2"),  # >='1.0' has quotes too many
+    (re.compile(r",(\s*)(?=[;)]|$)"), r"\1"),  # >=1.0, has a comma too many
+    (re.compile(r"!=\s*~\s*"), "!="),
+)
+
+
+class MetadataError(ValueError):
+    """The bytes are no core metadata that can be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class CoreMetadata:
+    """What a wheel says of itself."""
+
+    project: str  #: normalized
+    version: str  #: as written
+    requires: tuple[str, ...]  #: as written
+    requires_python: str | None
+    extras: frozenset[str]  #: normalized
+
+
+def parse_metadata(content: bytes) -> CoreMetadata:
+    """Read a METADATA file.
+
+    Raises:
+        MetadataError: it does not even say what it is.
+    """
+    end = _END_OF_HEADERS.search(content)
+    fields, others = parse_email(content if end is None else content[: end.start()] + b"\n\n")
+    name, version = fields.get("name"), fields.get("version")
+    if not name or not version:
+        raise MetadataError("its metadata names no project or no version")
+    pythons = others.get("requires-python", [])
+    return CoreMetadata(
+        project=canonicalize_name(name),
+        version=version,
+        requires=tuple(fields.get("requires_dist", ())),
+        requires_python=fields.get("requires_python") or (pythons[0] if pythons else None),
+        extras=frozenset(canonicalize_name(extra) for extra in fields.get("provides_extra", ())),
+    )
+
+
+def demands_of(metadata: CoreMetadata, extra: str, markers: Mapping[str, str]) -> Sequence[Demand]:
+    """Give what applies of a wheel's requirements: of the wheel itself (extra ""), or what one extra adds.
+
+    Raises:
+        MetadataError: one of them cannot be read.
+    """
+    demands: list[Demand] = []
+    for text in metadata.requires:
+        if _is_of_another_extra(text, extra):
+            continue
+        requirement = _requirement(text)
+        if _applies(requirement, extra, markers, text):
+            demands.append(
+                Demand(
+                    canonicalize_name(requirement.name),
+                    frozenset(canonicalize_name(each) for each in requirement.extras),
+                    str(requirement.specifier),
+                    requirement.url,
+                )
+            )
+    return demands
+
+
+def check_requirements(metadata: CoreMetadata, markers: Mapping[str, str]) -> None:
+    """Make sure that all requirements can be read, those of all extras too, as far as that is known without a marker.
+
+    Raises:
+        MetadataError: one of them cannot.
+    """
+    demands_of(metadata, "", markers)
+    for text in metadata.requires:
+        if not _PLAIN.match(text):
+            _requirement(text)
+
+
+def seal(content: bytes, of_file: str) -> bytes:
+    """Give what is stored: a checksum and the hash of the wheel in front of the metadata, so that both are checked."""
+    rest = of_file.encode() + b"\n" + content
+    return hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest
+
+
+def unseal(stored: bytes | None, of_file: str) -> bytes | None:
+    """Give stored metadata back; None where it is damaged or of another wheel."""
+    checksum, _, rest = (stored or b"").partition(b"\n")
+    if hashlib.sha256(rest).hexdigest().encode() != checksum:
+        return None
+    of, _, content = rest.partition(b"\n")
+    return content if of == of_file.encode() else None
+
+
+def _is_of_another_extra(text: str, extra: str) -> bool:
+    """Tell by its text alone that a requirement belongs to an extra that is not this one; most lines do."""
+    if "extra" not in text or " or " in text:
+        return False
+    found = _EXTRA.search(text)
+    return found is not None and canonicalize_name(found[1]) != extra
+
+
+def _applies(requirement: Requirement, extra: str, markers: Mapping[str, str], text: str) -> bool:
+    if requirement.marker is None:
+        return not extra
+    try:
+        if not extra:
+            return requirement.marker.evaluate({**markers, "extra": ""})
+        return requirement.marker.evaluate({**markers, "extra": extra}) and not requirement.marker.evaluate(
+            {**markers, "extra": ""}
+        )
+    except (UndefinedComparison, UndefinedEnvironmentName) as error:
+        raise MetadataError(f"the marker of its requirement {text!r} cannot be evaluated") from error
+
+
+@lru_cache(maxsize=16384)
+def _requirement(text: str) -> Requirement:
+    try:
+        return Requirement(text)
+    except InvalidRequirement as error:
+        bare, semicolon, marker = text.partition(";")
+        for pattern, replacement in _LENIENT:
+            bare = pattern.sub(replacement, bare)
+        try:
+            return Requirement(bare + semicolon + marker)
+        except InvalidRequirement:
+            raise MetadataError(f"its requirement {text!r} cannot be read") from error

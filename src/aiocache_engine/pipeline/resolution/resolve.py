@@ -1,0 +1,123 @@
+"""Resolve: from the cache alone where that is possible, else with the indexes at hand. One solver, one catalog.
+
+Answers are the files themselves. What names one version of everything and follows no dependencies needs none of this,
+and who resolves nothing imports nothing of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aiocache_engine.errors import DamagedEntryError, UnsatisfiableError
+from aiocache_engine.model.python import Interpreter
+from aiocache_engine.pipeline.find import Choice, Ready
+from aiocache_engine.pipeline.resolution.catalog import IndexCatalog
+from aiocache_engine.pipeline.resolution.nab import NabResolver
+from aiocache_engine.pipeline.resolution.shelf import Shelf
+from aiocache_engine.pipeline.resolution.stored import LacksError, StoredSource
+from aiocache_engine.pipeline.steps import Conductor
+from aiocache_engine.policy.choose import WheelChooser
+from aiocache_engine.policy.resolution import Conflict, Pin, Problem, Resolution, Resolver
+from aiocache_engine.system.disk import read_bytes
+
+if TYPE_CHECKING:
+    from aiocache_engine.pipeline.resolution.fetch import Fetcher
+    from aiocache_engine.pipeline.resolution.live import LiveSource
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What was chosen."""
+
+    choices: tuple[Choice, ...]  #: one file of every project, in the order of their names
+    pins: tuple[Pin, ...]  #: as the resolver gave them, in the same order
+    asked: frozenset[str]  #: the projects that the user named; the others came as dependencies
+    warnings: tuple[str, ...]  #: for the reporter
+
+
+def resolve_stored(
+    problem: Problem,
+    interpreter: Interpreter,
+    shelf: Shelf,
+    conductor: Conductor,
+    *,
+    resolver: Resolver | None = None,
+) -> Resolved | None:
+    """Resolve from the cache alone, in this thread; None: it lacks something, or it is not enough to say no.
+
+    Raises:
+        ResolutionLimitError, InvalidWheelError, DiskError: as `resolve_live`.
+        UnsatisfiableError: there is no answer; offline only, since what is stored may be behind.
+    """
+    source = StoredSource(shelf, conductor.perform)
+    catalog = _catalog(problem, interpreter, shelf, source)
+    source.serve(catalog)
+    try:
+        answer = (resolver or NabResolver()).resolve(problem, catalog)
+    except LacksError:
+        return None
+    if isinstance(answer, Conflict) and not shelf.is_offline:
+        return None
+    return _resolved(answer, problem, catalog)
+
+
+async def resolve_live(
+    problem: Problem,
+    interpreter: Interpreter,
+    fetcher: Fetcher,
+    *,
+    resolver: Resolver | None = None,
+) -> Resolved:
+    """Resolve, fetching pages and metadata that are missing.
+
+    Raises:
+        UnsatisfiableError: there are no versions that suit everybody.
+        ResolutionLimitError: that was not found out within the limit.
+        ProjectNotFoundError: no index knows a project that was asked for.
+        SourceError: something could not be had.
+        InvalidWheelError: a wheel is malformed.
+    """
+    from aiocache_engine.pipeline.resolution.live import LiveSource  # noqa: PLC0415 - a warm command has no event loop
+
+    while True:
+        source = LiveSource(fetcher)
+        catalog = _catalog(problem, interpreter, fetcher.shelf, source)
+        answer = await source.serve(catalog, lambda: (resolver or NabResolver()).resolve(problem, catalog))  # noqa: B023 - done before the next round
+        believed = fetcher.shelf.took_stored
+        if isinstance(answer, Resolution) or not believed:
+            return _resolved(answer, problem, catalog)
+        fetcher = fetcher.refreshing()  # the stored pages may be a little behind: ask before saying no
+        if not await fetcher.have_changed(believed):
+            return _resolved(answer, problem, catalog)
+
+
+def metadata_of(ready: Ready) -> bytes:
+    """Read the METADATA of an unpacked wheel: what `FetchWheel` gives once the wheel is there."""
+    path = f"{ready.archive.tree}/{ready.manifest.dist_info}/METADATA"
+    content = read_bytes(path)
+    if content is None:
+        raise DamagedEntryError(ready.archive.path, "its METADATA is missing")
+    return content
+
+
+def _resolved(answer: Resolution | Conflict, problem: Problem, catalog: IndexCatalog) -> Resolved:
+    if isinstance(answer, Conflict):
+        raise UnsatisfiableError(answer.lines)
+    return Resolved(
+        choices=tuple(catalog.choice(pin.project, pin.version) for pin in answer.pins),
+        pins=answer.pins,
+        asked=frozenset(each.project for each in problem.roots),
+        warnings=tuple(
+            f"{pin.project} {pin.version} has no extra {extra!r}"
+            for pin in answer.pins
+            for extra in pin.extras
+            if not catalog.has_extra(pin.project, pin.version, extra)
+        ),
+    )
+
+
+def _catalog(
+    problem: Problem, interpreter: Interpreter, shelf: Shelf, source: StoredSource | LiveSource
+) -> IndexCatalog:
+    return IndexCatalog(problem, interpreter, WheelChooser(interpreter), source, indexes=shelf.settings.indexes)

@@ -1,0 +1,132 @@
+"""What the cache holds of pages and metadata, read and written in short holds (rules 14, 16, 20)."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from aiocache_engine.index.local import is_local, read_local_page, usable_page
+from aiocache_engine.model.index import Index, IndexSettings, IndexStrategy
+from aiocache_engine.model.locking import LockMode
+from aiocache_engine.model.page import PageError, StoredPage, load_page
+from aiocache_engine.pipeline.find import Choice
+from aiocache_engine.pipeline.resolution.metadata import seal, unseal
+from aiocache_engine.pipeline.steps import InHold, Steps, in_shared_hold
+from aiocache_engine.store.work import Work
+from aiocache_engine.system.lock import Hold
+
+_HOLD_SECONDS = 0.005  #: after so long in one hold the rest is read in another
+
+Pages = list[tuple[Index, StoredPage]]
+
+
+class Shelf:
+    """Stored pages and metadata, for one piece of work and one set of indexes."""
+
+    def __init__(self, work: Work, settings: IndexSettings, *, is_offline: bool, refreshes: bool) -> None:
+        self._work = work
+        self.settings = settings
+        self.is_offline = is_offline
+        self.refreshes = refreshes
+        self.took_stored: set[str] = set()  #: projects of which a stored page was used, and no index asked
+        self._read: dict[str, dict[str, bytes | None]] = {}
+
+    def refreshing(self) -> Shelf:
+        """Give one that believes no stored page."""
+        return Shelf(self._work, self.settings, is_offline=self.is_offline, refreshes=True)
+
+    def read(self, projects: Iterable[str]) -> Steps[None]:
+        """Read generations and stored pages, in as many short holds as it takes."""
+        queue = deque(project for project in dict.fromkeys(projects) if project not in self._read)
+
+        def read(hold: Hold) -> None:
+            while queue and (time.monotonic() - hold.acquired_at) < _HOLD_SECONDS:
+                project = queue.popleft()
+                self._work.begin(hold, [project])
+                self._read[project] = {
+                    index.digest: self._work.read_page(hold, project, index.digest) for index in self.settings.indexes
+                }
+
+        while queue:
+            yield InHold(LockMode.SHARED, read)
+
+    def has_read(self, project: str) -> bool:
+        """Tell whether the stored pages of a project were read."""
+        return project in self._read
+
+    def page(self, project: str, index: Index) -> StoredPage | None:
+        """Give a stored page; None: there is none, or it is damaged. `read` came before."""
+        content = self._read[project][index.digest]
+        try:
+            return None if content is None else load_page(content)
+        except PageError:
+            return None
+
+    def usable_pages(self, project: str, sha256s: frozenset[str]) -> Pages | None:
+        """Give the pages that count, if they may be used without asking anybody; None: an index has to be asked."""
+        now = time.time()
+        pages: Pages = []
+        for index in self.settings.indexes:
+            stored = self.page(project, index)
+            if is_local(index.url):
+                stored = read_local_page(project, index, stored=stored, now=now)
+            elif stored is None or not usable_page(stored, now=now, offline=self.is_offline, refresh=self.refreshes):
+                return None
+            elif not self.is_offline:
+                self.took_stored.add(project)
+            if stored is not None and stored.lines:
+                pages.append((index, stored))
+                if self.is_settled(pages, sha256s):
+                    break
+        return pages
+
+    def is_settled(self, pages: Pages, sha256s: frozenset[str]) -> bool:
+        """Tell whether no further index is to be asked (docs/decisions/0009)."""
+        if not pages or self.settings.strategy is IndexStrategy.BEST_MATCH:
+            return False
+        return not sha256s or any(file.sha256 in sha256s for _, page in pages for _, file in page.all_files())
+
+    def write_page(self, page: StoredPage) -> Steps[bool]:
+        """Store a page, unless its project was cleaned meanwhile."""
+        content = page.dump()
+        return in_shared_hold(lambda hold: self._work.write_page(hold, page.project, page.index_digest, content))
+
+    def read_metadata(self, choices: Sequence[Choice]) -> Steps[list[bytes | None]]:
+        """Give the stored metadata of files, in one hold; None where there is none of exactly that file."""
+
+        def read(hold: Hold) -> list[bytes | None]:
+            self._work.begin(hold, [choice.wanted.project for choice in choices])
+            return [
+                self._work.read_metadata(hold, choice.wanted.project, choice.index.digest, choice.file.filename)
+                for choice in choices
+            ]
+
+        stored = yield from in_shared_hold(read)
+        return [
+            unseal(content, identity) if (identity := _identity(choice)) else None
+            for choice, content in zip(choices, stored, strict=True)
+        ]
+
+    def write_metadata(self, choice: Choice, content: bytes) -> Steps[bool]:
+        """Store the metadata of a file whose hash is known, unless its version was cleaned meanwhile."""
+        identity, wanted = _identity(choice), choice.wanted
+        if identity is None:
+            return _nothing()
+        sealed = seal(content, identity)
+        version = wanted.pinned or ""
+        return in_shared_hold(
+            lambda hold: self._work.write_metadata(
+                hold, wanted.project, choice.index.digest, choice.file.filename, version=version, content=sealed
+            )
+        )
+
+
+def _identity(choice: Choice) -> str | None:
+    """Give what tells a file from another of the same name; None: nothing does, so nothing of it is kept."""
+    return choice.file.sha256 or choice.file.metadata_sha256 or None
+
+
+def _nothing() -> Steps[bool]:
+    yield from ()
+    return False

@@ -1,0 +1,135 @@
+"""Which versions of a project may be taken, in which order: what every resolver asks before it chooses.
+
+Pre-releases (PEP 440): taken like any other version if a requirement of the user names one, else only where no other
+version is in range; so does uv. Yanked versions (PEP 592): only where a requirement names exactly that one, as a last
+resort where it is another distribution's requirement.
+
+What other distributions pin shows itself only while the search goes on. Searching therefore begins without it, and if
+that fails, begins once more with what was learned (`Learned`): so no answer depends on the order of the search.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import islice
+
+from packaging.specifiers import SpecifierSet
+from packaging.version import InvalidVersion, Version
+
+from aiocache_engine.model.requirement import Wanted
+from aiocache_engine.policy.resolution import Catalog, Demand, Problem
+
+_PATIENCE = 4  #: so many versions are tried before more are announced, twice as many each time
+
+
+@dataclass(slots=True)
+class Learned:
+    """The versions that distributions pin, yanked ones among them. Grows from one search to the next."""
+
+    pins: set[tuple[str, Version]] = field(default_factory=set)
+
+    def hear(self, demands: Iterable[Demand]) -> None:
+        """Take note of what requirements name."""
+        for demand in demands:
+            if "==" in demand.specifier:
+                self.pins |= {(demand.project, version) for version in _naming(demand.specifier)[0]}
+
+
+class Admission:
+    """Decides for one search."""
+
+    def __init__(self, problem: Problem, catalog: Catalog, known: Learned) -> None:
+        """Keep what the decisions rest on.
+
+        Args:
+            problem: what the user asked for.
+            catalog: what there is.
+            known: what earlier searches learned. What this one learns goes into `learned`.
+        """
+        self._catalog = catalog
+        self._takes_pre_releases = problem.takes_pre_releases
+        self._known = known
+        self.learned = Learned()
+        self.passed_over: set[tuple[str, Version]] = set()  #: would have been in range, and were not taken
+        self._tried: Counter[str] = Counter()  #: how often a version of each project was picked
+        self._named: dict[str, list[Wanted]] = {}
+        for each in (*problem.roots, *problem.constraints):
+            self._named.setdefault(each.project, []).append(each)
+
+    def pick(
+        self, project: str, is_in: Callable[[Version], bool], *, preferred: Version | None = None
+    ) -> Version | None:
+        """Give the best version of those that are in range; None: there is none."""
+        if preferred is not None and is_in(preferred):
+            return preferred
+        self._look_ahead(project, is_in)
+        last_resort: list[Version] = []
+        for version in self._catalog.versions(project):
+            if not is_in(version):
+                continue
+            rank = self._rank(project, version)
+            if rank is None:
+                self.passed_over.add((project, version))
+            elif rank:
+                last_resort.append(version)
+            elif self._is_usable(project, version):
+                return version
+        return next((version for version in last_resort if self._is_usable(project, version)), None)
+
+    def _look_ahead(self, project: str, is_in: Callable[[Version], bool]) -> None:
+        """Announce more and more versions of a project that does not stay with its first few."""
+        self._tried[project] += 1
+        tried = self._tried[project]
+        if tried < _PATIENCE or tried & (tried - 1):
+            return
+        inside = (version for version in self._catalog.versions(project) if is_in(version))
+        self._catalog.expect_versions(
+            project, list(islice((each for each in inside if self._rank(project, each) == 0), 2 * tried))
+        )
+
+    def has_more_to_try(self) -> bool:
+        """Tell whether a search that failed passed over what it later learned may be taken; then `known` says so."""
+        news = self.passed_over & (self.learned.pins - self._known.pins)
+        self._known.pins |= self.learned.pins
+        return bool(news)
+
+    def _is_usable(self, project: str, version: Version) -> bool:
+        return self._catalog.refusal(project, version) is None and self._catalog.flaw(project, version) is None
+
+    def _rank(self, project: str, version: Version) -> int | None:
+        """Give 0 for what may be taken, 1 for what may be taken as a last resort, None for what may not."""
+        is_last_resort = version.is_prerelease and not self._user_takes_pre_releases(project)
+        if self._catalog.is_yanked(project, version) and not self._user_pins(project, version):
+            if (project, version) not in self._known.pins:
+                return None
+            is_last_resort = True
+        return int(is_last_resort)
+
+    def _user_pins(self, project: str, version: Version) -> bool:
+        return any(
+            each.url is not None or version in _naming(each.specifier)[0] for each in self._named.get(project, ())
+        )
+
+    def _user_takes_pre_releases(self, project: str) -> bool:
+        return self._takes_pre_releases or any(
+            each.url is not None or _naming(each.specifier)[1] for each in self._named.get(project, ())
+        )
+
+
+@lru_cache(maxsize=4096)
+def _naming(specifier: str) -> tuple[Sequence[Version], bool]:
+    """Give the versions that a specifier set names exactly, and whether it names a pre-release."""
+    pinned: list[Version] = []
+    has_pre_release = False
+    for each in SpecifierSet(specifier):
+        try:
+            version = Version(each.version.removesuffix(".*"))
+        except InvalidVersion:  # `===` takes anything
+            continue
+        has_pre_release |= version.is_prerelease and each.operator != "!="
+        if each.operator in ("==", "===") and not each.version.endswith(".*"):
+            pinned.append(version)
+    return tuple(pinned), has_pre_release

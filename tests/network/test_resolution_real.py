@@ -1,0 +1,139 @@
+"""Real requirements are resolved to what uv resolves them to: same interpreter, same index, wheels alone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from anyio import to_thread
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from aiocache_engine.errors import NoMatchingWheelError, UnsatisfiableError
+from aiocache_engine.index.client import IndexClient
+from aiocache_engine.index.settings import IndexOptions, discover_settings
+from aiocache_engine.model.index import IndexSettings
+from aiocache_engine.model.python import Interpreter
+from aiocache_engine.pipeline.find import Choice
+from aiocache_engine.pipeline.resolution.fetch import Fetcher
+from aiocache_engine.pipeline.resolution.resolve import Resolved, resolve_live, resolve_stored
+from aiocache_engine.pipeline.resolution.shelf import Shelf
+from aiocache_engine.pipeline.steps import Conductor
+from aiocache_engine.policy.resolution import Problem
+from aiocache_engine.python.interpreter import probe
+from aiocache_engine.store.cache_dir import open_cache_dir
+from aiocache_engine.store.work import Work
+from caches import HOLDER
+from catalogs import wanted
+
+pytestmark = pytest.mark.network
+
+REAL = [
+    "hatch", "jupyter", "mlflow", "poetry", "apache-airflow-core", "fastapi[standard]", "scikit-learn", "sphinx",
+    "ansible", "dvc", "black", "pytest", "django", "httpx[http2]", "requests[socks]", "pandas", "matplotlib",
+    "jupyterlab", "celery", "scrapy", "streamlit", "dask[complete]", "pydantic", "sqlalchemy[asyncio]", "twine",
+]  # fmt: skip
+IMPOSSIBLE = [
+    (("boto3>=1.34", "urllib3<1.20"), ("botocore", "urllib3<1.20", "boto3>=1.34")),
+    (("black==24.1.0", "click<8"), ("black==24.1.0 depends on click>=8.0.0", "click<8")),
+]
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch) -> IndexSettings:
+    """pip's default index alone: what uv uses without configuration."""
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    for name in ("PIP_FIND_LINKS", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "UV_INDEX_URL", "UV_FIND_LINKS"):
+        monkeypatch.delenv(name, raising=False)
+    return discover_settings(IndexOptions(), os.environ, memo_path=None)
+
+
+@pytest.fixture(scope="module")
+def interpreter() -> Interpreter:
+    return probe(sys.executable)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("shared")
+
+
+def uv(requirement: str, cache: Path) -> dict[str, Version]:
+    beside = Path(sys.executable).parent / "uv"
+    program = str(beside) if beside.exists() else shutil.which("uv")
+    assert program, "uv is in the test extra"
+    command = [program, "pip", "compile", "--no-config", "--only-binary", ":all:", "-q", "--no-header", "--no-annotate"]
+    command += ["--python", sys.executable, "--cache-dir", str(cache / "uv"), "-"]
+    done = subprocess.run(command, input=requirement, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = [line.partition("==") for line in done.stdout.splitlines() if "==" in line]
+    return {canonicalize_name(name.partition("[")[0]): Version(version) for name, _, version in lines}
+
+
+async def resolve(
+    requirements: tuple[str, ...], settings: IndexSettings, interpreter: Interpreter, cache: Path
+) -> Resolved:
+    """Resolve with the index at hand, then once more from the cache alone."""
+
+    async def whole(choice: Choice) -> bytes:
+        raise NoMatchingWheelError(choice.wanted.text, "a server that gives no part of it")
+
+    opened = open_cache_dir(str(cache / "aioc"))
+    conductor = Conductor(opened.lock, timeout_seconds=60)
+    problem = Problem(tuple(wanted(each) for each in requirements))
+    work = Work(opened, HOLDER)
+    async with IndexClient(settings) as client:
+
+        async def give() -> IndexClient:
+            return client
+
+        shelf = Shelf(work, settings, is_offline=False, refreshes=False)
+        try:
+            resolved = await resolve_live(problem, interpreter, Fetcher(shelf, give, conductor, whole, page_count=32))
+        finally:
+            work.end()
+
+    def again() -> Resolved | None:
+        work = Work(opened, HOLDER)
+        try:
+            return resolve_stored(
+                problem, interpreter, Shelf(work, settings, is_offline=True, refreshes=False), conductor
+            )
+        finally:
+            work.end()
+
+    stored = await to_thread.run_sync(again)
+    assert stored is not None
+    assert stored.pins == resolved.pins
+    return resolved
+
+
+@pytest.mark.parametrize("requirement", REAL)
+async def test_the_versions_are_those_of_uv(
+    requirement: str, settings: IndexSettings, interpreter: Interpreter, shared: Path
+) -> None:
+    resolved = await resolve((requirement,), settings, interpreter, shared)
+    ours = {pin.project: pin.version for pin in resolved.pins}
+    assert ours == await to_thread.run_sync(uv, requirement, shared)
+
+
+@pytest.mark.parametrize(("requirements", "words"), IMPOSSIBLE)
+async def test_a_real_conflict_is_explained_in_bounded_time(
+    requirements: tuple[str, ...],
+    words: tuple[str, ...],
+    settings: IndexSettings,
+    interpreter: Interpreter,
+    shared: Path,
+) -> None:
+    started = time.monotonic()
+    with pytest.raises(UnsatisfiableError) as caught:
+        await resolve(requirements, settings, interpreter, shared)
+    assert time.monotonic() - started < 120
+    text = str(caught.value)
+    assert all(word in text for word in words), text
+    assert len(text.splitlines()) < 12

@@ -1,0 +1,287 @@
+"""Requirements files as pip reads them, and lock files."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aiocache_engine.errors import InvalidRequirementError, RequirementsFileError
+from aiocache_engine.model.python import Interpreter
+from aiocache_engine.pipeline.requirements_file import FileOptions, Requested, parse_wanted, read_requested
+from aiocache_engine.python.interpreter import probe
+
+HASH = "a" * 64
+OTHER = "b" * 64
+
+
+@pytest.fixture(scope="session")
+def interpreter() -> Interpreter:
+    return probe(sys.executable)
+
+
+class Desk:
+    """Writes files and reads them."""
+
+    def __init__(self, root: Path, interpreter: Interpreter) -> None:
+        self.root, self.interpreter = root, interpreter
+        self.environ: dict[str, str] = {}
+
+    def write(self, name: str, content: str | bytes) -> str:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return str(path)
+
+    def read(self, *files: str, requirements: tuple[str, ...] = (), **how: Any) -> Requested:
+        return read_requested(requirements, files, interpreter=self.interpreter, environ=self.environ, **how)
+
+    def texts(self, content: str | bytes) -> list[str]:
+        return [each.text for each in self.read(self.write("requirements.txt", content)).roots]
+
+
+@pytest.fixture
+def desk(tmp_path: Path, interpreter: Interpreter) -> Desk:
+    return Desk(tmp_path, interpreter)
+
+
+def test_comments_blank_lines_and_continued_lines_are_understood(desk: Desk) -> None:
+    assert desk.texts("# first\n\na==1.0  # why\nb \\\n  >=2 \\\n  ,<3\n") == ["a==1.0", "b   >=2   ,<3"]
+
+
+def test_a_comment_ends_what_was_continued_into_it(desk: Desk) -> None:
+    assert desk.texts("a==1.0 \\\n# a comment\nb\n") == ["a==1.0", "b"]
+
+
+def test_the_last_line_may_end_in_a_backslash(desk: Desk) -> None:
+    assert desk.texts("a\nb \\") == ["a", "b"]
+
+
+def test_extras_markers_and_origins_are_kept(desk: Desk) -> None:
+    path = desk.write("requirements.txt", "\nA.b[X,y_Y]>=1; python_version>='3'\nno; python_version<'3'\n")
+    (only,) = desk.read(path).roots
+    assert (only.project, only.extras, only.specifier) == ("a-b", frozenset({"x", "y-y"}), ">=1")
+    assert only.origin == f"{path}, line 2"
+
+
+def test_variables_are_filled_in_where_they_are_set(desk: Desk) -> None:
+    desk.environ["NAME_1"] = "thing"
+    assert desk.texts("${NAME_1}==1\n") == ["thing==1"]
+    with pytest.raises(RequirementsFileError, match=r"line 1.*\$\{MISSING\}"):
+        desk.texts("${MISSING}==1\n")
+
+
+def test_hashes_belong_to_their_requirement(desk: Desk) -> None:
+    content = f"a==1.0 \\\n    --hash=sha256:{HASH} \\\n    --hash=sha256:{OTHER.upper()}\nb==2 --hash sha256:{OTHER}\n"
+    requested = desk.read(desk.write("requirements.txt", content))
+    assert [each.sha256s for each in requested.roots] == [frozenset({HASH, OTHER}), frozenset({OTHER})]
+    assert [each.pinned for each in requested.roots] == ["1", "2"]
+    assert requested.options.require_hashes
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (f"a==1 --hash=sha256:{HASH}\nb==2\n", "'b==2'.*hashes are required"),
+        (f"a>=1 --hash=sha256:{HASH}\n", "name one version"),
+        ("--require-hashes\na==1\n", "hashes are required"),
+        ("a==1 --hash=md5:abc\n", "hashes by md5"),
+        ("a==1 --hash=sha256:abc\n", "64 hexadecimal"),
+    ],
+)
+def test_hashes_are_complete_and_strong_or_refused(desk: Desk, content: str, reason: str) -> None:
+    with pytest.raises((RequirementsFileError, InvalidRequirementError), match=reason):
+        desk.texts(content)
+
+
+def test_a_hash_may_stand_in_a_constraint(desk: Desk) -> None:
+    desk.write("c.txt", f"a==1 --hash=sha256:{HASH}\n")
+    requested = desk.read(desk.write("r.txt", "-c c.txt\n--require-hashes\na==1\n"))
+    assert [each.text for each in requested.roots] == ["a==1"]
+    assert [each.sha256s for each in requested.constraints] == [frozenset({HASH})]
+
+
+def test_files_include_others_relative_to_themselves(desk: Desk) -> None:
+    desk.write("sub/deeper.txt", "-c ../limits.txt\nb\n")
+    desk.write("limits.txt", "c<2\n")
+    desk.write("sub/last.txt", "d\n")
+    requested = desk.read(desk.write("requirements.txt", "a\n-r sub/deeper.txt\n--requirement=sub/last.txt\n"))
+    assert [each.project for each in requested.roots] == ["a", "b", "d"]
+    assert [each.project for each in requested.constraints] == ["c"]
+
+
+def test_a_requirements_file_in_a_constraints_file_is_one_of_constraints(desk: Desk) -> None:
+    desk.write("more.txt", "b<2\n")
+    requested = desk.read(constraint_files=(desk.write("c.txt", "-r more.txt\na<1\n"),), requirements=("x",))
+    assert [each.project for each in requested.constraints] == ["b", "a"]
+    assert [each.project for each in requested.roots] == ["x"]
+
+
+def test_a_file_that_includes_itself_is_refused(desk: Desk) -> None:
+    desk.write("b.txt", "-r a.txt\n")
+    with pytest.raises(RequirementsFileError, match="includes itself"):
+        desk.read(desk.write("a.txt", "-r b.txt\n"))
+
+
+def test_the_same_file_may_be_included_twice(desk: Desk) -> None:
+    desk.write("base.txt", "b\n")
+    desk.write("x.txt", "-r base.txt\n")
+    requested = desk.read(desk.write("a.txt", "-r base.txt\n-r x.txt\n"))
+    assert [each.project for each in requested.roots] == ["b", "b"]
+
+
+def test_options_are_given_to_the_caller(desk: Desk) -> None:
+    lines = (
+        "--index-url http://127.0.0.1/one\n--extra-index-url=http://127.0.0.1/two --pre\n--extra-index-url http://127.0.0.1/3\n"
+        "-f wheels\n--find-links http://127.0.0.1/links\n--no-index\n--only-binary :all:\n--no-binary=a,b\n"
+        "--trusted-host 127.0.0.1\n--prefer-binary\n--use-feature fast-deps\n"
+    )
+    (desk.root / "wheels").mkdir()
+    assert desk.read(desk.write("requirements.txt", lines)).options == FileOptions(
+        index_url="http://127.0.0.1/one",
+        extra_index_urls=("http://127.0.0.1/two", "http://127.0.0.1/3"),
+        find_links=(str(desk.root / "wheels"), "http://127.0.0.1/links"),
+        no_index=True,
+        pre=True,
+        no_binary=("a", "b"),
+        only_binary=(":all:",),
+        trusted_hosts=("127.0.0.1",),
+    )
+
+
+def test_short_options_may_touch_their_values(desk: Desk) -> None:
+    desk.write("b.txt", "b\n")
+    requested = desk.read(desk.write("a.txt", "-rb.txt\n-ihttp://127.0.0.1/x\n"))
+    assert [each.project for each in requested.roots] == ["b"]
+    assert requested.options.index_url == "http://127.0.0.1/x"
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("--frobnicate", "the option --frobnicate is not known"),
+        ("--index-url", "needs a value"),
+        ("-e .", "editable"),
+        ("git+https://example.org/x.git", "version control"),
+        ("x @ git+https://example.org/x.git", "version control"),
+        ("a==", "cannot be used"),
+        ("./project", "only wheels"),
+        ('--find-links "open', "No closing quotation"),
+        ("-r https://example.org/r.txt", "this machine only"),
+        ("-r absent.txt", "cannot be read"),
+    ],
+)
+def test_what_cannot_be_taken_is_refused_with_its_line(desk: Desk, line: str, reason: str) -> None:
+    with pytest.raises(RequirementsFileError, match=reason):
+        desk.read(desk.write("requirements.txt", f"ok\n{line}\n"))
+
+
+def test_constraints_with_extras_are_refused(desk: Desk) -> None:
+    with pytest.raises(RequirementsFileError, match="cannot have extras"):
+        desk.read(constraint_files=(desk.write("c.txt", "a[x]<2\n"),))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "\ufeffa==1\n".encode(),
+        "a==1\n".encode("utf-16"),
+        "# coding: latin-1\n# gr\xfc\xdfe\na==1\n".encode("latin-1"),
+        "a==1  # gr\xfc\xdfe\n".encode(),
+        b"a==1\r\n",
+    ],
+)
+def test_the_encodings_that_pip_knows_are_read(desk: Desk, content: bytes) -> None:
+    assert desk.texts(content) == ["a==1"]
+
+
+def test_wheels_are_named_by_path_from_here_or_from_beside_the_file(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(desk.root)
+    desk.write("sub/wheels/a-1.0-py3-none-any.whl", b"")
+    desk.write("b-1.0-py3-none-any.whl", b"")
+    path = desk.write(
+        "sub/requirements.txt",
+        f"./wheels/a-1.0-py3-none-any.whl --hash=sha256:{HASH}\n./b-1.0-py3-none-any.whl --hash=sha256:{HASH}\n",
+    )
+    first, second = desk.read(path).roots
+    assert first.url is not None
+    assert Path(first.url).resolve() == desk.root / "sub/wheels/a-1.0-py3-none-any.whl"
+    assert second.url == "./b-1.0-py3-none-any.whl"
+
+
+def test_a_url_keeps_its_marker_apart(desk: Desk) -> None:
+    url = "https://example.org/a-1.0-py3-none-any.whl"
+    assert desk.read(desk.write("r.txt", f"{url} ; python_version < '3'\n")).roots == ()
+    (only,) = desk.read(desk.write("r.txt", f"{url} ; python_version > '3'\n")).roots
+    assert only.url == url
+
+
+def test_a_requirement_without_a_file_reads_the_same(interpreter: Interpreter) -> None:
+    found = parse_wanted("a[x]==1.0", interpreter.markers)
+    assert found is not None
+    assert (found.project, found.pinned, found.origin) == ("a", "1", "")
+
+
+LOCK = f"""
+lock-version = "1.0"
+created-by = "a test"
+[[packages]]
+name = "a"
+version = "1.0"
+[[packages.wheels]]
+name = "a-1.0-py3-none-any.whl"
+url = "https://example.org/a-1.0-py3-none-any.whl"
+hashes = {{sha256 = "{HASH}"}}
+[[packages]]
+name = "b"
+version = "2.0"
+marker = "sys_platform == 'elsewhere'"
+[[packages.wheels]]
+name = "b-2.0-py3-none-any.whl"
+url = "https://example.org/b-2.0-py3-none-any.whl"
+hashes = {{sha256 = "{HASH}"}}
+"""
+
+
+def test_a_lock_file_names_wheels_and_leaves_nothing_to_resolve(desk: Desk) -> None:
+    requested = desk.read(desk.write("pylock.toml", LOCK))
+    (only,) = requested.roots
+    assert (only.project, only.sha256s, only.url) == ("a", {HASH}, "https://example.org/a-1.0-py3-none-any.whl")
+    assert requested.is_locked
+    assert not desk.read(
+        desk.write("pylock.dev.toml", LOCK), requirements=(only.text + f" --hash=sha256:{HASH}",)
+    ).is_locked
+
+
+def test_a_path_in_a_lock_file_stands_beside_it(desk: Desk) -> None:
+    desk.write("sub/w/a-1.0-py3-none-any.whl", b"")
+    lock = LOCK.replace('url = "https://example.org/a-1', 'path = "w/a-1', 1)
+    (only,) = desk.read(desk.write("sub/pylock.toml", lock)).roots
+    assert only.url == str(desk.root / "sub/w/a-1.0-py3-none-any.whl")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ('lock-version = "1.0"', 'lock-version = "9.0"', "no lock file"),
+        ("[[packages]]", "[[packages", "no lock file"),
+        ('lock-version = "1.0"', 'lock-version = "1.0"\nrequires-python = ">=99"', "99"),
+        ('name = "a-1.0-py3-none-any.whl"', 'name = "a-1.0-cp27-cp27m-win32.whl"', "wheel"),
+        (f'sha256 = "{HASH}"', 'sha512 = "abc"', "no sha256"),
+    ],
+)
+def test_a_lock_file_that_does_not_suit_is_refused(desk: Desk, old: str, new: str, reason: str) -> None:
+    with pytest.raises(RequirementsFileError, match=reason):
+        desk.read(desk.write("pylock.toml", LOCK.replace(old, new, 1)))
+
+
+def test_a_lock_file_of_sources_alone_is_refused_by_name(desk: Desk) -> None:
+    lock = LOCK.replace("[[packages.wheels]]", "[packages.sdist]", 1).replace(
+        "a-1.0-py3-none-any.whl", "a-1.0.tar.gz", 2
+    )
+    with pytest.raises(RequirementsFileError, match=r"no wheel for a==1\.0"):
+        desk.read(desk.write("pylock.toml", lock))
