@@ -359,6 +359,46 @@ async def test_an_environment_that_moved_is_registered_where_it_is_now(place: Pl
     assert len(os.listdir(place.cache / "referrers")) == 1
 
 
+@pytest.mark.parametrize("is_moved", [True, False])
+async def test_a_prune_that_frees_what_a_symlinked_environment_used_says_that_it_takes_it_for_gone(
+    place: Place, *, is_moved: bool
+) -> None:
+    environment = await place.install("env", "tiny", mode=SYMLINK)
+    if is_moved:
+        environment.rename(place.root / "moved")
+    else:
+        shutil.rmtree(environment)
+    expected = (f"environment {environment} is gone; if it was moved, install into it again",)
+    async with place.engine() as engine:
+        assert (await engine.foresee(await engine.plan_prune())).warnings == expected
+    assert (await place.prune()).warnings == expected
+    assert (await place.prune()).warnings == ()
+    if is_moved:
+        await place.install("moved", "tiny", mode=SYMLINK)
+        assert runs(place.root / "moved")
+
+
+async def test_a_warning_of_a_prune_is_told_though_a_later_pass_finds_no_cause_for_it(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.wheel("other")
+    environment = await place.install("env", "tiny", mode=SYMLINK)
+    shutil.rmtree(environment)
+    [other] = await place.fetch("other")
+    shutil.rmtree(place.cache / "projects-v1" / "other")
+    detach = collect.detach_archives
+
+    def stamped_meanwhile(*arguments: object, **named: object) -> object:
+        monkeypatch.undo()
+        (place.cache / "archives-v1" / other / "used").write_bytes(os.urandom(16))
+        return detach(*arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(collect, "detach_archives", stamped_meanwhile)
+    removal = await place.prune()
+    assert place.archives() == set()
+    assert [str(environment) in warning for warning in removal.warnings] == [True]
+
+
 async def test_an_unreadable_record_of_an_environment_keeps_everything(place: Place) -> None:
     await place.fetch("tiny")
     shutil.rmtree(place.cache / "projects-v1")

@@ -173,6 +173,23 @@ def test_an_unreachable_environment_is_warned_of_by_prune() -> None:
     assert ["/env" in warning for warning in plan_prune(seen).warnings] == [True]
 
 
+@pytest.mark.parametrize(
+    ("link_mode", "others", "is_told"),
+    [
+        ("symlink", (), True),
+        ("hardlink", (), False),
+        ("copy", (), False),
+        ("symlink", (referrer({A: "copy"}),), False),  # nothing that it used goes
+    ],
+)
+def test_a_prune_tells_of_a_symlinked_environment_that_is_gone_if_what_it_used_goes(
+    link_mode: str, others: tuple[SeenReferrer, ...], *, is_told: bool
+) -> None:
+    gone = replace(referrer({A: link_mode}), state=ReferrerState.MISSING, uses={})
+    warnings = plan_prune(replace(LINKED, referrers=(gone, *others))).warnings
+    assert warnings == (("environment /env is gone; if it was moved, install into it again",) if is_told else ())
+
+
 def test_environments_that_are_gone_are_forgotten_and_no_others() -> None:
     for state in ReferrerState:
         plan = plan_prune(replace(LINKED, referrers=(referrer({}, state),)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiocache_engine.model.removal import Kept, PlannedArchive, RemovalPlan, RemovalReason
 from aiocache_engine.model.snapshot import ReferrerState, SeenArchive, Snapshot
-from aiocache_engine.policy.mark import Marks
+from aiocache_engine.policy.mark import SYMLINK, Marks
 
 
 def plan_prune(snapshot: Snapshot) -> RemovalPlan:
@@ -26,12 +26,27 @@ def plan_prune(snapshot: Snapshot) -> RemovalPlan:
         projects=_left_alone(snapshot, planned),
         leftovers=snapshot.leftovers,
         forgotten=tuple(s.referrer for s in snapshot.referrers if s.state is ReferrerState.MISSING),
-        warnings=tuple(
-            f"environment {seen.referrer.path} cannot be reached; what it was linked from is kept"
-            for seen in snapshot.referrers
-            if seen.state is ReferrerState.UNREACHABLE
-        ),
+        warnings=(*_unreachable(snapshot), *_perhaps_moved(snapshot, planned)),
     )
+
+
+def _unreachable(snapshot: Snapshot) -> list[str]:
+    return [
+        f"environment {seen.referrer.path} cannot be reached; what it was linked from is kept"
+        for seen in snapshot.referrers
+        if seen.state is ReferrerState.UNREACHABLE
+    ]
+
+
+def _perhaps_moved(snapshot: Snapshot, planned: list[PlannedArchive]) -> list[str]:
+    """Warn of symlinked environments that this prune breaks if they were moved: that looks as if they were removed."""
+    going = {item.archive.id for item in planned}
+    return [
+        f"environment {seen.referrer.path} is gone; if it was moved, install into it again"
+        for seen in snapshot.referrers
+        if seen.state is ReferrerState.MISSING
+        and any(mode == SYMLINK and archive_id in going for archive_id, mode in seen.referrer.archives.items())
+    ]
 
 
 def _decide(archive: SeenArchive, marks: Marks) -> PlannedArchive | Kept:
