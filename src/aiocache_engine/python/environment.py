@@ -57,7 +57,7 @@ def environment_id(root: str) -> str | None:
     try:
         content = read_bytes(os.path.join(root, _IDENTITY))
         document = json.loads(content) if content is not None else None
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(document, dict) or document.get("format") != _FORMAT:
         return None

@@ -15,7 +15,7 @@ from typing import Any
 from aiocache_engine.errors import InvalidNameError
 from aiocache_engine.model.names import is_object_id, project_name
 from aiocache_engine.model.python import InstalledDistribution
-from aiocache_engine.system.disk import disk_error, read_bytes
+from aiocache_engine.system.disk import NO_PLAIN_FILE, disk_error, read_bytes
 
 MARKER = "aioc.json"
 FORMAT = 1
@@ -77,9 +77,9 @@ def _read_one(site: str, name: str) -> InstalledDistribution | None:
     archive_id = link_mode = None
     metadata = path
     if name.endswith(_SUFFIXES[0]):
-        content = read_bytes(os.path.join(path, MARKER))
-        if content is not None:
-            with suppress(ValueError):  # damaged: then it is as if another tool had installed it
+        with suppress(ValueError):  # damaged: then it is as if another tool had installed it
+            content = _read(os.path.join(path, MARKER))
+            if content is not None:
                 archive_id, link_mode = _parse_marker(content)
         metadata = os.path.join(path, "METADATA")
         if archive_id is None and not os.path.exists(metadata):
@@ -109,7 +109,10 @@ def _from_directory(name: str) -> tuple[str, str] | None:
 
 
 def _from_metadata(path: str) -> tuple[str, str] | None:
-    content = read_bytes(path)
+    try:
+        content = _read(path)
+    except ValueError:
+        return None
     fields: dict[str, str] = {}
     for line in (content or b"").decode(errors="replace").splitlines():
         if not line:
@@ -123,7 +126,7 @@ def _from_metadata(path: str) -> tuple[str, str] | None:
 
 
 def _parse_marker(content: bytes) -> tuple[str, str]:
-    document = json.loads(content)
+    document = _decode(content)
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise ValueError("of another format")
     archive_id, link_mode = document.get("archive"), document.get("link_mode")
@@ -136,11 +139,30 @@ def _journal_archives(root: str) -> dict[str, str]:
     for name in (JOURNAL_BEGUN, JOURNAL_DONE):
         content = read_bytes(os.path.join(root, JOURNAL, name))
         if content is not None:
-            document: Any = json.loads(content)
+            document: Any = _decode(content)
             if document["format"] != FORMAT:
                 raise ValueError("of another format")
-            return dict(document["archives"])
+            archives = dict(document["archives"])
+            if not all(isinstance(text, str) for pair in archives.items() for text in pair):
+                raise ValueError("of another form")
+            return archives
     return {}
+
+
+def _read(path: str) -> bytes | None:
+    try:
+        return read_bytes(path)
+    except OSError as error:
+        if error.errno in NO_PLAIN_FILE:
+            raise ValueError("no regular file") from error
+        raise
+
+
+def _decode(content: bytes) -> object:
+    try:
+        return json.loads(content)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
 
 
 def _note(uses: dict[str, str], archive_id: str, link_mode: str) -> None:

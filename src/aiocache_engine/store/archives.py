@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from aiocache_engine.errors import DamagedEntryError
 from aiocache_engine.model.manifest import Manifest, ManifestError, Totals, load_manifest, load_totals
 from aiocache_engine.store.documents import read_document
-from aiocache_engine.system.disk import write_bytes
+from aiocache_engine.system.disk import NO_PLAIN_FILE, open_plain, write_bytes
 
 TREE = "tree"
 MANIFEST = "manifest"
@@ -19,6 +19,7 @@ USED = "used"
 LINKED = "linked"
 STAMP_BYTES = 16
 _FIRST_LINE_BYTES = 1024
+_ABSENT = NO_PLAIN_FILE | {errno.ENOENT, errno.ENOTDIR}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +55,13 @@ def write_stamp(path: str) -> None:
 def read_stamp(path: str) -> tuple[bytes, float] | None:
     """Give an archive's stamp and the time of its last use (seconds since the epoch); None: there is no archive."""
     try:
-        fd = os.open(f"{path}/{USED}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = open_plain(f"{path}/{USED}")
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+        if error.errno in _ABSENT:
             return None
         raise
     try:
         return os.pread(fd, STAMP_BYTES, 0), os.fstat(fd).st_mtime
-    except IsADirectoryError:
-        return None
     finally:
         os.close(fd)
 
@@ -94,15 +93,15 @@ def write_description(path: str, content: bytes, boot_id: str) -> None:
 def read_totals(path: str) -> Totals | None:
     """Read the totals of an archive; None where its manifest is absent or damaged."""
     try:
-        fd = os.open(f"{path}/{MANIFEST}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = open_plain(f"{path}/{MANIFEST}")
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+        if error.errno in _ABSENT:
             return None
         raise
     try:
         first_line, newline, _ = os.pread(fd, _FIRST_LINE_BYTES, 0).partition(b"\n")
         return load_totals(first_line) if newline else None
-    except (ManifestError, IsADirectoryError):
+    except ManifestError:
         return None
     finally:
         os.close(fd)

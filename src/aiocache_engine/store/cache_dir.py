@@ -16,7 +16,7 @@ from contextlib import suppress
 from aiocache_engine.errors import CacheReplacedError, ForeignCacheDirError, ReadOnlyCacheError
 from aiocache_engine.store.documents import NewerFormatError, decode, encode
 from aiocache_engine.store.layout import MARKER, Layout
-from aiocache_engine.system.disk import read_bytes, translated, write_bytes
+from aiocache_engine.system.disk import NO_PLAIN_FILE, read_bytes, translated, write_bytes
 from aiocache_engine.system.lock import CacheLock, Hold
 
 CACHEDIR_TAG = b"Signature: 8a477f597d28d172789f06886806bc55\n# This directory is a package cache made by aioc.\n"
@@ -120,11 +120,15 @@ def _make_root(root: str) -> None:
 
 
 def _is_marked(layout: Layout) -> bool:
-    content = read_bytes(layout.marker)
-    if content is None:
-        return False
     try:
+        content = read_bytes(layout.marker)
+        if content is None:
+            return False
         marker = decode(content)
+    except OSError as error:
+        if error.errno not in NO_PLAIN_FILE:
+            raise
+        marker = None
     except NewerFormatError:
         raise ForeignCacheDirError(
             layout.root, "a newer aioc made this cache dir; use that one, or another dir"

@@ -8,7 +8,7 @@ import json
 import os
 from typing import Any
 
-from aiocache_engine.system.disk import read_bytes
+from aiocache_engine.system.disk import NO_PLAIN_FILE, read_bytes
 
 FORMAT = 1
 
@@ -33,7 +33,7 @@ def decode(content: bytes | None) -> dict[str, Any] | None:
         return None
     try:
         document = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(document, dict) or document.pop("checksum", None) != _checksum(document):
         return None
@@ -43,11 +43,11 @@ def decode(content: bytes | None) -> dict[str, Any] | None:
 
 
 def read_document(path: str) -> bytes | None:
-    """Read a small file of ours; None where there is none. A link or a directory in its place is none of ours."""
+    """Read a small file of ours; None where there is none. What is no regular file is none of ours."""
     try:
         return read_bytes(path)
     except OSError as error:
-        if error.errno in (errno.ELOOP, errno.EISDIR):
+        if error.errno in NO_PLAIN_FILE:
             return None
         raise
 

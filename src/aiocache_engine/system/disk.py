@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Protocol
@@ -18,12 +19,36 @@ if TYPE_CHECKING:
     from aiofiles.threadpool.binary import AsyncBufferedIOBase
 
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+#: what `open_plain` and `read_bytes` say of a link, a directory, a pipe or device, and a socket
+NO_PLAIN_FILE = frozenset({errno.ELOOP, errno.EISDIR, errno.EINVAL, errno.ENXIO})
+#: nobody waits here for the other end of a pipe
+_PLAIN = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
+
+def open_plain(path: str, *, dir_fd: int | None = None) -> int:
+    """Open a regular file for reading, without ever waiting; gives its descriptor.
+
+    Raises:
+        OSError: it cannot be opened, or is no regular file (one of `NO_PLAIN_FILE`).
+    """
+    fd = os.open(path, _PLAIN, dir_fd=dir_fd)
+    kind = os.fstat(fd).st_mode
+    if stat.S_ISREG(kind):
+        return fd
+    os.close(fd)
+    if stat.S_ISDIR(kind):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    raise OSError(errno.EINVAL, "it is no regular file", path)
 
 
 def read_bytes(path: str, *, dir_fd: int | None = None) -> bytes | None:
-    """Read a whole file; None if there is none."""
+    """Read a whole regular file; None if there is none.
+
+    Raises:
+        OSError: it cannot be read, or something else stands in its place (one of `NO_PLAIN_FILE`).
+    """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=dir_fd)
+        fd = open_plain(path, dir_fd=dir_fd)
     except (FileNotFoundError, NotADirectoryError):
         return None
     try:

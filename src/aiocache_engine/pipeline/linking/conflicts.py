@@ -219,7 +219,8 @@ def _is_same(name: str, one: Piece | Generated, dir_fd: int, claimants: Sequence
             os.close(fd)
         if not stat.S_ISDIR(status.st_mode):
             size = len(one.content) if isinstance(one, Generated) else one.sizes[one.names.index(name)]
-            return status.st_size == size and read_bytes(name, dir_fd=dir_fd) == _content(name, one, claimants)
+            is_alike = stat.S_ISREG(status.st_mode) and status.st_size == size
+            return is_alike and read_bytes(name, dir_fd=dir_fd) == _content(name, one, claimants)
     raise FileConflictError(
         os.path.join(layout.root, one.target, name),
         f"a directory stands where {claimants[one.wheel].project} has a file; remove it first",
