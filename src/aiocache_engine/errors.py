@@ -228,6 +228,22 @@ class NoMatchingWheelError(SourceError):
         self.reason = reason
 
 
+class UnsatisfiableError(SourceError):
+    """No versions suit all that is asked for."""
+
+    def __init__(self, lines: tuple[str, ...]) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
+
+
+class ResolutionLimitError(SourceError):
+    """Whether there are versions that suit everybody was not found out within the limit."""
+
+    def __init__(self, limit: str) -> None:
+        super().__init__(f"no versions that suit everybody were found {limit}; pin some of them, or name fewer at once")
+        self.limit = limit
+
+
 class HashMismatchError(SourceError):
     """The bytes that came are not those that were promised. Nothing of them is kept."""
 

@@ -17,6 +17,8 @@ class Wanted:
     pinned: str | None  #: canonical version, where the specifier set names exactly one with ==
     sha256s: frozenset[str]  #: one of these must fit; empty: any will do
     url: str | None = field(repr=False)  #: a direct URL, secrets and all, or the path of a wheel, instead of an index
+    extras: frozenset[str] = frozenset()  #: normalized
+    origin: str = ""  #: the file and line it was read from; "" where somebody typed it
 
     def __post_init__(self) -> None:
         """Take the secrets out of what is shown."""

@@ -122,6 +122,10 @@ class Layout:
         """Give the record of a registered environment."""
         return f"{self.referrers}/{_object_id(referrer_id)}"
 
+    def metadata(self, project: str, index: str, filename: str) -> str:
+        """Give the stored core metadata of a wheel on an index."""
+        return f"{self.project(project)}/{_object_id(index)}/{safe_segment(filename)}.metadata"
+
 
 def _object_id(text: str) -> str:
     if not is_object_id(text):

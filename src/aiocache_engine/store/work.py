@@ -231,6 +231,24 @@ class Work:
         if self._lease is not None:
             self._lease.end()
 
+    def read_metadata(self, hold: Hold, project: str, index: str, filename: str) -> bytes | None:
+        """Give the stored metadata of a wheel on an index; None where there is none. `begin` came before."""
+        hold.require(LockMode.SHARED)
+        return read_document(self.cache.layout.metadata(project, index, filename))
+
+    def write_metadata(
+        self, hold: Hold, project: str, index: str, filename: str, *, version: str, content: bytes
+    ) -> bool:
+        """Store a wheel's metadata, unless its version was cleaned since this work began (rules 14, 20)."""
+        hold.require(LockMode.SHARED)
+        if self.cache.is_read_only or not self._allows(project, version):
+            return False
+        self.cache.ensure_ours(hold)
+        path = self.cache.layout.metadata(project, index, filename)
+        make_directory(os.path.dirname(path))
+        replace_bytes(path, content, by_way_of=self.cache.temporary())
+        return True
+
 
 def _with_archive(pointer: Pointer, archive_id: str) -> Pointer:
     return Pointer(
