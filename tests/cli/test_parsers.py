@@ -35,7 +35,6 @@ UNUSUAL = [
     ["clean", "-nq"],
     ["clean", "--", "rich"],
     ["ls", "-vvv"],
-    ["size", "--cache-dir="],
 ]
 
 WRONG = [
@@ -50,6 +49,15 @@ WRONG = [
     ["ps", "--jso"],
     ["upgrade"],
     ["--offline", "ls"],
+    ["size", "--cache-dir="],
+    ["size", "--cache-dir", ""],
+    ["install", "x", "--venv", ""],
+    ["install", "x", "--venv="],
+    ["install", "x", "--target", ""],
+    ["fetch", "x", "--python", ""],
+    ["fetch", "-r", ""],
+    ["fetch", "-r", "a.txt", "--requirement="],
+    ["fetch", "x", "--find-links", ""],
 ]
 
 

@@ -25,6 +25,13 @@ class Kind(enum.Enum):
     REFUSED = "refused"  #: nothing; giving it is an error, and its help is the message
 
 
+def given_text(text: str) -> str:
+    """Read a text. An empty one is refused: as a path, it would mean the current directory."""
+    if not text:
+        raise ValueError("it is empty, as a shell variable is that nobody set")
+    return text
+
+
 @dataclass(frozen=True, slots=True)
 class Option:
     """One option."""
@@ -34,7 +41,7 @@ class Option:
     name: str  #: of the field that holds it
     help: str
     metavar: str | None = None
-    convert: Callable[[str], Any] | None = None  #: of the text of its value; ValueError says what is wrong
+    convert: Callable[[str], Any] = given_text  #: of the text of its value; ValueError says what is wrong
 
 
 @dataclass(frozen=True, slots=True)

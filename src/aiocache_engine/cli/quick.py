@@ -49,7 +49,7 @@ def _put(values: dict[str, Any], option: Option, text: str) -> bool:
             values[option.name] = values.get(option.name, 0) + (2 if text == "vv" else 1)
         case Kind.TEXT | Kind.TEXTS:
             try:
-                value = option.convert(text) if option.convert else text
+                value = option.convert(text)
             except ValueError:
                 return False
             values[option.name] = (*values.get(option.name, ()), value) if option.kind is Kind.TEXTS else value
