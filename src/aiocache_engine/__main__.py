@@ -7,16 +7,30 @@ import sys
 
 def main() -> int:
     """Run the command line of this process; gives the exit code."""
-    if sys.argv[1:] == ["--version"]:  # answered before anything is imported: scripts ask this often
-        from aiocache_engine import __version__  # noqa: PLC0415 - the package itself is in memory already
+    if sys.argv[1:] == ["--version"]:  # answered before anything else is imported: scripts ask this often
+        return _tell_version()
+    from aiocache_engine.cli.interrupts import INTERRUPTS  # noqa: PLC0415 - as above
 
-        sys.stdout.write(f"aioc {__version__}\n")
-        return 0
+    INTERRUPTS.catch()
     try:
         from aiocache_engine.cli.main import run  # noqa: PLC0415 - as above
-    except KeyboardInterrupt:  # from here on, `run` says what there is to say
-        return 130
-    return run(sys.argv[1:])
+
+        return run(sys.argv[1:])
+    finally:
+        INTERRUPTS.ignore()
+
+
+def _tell_version() -> int:
+    from aiocache_engine import __version__  # noqa: PLC0415 - the package itself is in memory already
+    from aiocache_engine.cli.streams import write_result  # noqa: PLC0415 - as above
+
+    try:
+        write_result(f"aioc {__version__}\n")
+    except Exception as error:  # noqa: BLE001 - as in `run`
+        from aiocache_engine.cli.terminal import Terminal  # noqa: PLC0415 - as above
+
+        return Terminal().fails(error)
+    return 0
 
 
 if __name__ == "__main__":

@@ -83,6 +83,13 @@ class Aioc:
             text=True,
         )
 
+    def startup(self, code: str) -> dict[str, str]:
+        """Give the variables with which the command runs this code first."""
+        folder = self.home.parent / "startup"
+        folder.mkdir()
+        (folder / "sitecustomize.py").write_text(code)
+        return {"PYTHONPATH": os.pathsep.join(filter(None, [str(folder), self.environ.get("PYTHONPATH")]))}
+
     def words(self, *arguments: str) -> list[str]:
         """Give the whole command line."""
         return [sys.executable, "-m", "aiocache_engine", *arguments]

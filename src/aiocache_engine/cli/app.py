@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import io
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from functools import partial
 from typing import Any
 
@@ -18,6 +20,7 @@ from aiocache_engine.cli.commands import options_class
 from aiocache_engine.cli.exit_codes import ExitCode
 from aiocache_engine.cli.grammar import COMMANDS, COMMON, Command, Kind, Option
 from aiocache_engine.cli.options import Options
+from aiocache_engine.cli.streams import write_result
 from aiocache_engine.errors import UsageError
 
 
@@ -36,6 +39,7 @@ def parse(arguments: Sequence[str]) -> tuple[str, Options] | ExitCode:
 
     Raises:
         UsageError: the arguments are wrong.
+        DiskError: the help or version cannot be written.
     """
     first = arguments[0] if arguments else ""
     if first and not first.startswith("-") and first not in COMMANDS:
@@ -44,13 +48,16 @@ def parse(arguments: Sequence[str]) -> tuple[str, Options] | ExitCode:
         raise UsageError(f"there is no command {first!r}; {meant}")
     if any(first.split("=")[0] in option.flags for option in COMMON):
         raise UsageError(f"{first} comes after the name of a command; see `aioc --help`")
+    said = io.StringIO()
     try:
-        outcome = _app()(list(arguments) or ["--help"], prog_name="aioc", standalone_mode=False)
+        with redirect_stdout(said):  # typer has ways of its own with a closed pipe
+            outcome = _app()(list(arguments) or ["--help"], prog_name="aioc", standalone_mode=False)
     except typer.TyperException as error:
         where = f"aioc {first}" if first in COMMANDS else "aioc"
         raise UsageError(f"{_lowered(error.format_message())}; see `{where} --help`") from error
     if isinstance(outcome, tuple):
         return outcome
+    write_result(said.getvalue())
     return ExitCode.DONE if arguments else ExitCode.USAGE
 
 
@@ -110,9 +117,10 @@ def _parameter(option: Option, spare_name: str) -> inspect.Parameter:
             refused = make(False, *option.flags, hidden=True, callback=_refuser(option.help))
             return _keyword(spare_name, refused, bool)
         case Kind.TEXTS:
-            return _keyword(option.name, make([], *option.flags, metavar=option.metavar), list[str])
+            convert = _converter(option.convert)
+            return _keyword(option.name, make([], *option.flags, metavar=option.metavar, parser=convert), list[str])
         case Kind.TEXT:
-            convert = _converter(option.convert) if option.convert else None
+            convert = _converter(option.convert)
             return _keyword(option.name, make(None, *option.flags, metavar=option.metavar, parser=convert), str)
 
 

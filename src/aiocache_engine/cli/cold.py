@@ -5,35 +5,56 @@ Nothing of it is imported before a function here is called, which happens only w
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from aiocache_engine.cli.interrupts import INTERRUPTS
 
 if TYPE_CHECKING:
+    import asyncio
+
+    from aiocache_engine.engine import CacheEngine
     from aiocache_engine.model.outcome import FetchReport, InstallReport
     from aiocache_engine.pipeline.kit import Kit
     from aiocache_engine.pipeline.undertake import Fetching, Installation
 
+Result = TypeVar("Result")
+
 
 def install_cold(kit: Kit, installation: Installation) -> InstallReport:
     """Install, fetching what the cache lacks."""
-    import anyio  # noqa: PLC0415 - the promise above
-
-    from aiocache_engine.engine import CacheEngine  # noqa: PLC0415 - the promise above
-
-    async def install() -> InstallReport:
-        async with CacheEngine.over(kit) as engine:
-            return await engine.run_install(installation)
-
-    return anyio.run(install)
+    return _run(kit, lambda engine: engine.run_install(installation))
 
 
 def fetch_cold(kit: Kit, fetching: Fetching) -> FetchReport:
     """Fetch what the cache lacks."""
-    import anyio  # noqa: PLC0415 - the promise above
+    return _run(kit, lambda engine: engine.run_fetch(fetching))
 
-    from aiocache_engine.engine import CacheEngine  # noqa: PLC0415 - the promise above
 
-    async def fetch() -> FetchReport:
-        async with CacheEngine.over(kit) as engine:
-            return await engine.run_fetch(fetching)
+def _run(kit: Kit, call: Callable[[CacheEngine], Awaitable[Result]]) -> Result:
+    """Run one call on a loop of its own. An interrupt cancels it; the loop never sees KeyboardInterrupt."""
+    results: list[Result] = []
+    with INTERRUPTS.held_back():
+        import asyncio  # noqa: PLC0415 - the promise above
 
-    return anyio.run(fetch)
+        import anyio  # noqa: PLC0415 - the promise above
+
+        from aiocache_engine.engine import CacheEngine  # noqa: PLC0415 - the promise above
+
+        async def run() -> None:
+            loop = asyncio.get_running_loop()
+            loop.set_exception_handler(_tell)
+            async with CacheEngine.over(kit) as engine:
+                with anyio.CancelScope() as scope:
+                    # The scope is cancelled by the loop, whose waiting this ends, and not in the middle of a step.
+                    with INTERRUPTS.cancelling(lambda: loop.call_soon_threadsafe(scope.cancel)):
+                        results.append(await call(engine))
+
+        anyio.run(run)
+    return results[0]  # without one, the call was cancelled, and its interrupt raised where it was no more held back
+
+
+def _tell(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Show what no task is there to raise, but not what comes of being interrupted."""
+    if not INTERRUPTS.has_come:
+        loop.default_exception_handler(context)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Sequence
-from types import FrameType
 
 from aiocache_engine.cli import quick
 from aiocache_engine.cli.commands import load
 from aiocache_engine.cli.exit_codes import ExitCode
+from aiocache_engine.cli.interrupts import INTERRUPTS
 from aiocache_engine.cli.options import Options
 from aiocache_engine.cli.terminal import Terminal
 
@@ -19,14 +18,15 @@ def run(arguments: Sequence[str]) -> int:
     """Run the command that the arguments name; gives the exit code. No error gets past it."""
     terminal = Terminal(is_json="--json" in arguments)
     try:
-        signal.signal(signal.SIGTERM, _interrupt)
         parsed = quick.parse(arguments) or _parse_fully(arguments)
         if isinstance(parsed, ExitCode):
             return parsed
         name, options = parsed
         terminal = Terminal(is_json=options.is_json, is_quiet=options.is_quiet, verbosity=options.verbosity)
-        load(name).run(options, terminal)
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - this is the end of the line for every error
+        command = load(name)
+        with INTERRUPTS.admitted():
+            command.run(options, terminal)
+    except BaseException as error:  # noqa: BLE001 - this is the end of the line for every error
         if os.environ.get("AIOC_DEBUG", "") not in ("", "0"):
             import traceback  # noqa: PLC0415 - only for those who debug
 
@@ -42,8 +42,3 @@ def _parse_fully(arguments: Sequence[str]) -> tuple[str, Options] | ExitCode:
     from aiocache_engine.cli import app  # noqa: PLC0415 - typer takes longer to import than most commands to run
 
     return app.parse(arguments)
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    """Treat a polite end like Ctrl-C: work is cancelled, and its leases end."""
-    signal.raise_signal(signal.SIGINT)

@@ -6,13 +6,13 @@ by its code.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from aiocache_engine.cli.exit_codes import ExitCode, exit_code_of, flatten
+from aiocache_engine.cli.streams import write_message, write_result
 from aiocache_engine.errors import CacheEngineError, DiskError
 from aiocache_engine.model.locking import Wait
 from aiocache_engine.report import Reporter
@@ -45,13 +45,13 @@ class Terminal(Reporter):
         if self.is_json:
             self.show_document(document())
         elif not self.is_quiet and (shown := text()):
-            _write(sys.stdout, shown + "\n")
+            write_result(shown + "\n")
 
     def show_document(self, document: Mapping[str, Any]) -> None:
         """Print a JSON object on stdout."""
         import json  # noqa: PLC0415 - a command that prints text needs none
 
-        _write(sys.stdout, json.dumps(document) + "\n")
+        write_result(json.dumps(document) + "\n")
 
     def says(self, text: str, *, least_verbosity: int = 0) -> None:
         """Print a message on stderr, unless -q was given or it is for more curious people."""
@@ -126,7 +126,7 @@ class Terminal(Reporter):
         if self._bars is not None:
             self._bars.print(line)
         else:
-            _write(sys.stderr, line + "\n")
+            write_message(line + "\n")
 
 
 def message_of(error: BaseException) -> str:
@@ -145,25 +145,3 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def _write(stream: TextIO | None, text: str) -> None:
-    """Write at once. A reader that has gone (a closed pipe) is nobody's fault; a full disk is said."""
-    if stream is None:
-        return
-    try:
-        stream.write(text)
-        stream.flush()
-    except BrokenPipeError:
-        _silence(stream)
-    except OSError as error:
-        _silence(stream)
-        if stream is not sys.stderr:
-            raise DiskError("stdout", f"the result could not be written: {error.strerror}") from error
-
-
-def _silence(stream: TextIO) -> None:
-    """Point the stream at nothing, or the interpreter would complain about it at its end."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
