@@ -94,6 +94,13 @@ def test_quiet_prints_nothing_and_verbose_prints_more(aioc) -> None:
     assert loud.out.splitlines()[-1] == "resolve TIME, fetch TIME, link TIME by hardlink"
 
 
+def test_where_nothing_was_linked_no_way_of_linking_is_told(aioc) -> None:
+    aioc("install", "--no-deps", "tiny==1.0", "--venv", "env")
+    words = ("install", "--no-deps", "tiny==1.0", "--venv", "env")
+    assert aioc(*words, "--json").document["link_mode"] is None
+    assert aioc(*words, "-v").out.splitlines()[-1] == "resolve TIME, fetch TIME, link TIME"
+
+
 def test_fetching_fills_the_cache_and_touches_nothing_else(aioc) -> None:
     ran = aioc("fetch", "--no-deps", "tiny==1.0", "other")
     assert (ran.code, ran.out, ran.err) == (0, "Fetched 2 wheels in TIME\n + other 1.0\n + tiny 1.0\n", "")

@@ -53,9 +53,10 @@ def install_text(report: InstallReport, *, place: str, verbosity: int) -> str:
     if report.unchanged:
         lines.append(f"{count_of(len(report.unchanged), 'distribution')} already there")
     if verbosity and not would:
+        way = f" by {report.link_mode}" if report.link_mode else ""
         lines.append(
             f"resolve {duration_of(report.resolve_seconds)}, fetch {duration_of(report.fetch_seconds)}, "
-            f"link {duration_of(report.link_seconds)} by {report.link_mode}"
+            f"link {duration_of(report.link_seconds)}{way}"
         )
     return "\n".join(lines) or "Nothing to install"
 
