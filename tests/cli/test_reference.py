@@ -5,10 +5,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from aiocache_engine.cli.exit_codes import ExitCode
 from aiocache_engine.cli.grammar import COMMANDS, COMMON, Kind
+from aiocache_engine.model.removal import KeepCode, RemovalReason
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "cli.md").read_text("utf-8")
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+PAGE = (DOCS / "reference" / "cli.md").read_text("utf-8")
 OPTIONS = [option for command in COMMANDS.values() for option in command.options] + list(COMMON)
 
 
@@ -26,3 +31,28 @@ def test_the_reference_names_no_option_that_is_not_in_the_table() -> None:
 def test_every_command_and_exit_code_is_in_the_reference() -> None:
     assert [name for name in COMMANDS if f"aioc {name}" not in PAGE] == []
     assert [int(code) for code in ExitCode] == [int(code) for code in re.findall(r"^\| (\d+) \|", PAGE, re.MULTILINE)]
+
+
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        ("reason", {reason.value for reason in RemovalReason}),
+        ("code", {code.value for code in KeepCode}),
+        ("kind", {"archive", "pointer", "leftover", "format"}),
+        ("from", {"cache", "index"}),
+    ],
+)
+def test_the_values_that_a_key_can_have_are_in_the_reference(key: str, values: set[str]) -> None:
+    told = re.findall(rf'"{key}": "([a-z|-]+)"', PAGE)
+    assert values in [set(one.split("|")) for one in told]
+
+
+def test_the_front_page_leads_to_every_page_but_the_other_decisions_and_names_every_room() -> None:
+    front = (DOCS / "index.md").read_text("utf-8")
+    linked = set(re.findall(r"\]\(([^)]+\.md)\)", front))
+    pages = {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")}
+    assert {page for page in pages if not page.startswith("decisions/")} - linked == {"index.md"}
+    assert linked <= pages
+    rooms = [path for path in (ROOT / "src" / "aiocache_engine").iterdir() if not path.name.startswith("_")]
+    names = {f"{path.name}/" if path.is_dir() else path.name for path in rooms} - {"py.typed"}
+    assert {name for name in names if name not in front} == set()
