@@ -41,6 +41,8 @@ def _without_secrets(url: Match[str]) -> str:
     fragment = query[query.find("#") :] if "#" in query else query[len(query.rstrip(_PUNCTUATION)) :]
     return f"{slashes}{user}{before}{fragment}"
 
+_LONGEST_QUOTE = 240  #: characters of a text from outside that an error repeats in full
+
 
 class CacheEngineError(Exception):
     """The root of the tree: catch it to catch everything the engine raises on purpose."""
@@ -57,6 +59,11 @@ class UsageError(CacheEngineError):
     """What was asked for cannot be meant: a malformed requirement, size, age or option."""
 
 
+def _shown(text: str) -> str:
+    """Quote a text from outside: its beginning and its length, if it is too long for a line."""
+    return repr(text) if len(text) <= _LONGEST_QUOTE else f"{text[:60] + '…'!r} ({len(text)} characters)"
+
+
 class InvalidNameError(UsageError):
     """A name from outside that must not become a path, or that no specification allows."""
 
@@ -68,7 +75,7 @@ class InvalidNameError(UsageError):
             text: the text as it came.
             reason: what is wrong with it.
         """
-        super().__init__(f"{text!r} is not a {kind}: {reason}")
+        super().__init__(f"{_shown(text)} is not a {kind}: {reason}")
         self.kind = kind
         self.text = text
         self.reason = reason
@@ -78,7 +85,7 @@ class InvalidRequirementError(UsageError):
     """A requirement that PEP 508 does not allow, or that this engine does not take (editable, VCS)."""
 
     def __init__(self, text: str, reason: str) -> None:
-        super().__init__(f"{text!r} cannot be used as a requirement: {reason}")
+        super().__init__(f"{_shown(text)} cannot be used as a requirement: {reason}")
         self.text = text
         self.reason = reason
 

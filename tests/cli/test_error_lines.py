@@ -51,6 +51,11 @@ def one_line(ran, code: int) -> str:
             "resolving dependencies comes with a later release; use --no-deps, with a complete list of pins",
         ),
         (["install"], "nothing to install: name a requirement, or a file with -r"),
+        (
+            ["install", "x", "--no-deps", "--target", ""],
+            "invalid value for '--target': it is empty, as a shell variable is that nobody set; see `aioc install",
+        ),
+        (["fetch", "--no-deps", "-r", ""], "invalid value for '-r' / '--requirement': it is empty, "),
         (["fetch"], "nothing to fetch: name a requirement, or a file with -r"),
         (
             ["install", "x", "--no-deps", "--venv", "a", "--target", "b"],
@@ -83,6 +88,24 @@ def test_bad_arguments_are_named_in_one_line(aioc, arguments: list[str], line: s
 )
 def test_bad_variables_are_named_in_one_line(aioc, variable: str, value: str, line: str) -> None:
     assert line == one_line(aioc("size", **{variable: value}), 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["clean", "x" * 3000], "at most 240 characters are allowed"),
+        (["fetch", "--no-deps", "x" * 3000], "at most 240 characters are allowed"),
+        (["fetch", "--no-deps", f"./{'x' * 3000}-1.0-py3-none-any.whl"], "at most 240 characters are allowed"),
+        (["ls", "?" * 3000], "name a project, or one with versions such as torch<2.5"),
+        (["fetch", "--no-deps", "tiny ; " + "x" * 3000], ""),
+    ],
+    ids=["clean", "fetch", "wheel", "ls", "marker"],
+)
+def test_a_text_without_end_is_shortened_and_the_limit_named(aioc, arguments: list[str], reason: str) -> None:
+    line = one_line(aioc(*arguments), 2)
+    assert "…' (30" in line
+    assert line.endswith(reason)
+    assert len(line) < 300
 
 
 def test_no_arguments_at_all_print_the_help(aioc) -> None:

@@ -21,6 +21,7 @@ _TAG = re.compile(r"[A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)*", re.ASCII)
 _OBJECT_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _LONGEST_SEGMENT = 240  #: bytes; file systems stop at 255, and our own suffixes need room
+_TOO_LONG = f"at most {_LONGEST_SEGMENT} characters are allowed"
 
 
 def project_name(text: str) -> str:
@@ -29,7 +30,9 @@ def project_name(text: str) -> str:
     Raises:
         InvalidNameError: the text is no project name.
     """
-    if len(text) > _LONGEST_SEGMENT or not _PROJECT.fullmatch(text):
+    if len(text) > _LONGEST_SEGMENT:
+        raise InvalidNameError("project name", text, _TOO_LONG)
+    if not _PROJECT.fullmatch(text):
         raise InvalidNameError("project name", text, "letters, digits and single . _ - between them are allowed")
     return _SEPARATORS.sub("-", text).lower()
 
@@ -40,7 +43,9 @@ def safe_segment(text: str) -> str:
     Raises:
         InvalidNameError: it is empty, too long, hidden, or holds a character that has a meaning in paths.
     """
-    if len(text) > _LONGEST_SEGMENT or not _SEGMENT.fullmatch(text) or text.endswith("."):
+    if len(text) > _LONGEST_SEGMENT:
+        raise InvalidNameError("safe file name", text, _TOO_LONG)
+    if not _SEGMENT.fullmatch(text) or text.endswith("."):
         raise InvalidNameError("safe file name", text, "it must not be used in a path")
     return text
 
