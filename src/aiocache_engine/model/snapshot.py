@@ -81,6 +81,7 @@ class Snapshot:
     names: tuple[SeenName, ...]
     leases: tuple[SeenLease, ...]
     referrers: tuple[SeenReferrer, ...]
-    unreadable_referrers: tuple[str, ...]  #: paths of records that cannot be read: they keep everything
+    unreadable_referrers: tuple[str, ...]  #: paths of records that only a newer release reads: they keep everything
     projects: frozenset[str]  #: every project that has a directory: names, pages, or nothing any more
     leftovers: tuple[Leftover, ...]
+    damaged_referrers: tuple[str, ...] = ()  #: paths of records that nobody can read: they keep everything, too

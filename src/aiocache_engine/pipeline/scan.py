@@ -58,13 +58,14 @@ def scan(cache: CacheDir, leases: LeaseReader) -> Snapshot:
         )
         for archive_id, (stamp, last_used_at) in stamps.items()
     }
-    referrers, unreadable = read_referrers(layout.referrers)
+    referrers, newer, damaged = read_referrers(layout.referrers)
     return Snapshot(
         archives=archives,
         names=tuple(names),
         leases=tuple(SeenLease(lease.id, lease.holder, lease.objects) for lease in alive),
         referrers=tuple(_judge(referrer) for referrer in referrers),
-        unreadable_referrers=tuple(unreadable),
+        unreadable_referrers=tuple(newer),
+        damaged_referrers=tuple(damaged),
         projects=frozenset(projects),
         leftovers=tuple(_leftovers(layout, present)),
     )

@@ -62,6 +62,15 @@ class Marks:
             )
             for path in self._snapshot.unreadable_referrers
         ]
+        reasons += [
+            KeepReason(
+                KeepCode.UNKNOWN,
+                path=path,
+                release=f"the record of an environment is damaged: remove the file {path} if no environment made with "
+                "--link-mode symlink needs it",
+            )
+            for path in self._snapshot.damaged_referrers
+        ]
         return reasons
 
     def is_cloned(self, archive_id: str) -> bool:

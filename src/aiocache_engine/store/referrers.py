@@ -42,15 +42,18 @@ def register(hold: Hold, cache: CacheDir, referrer: Referrer, *, links: bool) ->
 
 
 def read_referrer(path: str) -> Referrer | None:
-    """Read one record; None where it is absent or cannot be read."""
-    content = read_document(path)
-    return None if content is None else _parse(content)
+    """Read one record; None where it is absent, damaged or of another format."""
+    try:
+        return _parse(os.path.basename(path), read_document(path))
+    except NewerFormatError:
+        return None
 
 
-def read_referrers(directory: str) -> tuple[list[Referrer], list[str]]:
-    """Read every record; the second list names those that cannot be read, which therefore keep everything."""
-    referrers: list[Referrer] = []
-    unreadable: list[str] = []
+def read_referrers(directory: str) -> tuple[list[Referrer], list[str], list[str]]:
+    """Read every record. The other two lists keep everything: paths of newer records, and of damaged ones."""
+    readable: list[Referrer] = []
+    newer: list[str] = []
+    damaged: list[str] = []
     for name in list_directory(directory):
         if not is_object_id(name):
             continue
@@ -58,12 +61,16 @@ def read_referrers(directory: str) -> tuple[list[Referrer], list[str]]:
         content = read_document(path)
         if content is None:
             continue
-        referrer = _parse(content)
+        try:
+            referrer = _parse(name, content)
+        except NewerFormatError:
+            newer.append(path)
+            continue
         if referrer is None:
-            unreadable.append(path)
+            damaged.append(path)
         else:
-            referrers.append(referrer)
-    return referrers, unreadable
+            readable.append(referrer)
+    return readable, newer, damaged
 
 
 def forget(hold: Hold, cache: CacheDir, referrers: Iterable[Referrer]) -> int:
@@ -73,21 +80,45 @@ def forget(hold: Hold, cache: CacheDir, referrers: Iterable[Referrer]) -> int:
     forgotten = 0
     for referrer in referrers:
         path = cache.layout.referrer(referrer.id)
-        content = read_document(path)
-        now = None if content is None else _parse(content)
+        now = read_referrer(path)
         if now is not None and now.stamp == referrer.stamp:
             os.unlink(path)
             forgotten += 1
     return forgotten
 
 
-def _parse(content: bytes) -> Referrer | None:
+def _parse(referrer_id: str, content: bytes | None) -> Referrer | None:
+    """Take a record apart; None where there is none or it is damaged, whole checksum or not.
+
+    Raises:
+        NewerFormatError: it was written by a newer release.
+    """
+    document: dict[str, Any] | None = decode(content)
+    if document is None or document.get("id") != referrer_id:
+        return None
     try:
-        document: dict[str, Any] | None = decode(content)
-        if document is None:
-            return None
         values = {name: document[name] for name in _FIELDS}
-    except (NewerFormatError, KeyError):
+        paths = [values["path"], *values["site_directories"]]
+        is_sound = (
+            all(_is_path(path) for path in paths)
+            and isinstance(values["site_directories"], list)
+            and all(isinstance(values[name], int) for name in ("device", "inode"))
+            and all(isinstance(values[name], str) for name in ("machine_id", "stamp"))
+            and isinstance(values["mount_namespace"], int | None)
+            and isinstance(values["registered_at"], int | float)
+            and all(is_object_id(key) and isinstance(mode, str) for key, mode in values["archives"].items())
+        )
+    except (KeyError, TypeError, AttributeError):
+        return None
+    if not is_sound:
         return None
     values["site_directories"] = tuple(values["site_directories"])
     return Referrer(**values)
+
+
+def _is_path(path: Any) -> bool:
+    """Tell whether the operating system would take it for an absolute path."""
+    try:
+        return isinstance(path, str) and path.startswith("/") and b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
