@@ -12,7 +12,7 @@ import pytest
 from aiocache_engine.errors import CacheEngineError, ForeignCacheDirError, ReadOnlyCacheError
 from aiocache_engine.store.cache_dir import open_cache_dir
 from aiocache_engine.store.documents import _checksum, _dump
-from aiocache_engine.store.layout import MARKER
+from aiocache_engine.store.layout import MARKER, Layout
 from aiocache_engine.testing.invariants import assert_sound, untouched
 from caches import begun, clean_now, prune_now
 
@@ -149,3 +149,32 @@ def test_a_read_only_directory_with_nothing_in_it_is_refused(tmp_path: Path) -> 
         pytest.skip("root may write everywhere")
     with pytest.raises(ReadOnlyCacheError):
         open_cache_dir(str(path))
+
+
+BUCKETS = [os.path.relpath(path, "/") for path in Layout("").directories()]
+
+
+@pytest.mark.parametrize("bucket", BUCKETS)
+def test_a_link_in_place_of_a_bucket_is_refused_and_nothing_behind_it_is_touched(bucket: str, tmp_path: Path) -> None:
+    root, decoy = tmp_path / "cache", tmp_path / "decoy"
+    open_cache_dir(str(root))
+    (root / bucket).rename(decoy)
+    (decoy / "precious").write_text("mine")
+    (root / bucket).symlink_to(decoy)
+    for trust in (False, True):
+        with untouched(decoy), pytest.raises(ForeignCacheDirError, match=rf"{bucket}.*symbolic link"):
+            open_cache_dir(str(root), trust=trust)
+
+
+def test_a_file_and_a_dangling_link_in_place_of_a_bucket_are_refused(tmp_path: Path) -> None:
+    root = tmp_path / "cache"
+    open_cache_dir(str(root))
+    (root / "trash").rmdir()
+    (root / "trash").write_text("mine")
+    with pytest.raises(ForeignCacheDirError, match="trash"):
+        open_cache_dir(str(root))
+    (root / "trash").unlink()
+    (root / "trash").symlink_to("gone")
+    with pytest.raises(ForeignCacheDirError, match="trash"):
+        open_cache_dir(str(root))
+    assert not (root / "gone").exists()

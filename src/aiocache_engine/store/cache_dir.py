@@ -89,7 +89,7 @@ def open_cache_dir(path: str, *, trust: bool = False) -> CacheDir:
         is_read_only = not os.access(layout.root, os.W_OK | os.X_OK)
         if not _is_marked(layout):
             _claim(layout, is_read_only=is_read_only)
-        if not is_read_only and not _is_furnished(layout):
+        if not _is_furnished(layout) and not is_read_only:
             furnish(layout)
         return CacheDir(layout, is_read_only=is_read_only)
 
@@ -158,12 +158,22 @@ def _claim(layout: Layout, *, is_read_only: bool) -> None:
 
 
 def _is_furnished(layout: Layout) -> bool:
-    """Tell whether every directory is there: a full clean that died leaves one out, and so do people."""
-    names = set(os.listdir(layout.root))
-    return all(
-        directory.rpartition("/")[2] in names if os.path.dirname(directory) == layout.root else os.path.isdir(directory)
-        for directory in layout.directories()
-    )
+    """Tell whether every directory is there: a full clean that died leaves one out, and so do people.
+
+    Raises:
+        ForeignCacheDirError: something else stands in the place of one. Work would leave the cache dir through a link.
+    """
+    is_complete = True
+    for directory in layout.directories():
+        try:
+            mode = os.lstat(directory).st_mode
+        except FileNotFoundError:
+            is_complete = False
+            continue
+        if not stat.S_ISDIR(mode):
+            what = "a symbolic link" if stat.S_ISLNK(mode) else "something else"
+            raise ForeignCacheDirError(directory, f"{what} stands in the place of a directory of the cache; remove it")
+    return is_complete
 
 
 def furnish(layout: Layout) -> None:
