@@ -18,7 +18,7 @@ from aiocache_engine.model.names import new_object_id
 from aiocache_engine.store.archives import write_description
 from aiocache_engine.store.cache_dir import CacheDir
 from aiocache_engine.store.detach import dead_staging
-from aiocache_engine.store.documents import _checksum, _dump
+from aiocache_engine.store.documents import _checksum, _dump, encode
 from aiocache_engine.store.leases import Lease, LeaseFile, LeaseReader, is_dead
 from aiocache_engine.testing.invariants import assert_sound
 from caches import HOLDER, Place, in_hold, process, prune_now, said, tell
@@ -44,6 +44,9 @@ print(child.pid, flush=True)
 @pytest.fixture
 def cache(tmp_path: Path) -> CacheDir:
     return Place(tmp_path).opened()
+
+
+WRONG = encode({**{name: getattr(HOLDER, name) for name in HOLDER.__slots__}, "since": "yesterday"})
 
 
 def read(cache: CacheDir) -> list[LeaseFile]:
@@ -93,6 +96,35 @@ def test_an_unfinished_line_is_ignored_and_spoils_no_later_one(cache: CacheDir, 
     lease.end()
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"add": 5}',
+        b'{"add": [["x"]]}',
+        b'{"add": ["x"]}',
+        b'{"add": {}}',
+        b'{"add": [], "drop": []}',
+        b'{"take": []}',
+        b"{}",
+        b"5",
+        b"[]",
+        b"[" * 100_000,
+        b"\xff\xfe",
+    ],
+)
+def test_a_lease_with_a_line_that_cannot_be_understood_covers_everything_while_it_is_held(
+    cache: CacheDir, line: bytes
+) -> None:
+    lease = born(cache)
+    with open(lease.path, "ab") as file:
+        file.write(b"\n" + line + b"\n")
+    archive(cache, OBJECT)
+    [seen] = read(cache)
+    assert (seen.holder, seen.objects) == (HOLDER, None)
+    assert [each.archive.id for each in prune_now(cache).kept] == [OBJECT]
+    lease.end()
+
+
 def test_a_lease_that_gave_something_up_covers_it_no_longer(cache: CacheDir) -> None:
     lease = born(cache)
     in_hold(cache, LockMode.SHARED, lambda hold: lease.add(hold, [OBJECT]))
@@ -102,7 +134,7 @@ def test_a_lease_that_gave_something_up_covers_it_no_longer(cache: CacheDir) -> 
     lease.end()
 
 
-@pytest.mark.parametrize("record", [b'{"format": 2}\n', b"\n", b"", b'{"format": 1, "pid": 1}\n'])
+@pytest.mark.parametrize("record", [b'{"format": 2}\n', b"\n", b"", b'{"format": 1, "pid": 1}\n', WRONG])
 def test_a_lease_whose_record_cannot_be_read_covers_everything_while_it_is_held(cache: CacheDir, record: bytes) -> None:
     lease = born(cache)
     with open(lease.path, "r+b") as file:

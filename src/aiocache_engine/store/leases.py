@@ -14,7 +14,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from aiocache_engine.model.locking import LockMode
@@ -25,7 +25,16 @@ from aiocache_engine.system.disk import read_bytes
 from aiocache_engine.system.lock import Hold
 
 BIRTH_PREFIX = ".birth-"
-_HOLDER_FIELDS = tuple(field.name for field in fields(Holder))
+_HOLDER_KINDS: dict[str, Any] = {  # as JSON gives them
+    "pid": int,
+    "started_at": int | float,
+    "host": str,
+    "machine_id": str,
+    "boot_id": str,
+    "pid_namespace": int | None,
+    "command": str,
+    "since": int | float,
+}
 _own: dict[str, Lease] = {}  # every live lease of this process, by path: never tested through the file (rule 9)
 
 
@@ -50,7 +59,7 @@ class Lease:
         fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _write_whole(fd, encode({name: getattr(holder, name) for name in _HOLDER_FIELDS}), temporary)
+            _write_whole(fd, encode({name: getattr(holder, name) for name in _HOLDER_KINDS}), temporary)
             os.rename(temporary, path)
         except BaseException:
             os.close(fd)
@@ -181,14 +190,19 @@ def _parse(lease_id: str, path: str, content: bytes) -> LeaseFile:
         record = decode(first)
     except NewerFormatError:
         record = None
-    if record is None or not record.keys() >= set(_HOLDER_FIELDS):
+    if record is None or not all(isinstance(record.get(name), kind) for name, kind in _HOLDER_KINDS.items()):
         return LeaseFile(lease_id, path, None, None)
+    holder = Holder(**{name: record[name] for name in _HOLDER_KINDS})
     objects: set[str] = set()
     for line in rest.splitlines():
         change = _change(line)
-        objects.update(change.get("add", ()))
-        objects.difference_update(change.get("drop", ()))
-    holder = Holder(**{name: record[name] for name in _HOLDER_FIELDS})
+        if change is None:
+            return LeaseFile(lease_id, path, holder, None)
+        verb, object_ids = change
+        if verb == "add":
+            objects.update(object_ids)
+        else:
+            objects.difference_update(object_ids)
     return LeaseFile(lease_id, path, holder, frozenset(objects))
 
 
@@ -202,9 +216,13 @@ def _line(verb: str, object_ids: list[str]) -> bytes:
     return b"\n" + json.dumps({verb: object_ids}, separators=(",", ":")).encode() + b"\n"
 
 
-def _change(line: bytes) -> dict[str, Any]:
+def _change(line: bytes) -> tuple[str, list[str]] | None:
+    """Give what a line adds or drops; None where it is damaged or of a newer release, so that nothing is certain."""
+    if not line or (line.startswith(b"{") and b"}" not in line):  # its writer did not live to finish it
+        return "add", []
     try:
-        change = json.loads(line)
-    except ValueError:  # an empty line, or one that its writer did not live to finish
-        return {}
-    return change if isinstance(change, dict) else {}
+        [(verb, object_ids)] = json.loads(line).items()
+        is_ours = verb in ("add", "drop") and isinstance(object_ids, list) and all(map(is_object_id, object_ids))
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return None
+    return (verb, object_ids) if is_ours else None
