@@ -23,7 +23,7 @@ from aiocache_engine.model.outcome import FetchReport, InstallReport
 from aiocache_engine.model.python import LinkMode
 from aiocache_engine.model.removal import Removal, RemovalPlan
 from aiocache_engine.model.requirement import Wanted
-from aiocache_engine.pipeline.collect import Collector, foresee, version_matches
+from aiocache_engine.pipeline.collect import Collector, foresee
 from aiocache_engine.pipeline.deliver import Options, already_there, as_obtained, deliver, without
 from aiocache_engine.pipeline.fill import Filler
 from aiocache_engine.pipeline.find import Finder, Ready
@@ -44,6 +44,7 @@ from aiocache_engine.pipeline.warm import end_work
 from aiocache_engine.policy.choose import WheelChooser
 from aiocache_engine.python.target import TargetChoice
 from aiocache_engine.report import Reporter
+from aiocache_engine.store.generations import version_matches
 from aiocache_engine.store.work import Work
 from aiocache_engine.system.disk import translated
 from aiocache_engine.system.keylock import KeyLock
