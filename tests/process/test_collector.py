@@ -12,7 +12,7 @@ import anyio
 import pytest
 from anyio import create_task_group
 
-from aiocache_engine.errors import CacheEngineError
+from aiocache_engine.errors import CacheEngineError, ReadOnlyCacheError
 from aiocache_engine.model.python import LinkMode
 from aiocache_engine.model.removal import Removal
 from aiocache_engine.pipeline import collect
@@ -23,7 +23,7 @@ from aiocache_engine.store.documents import decode, encode
 from aiocache_engine.store.notes import write_note
 from aiocache_engine.system.keylock import KeyLock
 from aiocache_engine.testing.invariants import assert_environment_sound, assert_sound, untouched
-from caches import Place, process, said, tell
+from caches import Place, clean_now, process, said, tell
 
 HARD = LinkMode.HARDLINK
 SYMLINK = LinkMode.SYMLINK
@@ -105,6 +105,28 @@ async def test_a_clean_of_a_name_that_matches_nothing_says_so_with_near_names(pl
     removal = await place.clean("tinny")
     assert removal.removed == ()
     assert removal.near_names == ("tiny",)
+
+
+def test_a_clean_of_what_a_read_only_cache_does_not_have_says_so_and_of_all_else_that_it_cannot(place: Place) -> None:
+    anyio.run(place.fetch, "tiny")
+    cache = place.opened()
+    cache.is_read_only = True
+    with untouched(place.cache):
+        removal = clean_now(cache, "tinny", "tiny==9")
+        assert (removal.removed, removal.kept, removal.is_dry_run) == ((), (), False)
+        assert [target.project for target in removal.unmatched] == ["tinny", "tiny"]
+        assert removal.near_names == ("tiny",)
+        for names in (["tiny"], ["tinny", "tiny"], ["tiny==1.0"], []):
+            with pytest.raises(ReadOnlyCacheError):
+                clean_now(cache, *names)
+    page = place.cache / "projects-v1" / "tiny" / ("0" * 32) / "page"
+    page.parent.mkdir()
+    page.write_bytes(b"it may promise 9")
+    with untouched(place.cache), pytest.raises(ReadOnlyCacheError):
+        clean_now(cache, "tiny==9")
+    anyio.run(place.clean)
+    with untouched(place.cache), pytest.raises(ReadOnlyCacheError):
+        clean_now(cache)  # a clean of everything renews the generation, whatever there is
 
 
 async def test_the_next_fetch_after_a_clean_has_fresh_bytes(place: Place) -> None:

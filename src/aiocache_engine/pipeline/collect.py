@@ -58,8 +58,6 @@ from aiocache_engine.store.reserve import restore_reserve, spend_reserve
 from aiocache_engine.store.trash import Swept, measure, sweep
 from aiocache_engine.system.keylock import KeyLock
 
-__all__ = ["PASSES", "Collector", "foresee", "version_matches"]
-
 Item = TypeVar("Item")
 
 PASSES = 5
@@ -121,6 +119,8 @@ class Collector:
 
     def clean(self, targets: tuple[CleanTarget, ...]) -> Steps[Removal]:
         """Clean the targets, or everything: names at once, bytes now or when their last user is gone."""
+        if targets and self._cache.is_read_only:
+            return (yield from self._find_nothing(targets))
         self._cache.ensure_writable()
         yield Outside(partial(spend_reserve, self._cache.layout))
         seen = yield from self.scan()
@@ -144,6 +144,14 @@ class Collector:
             removed += yield from self._take_leftovers(named)
         yield Outside(partial(restore_reserve, self._cache.layout))
         return self._removal(named, removed)
+
+    def _find_nothing(self, targets: tuple[CleanTarget, ...]) -> Steps[Removal]:
+        """Give the result of a clean that has nothing to do; of any other, refuse what cannot be done here."""
+        plan = yield from self.plan_clean(targets)
+        foreseen: Removal = yield Outside(partial(foresee, self._cache, plan))
+        if plan.unmatched != targets or foreseen.removed:
+            self._cache.ensure_writable()
+        return replace(foreseen, is_dry_run=False)
 
     def free_condemned(self) -> Steps[None]:
         """Free what was condemned while it was leased, now that some lease has ended (rule 35)."""
