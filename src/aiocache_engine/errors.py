@@ -41,6 +41,7 @@ def _without_secrets(url: Match[str]) -> str:
     fragment = query[query.find("#") :] if "#" in query else query[len(query.rstrip(_PUNCTUATION)) :]
     return f"{slashes}{user}{before}{fragment}"
 
+
 _LONGEST_QUOTE = 240  #: characters of a text from outside that an error repeats in full
 
 
@@ -61,7 +62,8 @@ class UsageError(CacheEngineError):
 
 def _shown(text: str) -> str:
     """Quote a text from outside: its beginning and its length, if it is too long for a line."""
-    return repr(text) if len(text) <= _LONGEST_QUOTE else f"{text[:60] + '…'!r} ({len(text)} characters)"
+    whole = redacted(text)  # before it is cut: half a password is not known for one
+    return repr(whole) if len(whole) <= _LONGEST_QUOTE else f"{whole[:60] + '…'!r} ({len(whole)} characters)"
 
 
 class InvalidNameError(UsageError):

@@ -108,6 +108,11 @@ def test_a_text_without_end_is_shortened_and_the_limit_named(aioc, arguments: li
     assert len(line) < 300
 
 
+def test_a_shortened_text_holds_no_part_of_a_password(aioc) -> None:
+    url = f"https://me:{'s3cret' * 50}@x.invalid/{'x' * 300}"
+    assert "s3cret" not in one_line(aioc("fetch", "--no-deps", url), 2)
+
+
 def test_no_arguments_at_all_print_the_help(aioc) -> None:
     ran = aioc()
     assert (ran.code, ran.err) == (2, "")
