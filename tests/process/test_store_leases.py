@@ -21,7 +21,7 @@ from aiocache_engine.store.detach import dead_staging
 from aiocache_engine.store.documents import _checksum, _dump, encode
 from aiocache_engine.store.leases import Lease, LeaseFile, LeaseReader, is_dead
 from aiocache_engine.testing.invariants import assert_sound
-from caches import HOLDER, Place, in_hold, process, prune_now, said, tell
+from caches import HOLDER, Place, clean_now, in_hold, process, prune_now, said, tell
 
 OBJECT = "0123456789abcdef" * 2
 HOLD_ONE = """
@@ -317,6 +317,35 @@ def test_thousand_leases_cost_a_collector_a_few_milliseconds(cache: CacheDir) ->
     assert time.perf_counter() - started < 0.1
     for lease in leases:
         lease.end()
+
+
+def test_leases_found_dead_cost_a_hold_no_more_than_their_listing(cache: CacheDir) -> None:
+    for _ in range(3000):
+        Path(cache.layout.lease(new_object_id())).write_bytes(b"dead\n")
+    reader = LeaseReader(cache.layout.leases)
+    lease = born(cache)
+    alive, dead = reader.part()
+    assert ([each.id for each in alive], len(dead)) == ([lease.id], 3000)
+    in_hold(cache, LockMode.SHARED, lambda hold: lease.add(hold, [OBJECT]))
+    late = born(cache)
+    unknowing = LeaseReader(cache.layout.leases)
+    unknowing.read()
+    started = time.process_time()
+    objects = {each.id: each.objects for each in reader.read_living()}
+    living_seconds = time.process_time() - started
+    assert len(unknowing.read()) == 3002
+    assert living_seconds < (time.process_time() - started - living_seconds) / 2
+    assert objects == {lease.id: frozenset({OBJECT}), late.id: frozenset()}
+    lease.end()
+    late.end()
+
+
+def test_a_clean_removes_the_files_of_dead_leases_and_of_no_others(cache: CacheDir) -> None:
+    Path(cache.layout.lease(new_object_id())).write_bytes(b"dead\n")
+    lease = born(cache)
+    clean_now(cache, "tiny")
+    assert os.listdir(cache.layout.leases) == [lease.id]
+    lease.end()
 
 
 def test_an_exec_drops_a_lease_that_was_not_handed_on(cache: CacheDir) -> None:

@@ -126,6 +126,7 @@ class Collector:
         seen = yield from self.scan()
         named = plan_clean(seen, targets, matches=version_matches)
         if targets:
+            yield Outside(self._leases.unlink_dead)  # every later collector would look at them again
             for target in targets:
                 yield from self._take_names(target, seen.names)
         else:
@@ -160,8 +161,7 @@ class Collector:
         notes = yield Outside(partial(read_notes, self._cache.layout.condemned))
         if not notes:
             return
-        leases = yield Outside(self._leases.read)
-        alive = [lease for lease in leases if lease.is_alive()]
+        alive, _ = yield Outside(self._leases.part)
         free = {note.object_id for note in notes if not any(lease.covers(note.object_id) for lease in alive)}
         if not free:
             return

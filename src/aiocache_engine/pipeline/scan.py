@@ -45,8 +45,7 @@ def scan(cache: CacheDir, leases: LeaseReader) -> Snapshot:
         for archive_id in list_directory(layout.archives)
         if is_object_id(archive_id)
     }
-    present = leases.read()
-    alive = [lease for lease in present if lease.is_alive()]
+    alive, dead = leases.part()
     names, projects = _names(layout)
     archives = {
         archive_id: SeenArchive(
@@ -67,7 +66,7 @@ def scan(cache: CacheDir, leases: LeaseReader) -> Snapshot:
         unreadable_referrers=tuple(newer),
         damaged_referrers=tuple(damaged),
         projects=frozenset(projects),
-        leftovers=tuple(_leftovers(layout, present)),
+        leftovers=tuple(_leftovers(layout, dead)),
     )
 
 
@@ -155,11 +154,11 @@ def _is_where_it_was(referrer: Referrer) -> bool:
             return False
 
 
-def _leftovers(layout: Layout, leases: list[LeaseFile]) -> list[Leftover]:
+def _leftovers(layout: Layout, dead: list[LeaseFile]) -> list[Leftover]:
     leftovers = [Leftover(path, "staging") for path in dead_staging(layout)]
     leftovers += [Leftover(f"{layout.trash}/{name}", "trash") for name in list_directory(layout.trash)]
     leftovers += [Leftover(path, "temporary") for path in half_born(layout)]
-    leftovers += [Leftover(lease.path, "lease") for lease in leases if not lease.is_alive()]
+    leftovers += [Leftover(lease.path, "lease") for lease in dead]
     ours = {match[1]: int(match[2]) for bucket in BUCKETS if (match := _VERSIONED.fullmatch(bucket))}
     for name in os.listdir(layout.root):
         match = _VERSIONED.fullmatch(name)

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.names import is_object_id
@@ -29,6 +30,8 @@ from aiocache_engine.store.names import read_pointer
 from aiocache_engine.store.notes import write_note
 from aiocache_engine.store.trash import to_trash
 from aiocache_engine.system.lock import Hold
+
+Item = TypeVar("Item")
 
 BATCH_SECONDS = 0.010
 _POINTER_SUFFIX = ".json"  #: of the names that `Layout.pointer` gives
@@ -61,7 +64,7 @@ def detach_archives(hold: Hold, cache: CacheDir, leases: LeaseReader, queue: deq
     hold.require(LockMode.EXCLUSIVE)
     cache.ensure_ours(hold)
     batch = Batch()
-    present = leases.read()
+    present = leases.read_living()
     while queue:
         if batch.verdicts and _is_over(hold):
             batch.is_done = False
@@ -104,7 +107,7 @@ def condemn(hold: Hold, cache: CacheDir, leases: LeaseReader, archive_ids: list[
     here = [archive_id for archive_id in archive_ids if is_present(cache.layout.archive(archive_id))]
     for archive_id in here:
         write_note(cache.layout.condemned, archive_id)
-    present = leases.read()
+    present = leases.read_living()
     return [i for i in here if not any(lease.covers(i) and lease.is_alive() for lease in present)]
 
 
@@ -246,14 +249,14 @@ def take_dangling(hold: Hold, cache: CacheDir, queue: deque[SeenName]) -> list[s
     """
     hold.require(LockMode.EXCLUSIVE)
     cache.ensure_ours(hold)
-    trashed: list[str] = []
-    while queue and not (trashed and _is_over(hold)):
-        name = queue.popleft()
-        if read_document(name.path) != name.content or is_present(cache.layout.archive(name.pointer.archive_id)):
-            continue
-        if (gone := to_trash(cache.layout, name.path, kind="pointer", entry_id=name.pointer.archive_id)) is not None:
-            trashed.append(gone)
-    return trashed
+
+    def take(name: SeenName) -> str | None:
+        archive_id = name.pointer.archive_id
+        if read_document(name.path) != name.content or is_present(cache.layout.archive(archive_id)):
+            return None
+        return to_trash(cache.layout, name.path, kind="pointer", entry_id=archive_id)
+
+    return _take_each(hold, queue, take)
 
 
 def take_projects(hold: Hold, cache: CacheDir, queue: deque[str]) -> list[str]:
@@ -263,14 +266,24 @@ def take_projects(hold: Hold, cache: CacheDir, queue: deque[str]) -> list[str]:
     """
     hold.require(LockMode.EXCLUSIVE)
     cache.ensure_ours(hold)
-    trashed: list[str] = []
-    while queue and not (trashed and _is_over(hold)):
-        project = queue.popleft()
+
+    def take(project: str) -> str | None:
         directory = f"{cache.layout.projects}/{project}"
         if _has_pointers(directory):  # something was published since the scan
-            continue
-        if (path := to_trash(cache.layout, directory, kind="project", entry_id=project)) is not None:
+            return None
+        return to_trash(cache.layout, directory, kind="project", entry_id=project)
+
+    return _take_each(hold, queue, take)
+
+
+def _take_each(hold: Hold, queue: deque[Item], take: Callable[[Item], str | None]) -> list[str]:
+    """Take from the front of the queue until 10 ms are over, one entry at least; gives what lies in trash."""
+    trashed: list[str] = []
+    while queue:
+        if (path := take(queue.popleft())) is not None:
             trashed.append(path)
+        if _is_over(hold):
+            break
     return trashed
 
 

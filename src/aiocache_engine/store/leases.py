@@ -12,7 +12,7 @@ import fcntl
 import json
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -20,8 +20,7 @@ from typing import Any
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.names import is_object_id, new_object_id
 from aiocache_engine.model.records import Holder
-from aiocache_engine.store.documents import NewerFormatError, decode, encode
-from aiocache_engine.system.disk import read_bytes
+from aiocache_engine.store.documents import NewerFormatError, decode, encode, list_directory, read_document
 from aiocache_engine.system.lock import Hold
 
 BIRTH_PREFIX = ".birth-"
@@ -147,41 +146,64 @@ class LeaseFile:
 
 
 class LeaseReader:
-    """Reads all lease files again and again at little cost: only those that grew since the last time are opened."""
+    """Reads all lease files again and again at little cost: only those that grew since the last time are opened.
+
+    A dead lease is dead for ever, and its id is nobody else's: once found so it is not looked at again in a hold.
+    """
 
     def __init__(self, directory: str) -> None:
         self._directory = directory
         self._known: dict[str, tuple[int, int, LeaseFile]] = {}
+        self._dead: dict[str, LeaseFile] = {}
 
     def read(self) -> list[LeaseFile]:
         """List every visible lease file, dead or alive."""
+        names = list_directory(self._directory)
+        return [*self._read(names), *(self._dead[name] for name in names if name in self._dead)]
+
+    def read_living(self) -> list[LeaseFile]:
+        """List the lease files that were not found dead before. Their state is not asked for, as in `read`."""
+        return self._read(list_directory(self._directory))
+
+    def part(self) -> tuple[list[LeaseFile], list[LeaseFile]]:
+        """Read, and ask the kernel about every lease: those alive, and those dead. Two calls for each: in no hold."""
+        leases = self.read()
+        for lease in leases:
+            if lease.id not in self._dead and not lease.is_alive():
+                self._dead[lease.id] = lease
+        dead = [lease for lease in leases if lease.id in self._dead]
+        return [lease for lease in leases if lease.id not in self._dead], dead
+
+    def unlink_dead(self) -> None:
+        """Remove the files of the leases that were found dead (rule 10). Needs no hold."""
+        for lease in self._dead.values():
+            with suppress(FileNotFoundError):
+                os.unlink(lease.path)
+
+    def _read(self, names: Iterable[str]) -> list[LeaseFile]:
         leases: dict[str, tuple[int, int, LeaseFile]] = {}
-        for entry in _entries(self._directory):
-            if not is_object_id(entry.name):
+        for name in names:
+            if name in self._dead or not is_object_id(name):
                 continue
+            path = f"{self._directory}/{name}"
             try:
-                status = entry.stat(follow_symlinks=False)
+                status = os.lstat(path)
             except FileNotFoundError:
                 continue
             if not stat.S_ISREG(status.st_mode):  # no lease of ours is a link or a directory
                 continue
-            known = self._known.get(entry.name)
+            known = self._known.get(name)
             if known is not None and known[:2] == (status.st_ino, status.st_size):
-                leases[entry.name] = known
+                leases[name] = known
                 continue
             try:
-                content = read_bytes(entry.path)
+                content = read_document(path)
             except PermissionError:
                 content = b""  # it cannot be read, so it covers everything
             if content is not None:
-                leases[entry.name] = (status.st_ino, len(content), _parse(entry.name, entry.path, content))
+                leases[name] = (status.st_ino, len(content), _parse(name, path, content))
         self._known = leases
         return [lease for _, _, lease in leases.values()]
-
-
-def _entries(directory: str) -> Iterator[os.DirEntry[str]]:
-    with os.scandir(directory) as entries:
-        yield from entries
 
 
 def _parse(lease_id: str, path: str, content: bytes) -> LeaseFile:
