@@ -161,11 +161,15 @@ def _prepare(target: Target, ready: Sequence[Ready], options: Options) -> Prepar
 
 
 def _direct_url(ready: Ready) -> str | None:
-    """Give the content of direct_url.json (PEP 610) for a wheel named by path or URL."""
+    """Give the content of direct_url.json (PEP 610) for a wheel named by path or URL.
+
+    Neither a user name nor a query goes into it: the environment is for more eyes than a signature is.
+    """
     if ready.wanted.url is None:
         return None
     archive_info = {"hash": f"sha256={ready.pointer.sha256}", "hashes": {"sha256": ready.pointer.sha256}}
-    return json.dumps({"url": ready.choice.file.url, "archive_info": archive_info})
+    url = ready.choice.file.url.partition("?")[0]
+    return json.dumps({"url": url, "archive_info": archive_info})
 
 
 def _identify(cache: CacheDir, target: Target) -> str:
