@@ -53,7 +53,8 @@ def publish_and_end(cache: CacheDir) -> None:
     try:
         find(work, sha256="a" * 64)
         publish(work)
-        in_hold(cache, LockMode.SHARED, lambda hold: work.write_page(hold, "tiny", INDEX_A, b"page"))
+        page = work.stage_page(b"page")
+        in_hold(cache, LockMode.SHARED, lambda hold: work.write_page(hold, "tiny", INDEX_A, page))
     finally:
         work.end()
 

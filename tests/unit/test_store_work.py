@@ -169,7 +169,8 @@ def test_work_begun_before_a_clean_publishes_no_name_and_its_bytes_go_with_its_l
 def test_work_begun_before_a_clean_stores_no_page(clean: str, cache: CacheDir) -> None:
     work = begun(cache)
     CLEANS[clean](cache)
-    assert not in_hold(cache, LockMode.SHARED, lambda hold: work.write_page(hold, "tiny", INDEX_A, b"old"))
+    page = work.stage_page(b"old")
+    assert not in_hold(cache, LockMode.SHARED, lambda hold: work.write_page(hold, "tiny", INDEX_A, page))
     assert in_hold(cache, LockMode.SHARED, lambda hold: work.read_page(hold, "tiny", INDEX_A)) is None
     work.end()
 

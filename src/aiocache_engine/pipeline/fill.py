@@ -32,6 +32,7 @@ from aiocache_engine.model.page import StoredPage
 from aiocache_engine.model.records import Pointer
 from aiocache_engine.model.requirement import Wanted
 from aiocache_engine.pipeline.find import Choice, Finder, Missing, Ready
+from aiocache_engine.pipeline.pages import store_page
 from aiocache_engine.pipeline.steps import Conductor, in_exclusive_hold, in_shared_hold, in_thread
 from aiocache_engine.pipeline.wheels.unpack import unpack
 from aiocache_engine.report import Reporter
@@ -160,8 +161,7 @@ class Filler:
         if page is None and not is_local(index.url):
             page = _unknown_page(project, index)
         if page is not None and page is not stored and page.is_storable:
-            work = partial(self._work.write_page, project=project, index=index.digest, content=page.dump())
-            await self._conductor.conduct(in_shared_hold(work))
+            await self._conductor.conduct(store_page(self._work, page))
         return page
 
     async def _obtain(self, choice: Choice) -> Ready:

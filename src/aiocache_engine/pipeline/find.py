@@ -22,6 +22,7 @@ from aiocache_engine.model.names import wheel_name
 from aiocache_engine.model.page import PageError, StoredPage, load_page
 from aiocache_engine.model.records import FileKey, Pointer
 from aiocache_engine.model.requirement import Refusal, Wanted
+from aiocache_engine.pipeline.pages import Contents, read_pages
 from aiocache_engine.pipeline.steps import InHold, Outside, Steps
 from aiocache_engine.policy.choose import WheelChooser
 from aiocache_engine.store.archives import Archive, open_manifest
@@ -103,7 +104,7 @@ class Finder:
         self.chooser = chooser
         self._is_offline = is_offline
         self._refreshes = refreshes
-        self._pages: dict[tuple[str, str], bytes | None] = {}
+        self._pages: Contents = {}
         self._refused: set[str] = set()
 
     def find_all(self, wanted: Sequence[Wanted]) -> Steps[Lookup]:
@@ -112,7 +113,9 @@ class Finder:
         Raises:
             NoMatchingWheelError: a page that may be believed has no wheel that fits; several in an ExceptionGroup.
         """
-        yield from self._read_pages(wanted)
+        digests = [index.digest for index in self.settings.indexes]
+        by_project = {each.project: digests if each.url is None else [] for each in wanted}
+        self._pages |= yield from read_pages(self.work, by_project)
         choices: list[Choice | None] = yield Outside(partial(self._choose_all, wanted))
         found = yield from self._look_up([choice for choice in choices if choice is not None])
         results: tuple[Ready | Missing, ...] = yield Outside(
@@ -179,23 +182,6 @@ class Finder:
         if refusal is not None:
             raise NoMatchingWheelError(wanted.text, refusal.reason)
         return Choice(wanted, index, file)
-
-    def _read_pages(self, wanted: Sequence[Wanted]) -> Steps[None]:
-        """Read generations and stored pages, in as many short holds as it takes."""
-        queue = deque(wanted)
-
-        def read(hold: Hold) -> None:
-            while queue and (time.monotonic() - hold.acquired_at) < _HOLD_SECONDS:
-                each = queue.popleft()
-                self.work.begin(hold, [each.project])
-                if each.url is not None:
-                    continue
-                for index in self.settings.indexes:
-                    page = self.work.read_page(hold, each.project, index.digest)
-                    self._pages[each.project, index.digest] = page
-
-        while queue:
-            yield InHold(LockMode.SHARED, read)
 
     def _choose_all(self, wanted: Sequence[Wanted]) -> list[Choice | None]:
         choices: list[Choice | None] = []

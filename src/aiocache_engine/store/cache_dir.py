@@ -21,6 +21,7 @@ from aiocache_engine.system.lock import CacheLock, Hold
 
 CACHEDIR_TAG = b"Signature: 8a477f597d28d172789f06886806bc55\n# This directory is a package cache made by aioc.\n"
 RESERVE_BYTES = 256 * 1024  #: given back first when a clean or prune finds the disk full
+GONE = "the cache dir was removed or replaced while in use; run the command again"  #: what a `CacheReplacedError` says
 _BIRTH_PREFIX = ".birth-"
 
 
@@ -48,7 +49,7 @@ class CacheDir:
         """
         hold.ensure_current()
         if _identity(self.root) != self._identity:
-            raise CacheReplacedError(self.root, "the cache dir was replaced while in use; run the command again")
+            raise CacheReplacedError(self.root, GONE)
 
     def temporary(self) -> str:
         """Give a fresh path in staging for a small file that is renamed into place within one hold."""
@@ -146,7 +147,9 @@ def _claim(layout: Layout, *, is_read_only: bool) -> None:
         if _is_marked(layout):  # another process was quicker
             return
         raise ForeignCacheDirError(
-            layout.root, f"the directory is not empty and has no {MARKER}; name an empty or absent one with --cache-dir"
+            layout.root,
+            f"the directory is not empty and has no {MARKER}; name an empty or absent one with --cache-dir,"
+            " or run the command again if a cache dir was just removed there",
         )
     if is_read_only:
         raise ReadOnlyCacheError(

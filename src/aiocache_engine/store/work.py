@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from io import FileIO
 
-from aiocache_engine.errors import ReadOnlyCacheError
+from aiocache_engine.errors import CacheReplacedError, ReadOnlyCacheError
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.names import new_object_id
 from aiocache_engine.model.records import FileKey, Holder, Pointer
 from aiocache_engine.store import generations
 from aiocache_engine.store.archives import Archive, is_present, write_stamp
-from aiocache_engine.store.cache_dir import CacheDir
+from aiocache_engine.store.cache_dir import GONE, CacheDir
 from aiocache_engine.store.documents import make_directory, read_document
 from aiocache_engine.store.generations import Generation
 from aiocache_engine.store.leases import Lease
@@ -26,6 +28,8 @@ from aiocache_engine.store.names import encode_pointer, read_pointer
 from aiocache_engine.store.notes import write_note
 from aiocache_engine.system.disk import replace_bytes, write_bytes
 from aiocache_engine.system.lock import Hold
+
+_LARGE_PAGE_BYTES = 1_000_000  #: reading so much in a hold takes less than a millisecond
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,20 +79,40 @@ class Work:
             value = generations.read_value(layout.generation(project))
             self._generations[project] = Generation(everything, value)
 
-    def read_page(self, hold: Hold, project: str, index: str) -> bytes | None:
-        """Give the stored page of a project on an index; None where there is none. `begin` came before."""
-        hold.require(LockMode.SHARED)
-        return read_document(self.cache.layout.page(project, index))
+    def read_page(self, hold: Hold, project: str, index: str) -> bytes | FileIO | None:
+        """Give the stored page of a project on an index; None where there is none. `begin` came before.
 
-    def write_page(self, hold: Hold, project: str, index: str, content: bytes) -> bool:
-        """Store a page, unless the project was cleaned since this work began."""
+        A large one is opened only, to be read and closed after the hold: a page is replaced by a rename, so what is
+        open stays as it is.
+        """
         hold.require(LockMode.SHARED)
-        if self.cache.is_read_only or not self._allows(project, None):
+        path = self.cache.layout.page(project, index)
+        try:
+            status = os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        if status.st_size <= _LARGE_PAGE_BYTES or not stat.S_ISREG(status.st_mode):
+            return read_document(path)
+        return FileIO(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW))
+
+    def stage_page(self, content: bytes) -> str:
+        """Write a page where `write_page` takes it from; it dies with this work's lease. Needs no hold."""
+        path = f"{self._own_staging()}/{secrets.token_hex(8)}.page"
+        try:
+            write_bytes(path, content)
+        except FileNotFoundError as error:
+            raise CacheReplacedError(self.cache.root, GONE) from error
+        return path
+
+    def write_page(self, hold: Hold, project: str, index: str, staged: str) -> bool:
+        """Make a staged page the stored one, unless the project was cleaned since this work began."""
+        hold.require(LockMode.SHARED)
+        if not self._allows(project, None):
             return False
         self.cache.ensure_ours(hold)
         path = self.cache.layout.page(project, index)
         make_directory(os.path.dirname(path))
-        replace_bytes(path, content, by_way_of=self.cache.temporary())
+        os.replace(staged, path)
         return True
 
     def find(self, hold: Hold, keys: Sequence[FileKey]) -> list[Found | None]:
@@ -143,16 +167,23 @@ class Work:
 
     def new_staging(self) -> str:
         """Make a private directory that dies with this work's lease (rule 18). Needs no hold."""
+        path = f"{self._own_staging()}/{secrets.token_hex(8)}"
+        try:
+            os.mkdir(path, 0o755)
+        except FileNotFoundError as error:
+            raise CacheReplacedError(self.cache.root, GONE) from error
+        return path
+
+    def _own_staging(self) -> str:
+        """Give the directory that is swept when the lease ends."""
         if self._lease is None:
             raise ReadOnlyCacheError(self.cache.root, "the cache dir is read-only, and this is not in it yet")
         mine = f"{self.cache.layout.staging}/{self._lease.id}"
         if not self._staging_used:
-            with suppress(FileExistsError):
+            with suppress(FileExistsError, FileNotFoundError):  # whoever writes to it learns that the cache is gone
                 os.mkdir(mine, 0o700)
             self._staging_used = True
-        path = f"{mine}/{secrets.token_hex(8)}"
-        os.mkdir(path, 0o755)
-        return path
+        return mine
 
     def publish(self, hold: Hold, staged: str, key: FileKey, pointer: Pointer) -> Published:
         """Make a staged archive visible, or adopt the one that another work published meanwhile (rules 19, 20).

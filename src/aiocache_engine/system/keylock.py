@@ -198,7 +198,8 @@ class _Key:
             try:
                 self._file = LockFile.take(self._path, LockMode.EXCLUSIVE)
             except FileNotFoundError as error:
-                raise LockError(self._path, "the directory of the lock file is missing") from error
+                reason = "the directory of the lock file is missing: it was removed while in use; run the command again"
+                raise LockError(self._path, reason) from error
             except OSError as error:
                 if error.errno not in NOT_WRITABLE:
                     raise

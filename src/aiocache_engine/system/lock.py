@@ -225,7 +225,8 @@ class CacheLock:
             try:
                 file = self._try_shared(ticket) if ticket.mode is LockMode.SHARED else self._try_exclusive(ticket)
             except (FileNotFoundError, NotADirectoryError) as error:
-                raise CacheDirError(os.path.dirname(self._path), "the directory of the lock file is missing") from error
+                reason = "it is missing: the cache dir was removed or replaced while in use; run the command again"
+                raise CacheDirError(os.path.dirname(self._path), reason) from error
             except OSError as error:
                 if error.errno not in NOT_WRITABLE:
                     raise

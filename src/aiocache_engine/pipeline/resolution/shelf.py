@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Iterable, Sequence
 
 from aiocache_engine.index.local import is_local, read_local_page, usable_page
 from aiocache_engine.model.index import Index, IndexSettings, IndexStrategy
-from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.page import PageError, StoredPage, load_page
 from aiocache_engine.pipeline.find import Choice
+from aiocache_engine.pipeline.pages import read_pages, store_page
 from aiocache_engine.pipeline.resolution.metadata import seal, unseal
-from aiocache_engine.pipeline.steps import InHold, Steps, in_shared_hold
+from aiocache_engine.pipeline.steps import Steps, in_shared_hold
 from aiocache_engine.store.work import Work
 from aiocache_engine.system.lock import Hold
-
-_HOLD_SECONDS = 0.005  #: after so long in one hold the rest is read in another
 
 Pages = list[tuple[Index, StoredPage]]
 
@@ -38,18 +35,11 @@ class Shelf:
 
     def read(self, projects: Iterable[str]) -> Steps[None]:
         """Read generations and stored pages, in as many short holds as it takes."""
-        queue = deque(project for project in dict.fromkeys(projects) if project not in self._read)
-
-        def read(hold: Hold) -> None:
-            while queue and (time.monotonic() - hold.acquired_at) < _HOLD_SECONDS:
-                project = queue.popleft()
-                self._work.begin(hold, [project])
-                self._read[project] = {
-                    index.digest: self._work.read_page(hold, project, index.digest) for index in self.settings.indexes
-                }
-
-        while queue:
-            yield InHold(LockMode.SHARED, read)
+        unread = [project for project in dict.fromkeys(projects) if project not in self._read]
+        digests = [index.digest for index in self.settings.indexes]
+        pages = yield from read_pages(self._work, dict.fromkeys(unread, digests))
+        for project in unread:
+            self._read[project] = {digest: pages[project, digest] for digest in digests}
 
     def has_read(self, project: str) -> bool:
         """Tell whether the stored pages of a project were read."""
@@ -89,8 +79,7 @@ class Shelf:
 
     def write_page(self, page: StoredPage) -> Steps[bool]:
         """Store a page, unless its project was cleaned meanwhile."""
-        content = page.dump()
-        return in_shared_hold(lambda hold: self._work.write_page(hold, page.project, page.index_digest, content))
+        return store_page(self._work, page)
 
     def read_metadata(self, choices: Sequence[Choice]) -> Steps[list[bytes | None]]:
         """Give the stored metadata of files, in one hold; None where there is none of exactly that file."""

@@ -1,0 +1,74 @@
+"""Read and store pages of indexes, as steps: a large one never lengthens a hold (rules 14, 20)."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from io import FileIO
+
+from aiocache_engine.model.locking import LockMode
+from aiocache_engine.model.page import StoredPage
+from aiocache_engine.pipeline.steps import InHold, Outside, Steps
+from aiocache_engine.store.work import Work
+from aiocache_engine.system.lock import Hold
+
+_HOLD_SECONDS = 0.005  #: after so long in one hold the rest is read in another
+
+Contents = dict[tuple[str, str], bytes | None]
+
+
+def read_pages(work: Work, wanted: Mapping[str, Sequence[str]]) -> Steps[Contents]:
+    """Read generations and stored pages, in as many short holds as it takes.
+
+    Args:
+        work: what reads them.
+        wanted: project -> digests of the indexes whose pages of it are read.
+
+    Returns:
+        (project, digest) -> the page; None where there is none.
+    """
+    queue = deque(wanted.items())
+    contents: Contents = {}
+    large: dict[tuple[str, str], FileIO] = {}
+
+    def read(hold: Hold) -> None:
+        while queue and (time.monotonic() - hold.acquired_at) < _HOLD_SECONDS:
+            project, digests = queue.popleft()
+            work.begin(hold, [project])
+            for digest in digests:
+                page = work.read_page(hold, project, digest)
+                if isinstance(page, FileIO):
+                    large[project, digest] = page
+                else:
+                    contents[project, digest] = page
+
+    def read_large() -> None:
+        while large:
+            which, file = large.popitem()
+            with file:
+                contents[which] = file.readall()
+
+    try:
+        while queue:
+            yield InHold(LockMode.SHARED, read)
+            if large:
+                yield Outside(read_large)
+    finally:
+        for file in large.values():
+            file.close()
+    return contents
+
+
+def store_page(work: Work, page: StoredPage) -> Steps[bool]:
+    """Store a page, unless its project was cleaned since the work began, or the cache is read-only."""
+    if work.cache.is_read_only:
+        return False
+    staged: str = yield Outside(lambda: work.stage_page(page.dump()))
+    is_stored: bool = yield InHold(
+        LockMode.SHARED, lambda hold: work.write_page(hold, page.project, page.index_digest, staged)
+    )
+    if not is_stored:
+        yield Outside(lambda: os.unlink(staged))
+    return is_stored
