@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from aiocache_engine.model.outcome import InstallReport as InstallReport
     from aiocache_engine.model.outcome import Named as Named
     from aiocache_engine.model.outcome import Obtained as Obtained
+    from aiocache_engine.model.outcome import ResolveReport as ResolveReport
     from aiocache_engine.model.python import LinkMode as LinkMode
     from aiocache_engine.model.removal import KeepCode as KeepCode
     from aiocache_engine.model.removal import KeepReason as KeepReason
@@ -77,7 +78,7 @@ _NAMES = {
     "model.index": "IndexStrategy",
     "model.listing": "CacheSize Entry LeaseInfo LockInfo Usage",
     "model.locking": "Wait",
-    "model.outcome": "FetchReport InstallReport Named Obtained",
+    "model.outcome": "FetchReport InstallReport Named Obtained ResolveReport",
     "model.python": "LinkMode",
     "model.removal": "KeepCode KeepReason Kept Removal RemovalPlan RemovalReason Removed",
     "python.target": "TargetChoice",

@@ -25,7 +25,7 @@ from aiocache_engine.config import Config, locate_cache_dir
 from aiocache_engine.engine import CacheEngine
 from aiocache_engine.errors import UsageError
 from aiocache_engine.model.listing import CacheSize, Entry, Usage
-from aiocache_engine.model.outcome import FetchReport, InstallReport
+from aiocache_engine.model.outcome import FetchReport, InstallReport, ResolveReport
 from aiocache_engine.model.python import LinkMode
 from aiocache_engine.model.removal import Removal, RemovalPlan
 from aiocache_engine.pipeline.undertake import Fetching, FetchRequest, Installation, InstallRequest
@@ -103,6 +103,30 @@ class BlockingCacheEngine:
         """The absolute path of the opened cache dir."""
         self._opened.refuse_fork()
         return self._engine.cache_dir
+
+    def resolve(
+        self,
+        requirements: Iterable[str] = (),
+        *,
+        files: Iterable[str] = (),
+        constraints: Iterable[str] = (),
+        python: str | None = None,
+        refresh: bool = False,
+    ) -> ResolveReport:
+        """Find one version of every project that is needed, dependencies followed; install nothing.
+
+        Arguments and errors as for `CacheEngine.resolve`.
+        """
+        return self._call(
+            partial(
+                self._engine.resolve,
+                tuple(requirements),
+                files=tuple(files),
+                constraints=tuple(constraints),
+                python=python,
+                refresh=refresh,
+            )
+        )
 
     def install(
         self,

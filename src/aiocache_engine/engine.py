@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -19,19 +19,17 @@ from aiocache_engine.config import Config
 from aiocache_engine.errors import CacheEngineError, DamagedEntryError, LockTimeoutError, UsageError
 from aiocache_engine.index.client import IndexClient
 from aiocache_engine.model.listing import CacheSize, Entry, Usage
-from aiocache_engine.model.outcome import FetchReport, InstallReport
+from aiocache_engine.model.outcome import FetchReport, InstallReport, Named, ResolveReport
 from aiocache_engine.model.python import LinkMode
 from aiocache_engine.model.removal import Removal, RemovalPlan
-from aiocache_engine.model.requirement import Wanted
+from aiocache_engine.pipeline.call import Call
 from aiocache_engine.pipeline.collect import Collector, foresee
 from aiocache_engine.pipeline.deliver import Options, already_there, as_obtained, deliver, without
-from aiocache_engine.pipeline.fill import Filler
-from aiocache_engine.pipeline.find import Finder, Ready
 from aiocache_engine.pipeline.inspect import list_entries, list_usage, measure_cache
 from aiocache_engine.pipeline.kit import Kit, open_kit
 from aiocache_engine.pipeline.remove import carry_out, timed
-from aiocache_engine.pipeline.requirements import parse_clean_target
-from aiocache_engine.pipeline.steps import Conductor, Steps, in_thread, in_thread_surely
+from aiocache_engine.pipeline.requirements import parse_all, parse_clean_target
+from aiocache_engine.pipeline.steps import Steps, in_thread
 from aiocache_engine.pipeline.undertake import (
     Fetching,
     FetchRequest,
@@ -40,12 +38,10 @@ from aiocache_engine.pipeline.undertake import (
     look_into_fetch,
     look_into_install,
 )
-from aiocache_engine.pipeline.warm import end_work
-from aiocache_engine.policy.choose import WheelChooser
+from aiocache_engine.policy.resolution import Problem
 from aiocache_engine.python.target import TargetChoice
 from aiocache_engine.report import Reporter
 from aiocache_engine.store.generations import version_matches
-from aiocache_engine.store.work import Work
 from aiocache_engine.system.disk import translated
 from aiocache_engine.system.keylock import KeyLock
 
@@ -83,20 +79,13 @@ class CacheEngine:
         self._client: IndexClient | None = None
         self._closing = AsyncExitStack()
 
-    @classmethod
-    def over(cls, kit: Kit) -> Self:
-        """Make an engine on a cache dir that is open already."""
-        engine = cls(kit.cache.root, config=kit.config, reporter=kit.reporter, environ=kit.environ)
-        engine._kit = kit
-        return engine
-
     async def __aenter__(self) -> Self:
         """Open the cache dir, making it if it is absent.
 
         Raises:
             ForeignCacheDirError, ReadOnlyCacheError, DiskError: it cannot be used.
         """
-        if self._kit is not None:  # made by `over`
+        if self._kit is not None:  # made by `engine_over`
             return self
         config = self._config or Config.from_environ(self._environ)
         opening = partial(open_kit, self._cache_dir, config=config, environ=self._environ, reporter=self._reporter)
@@ -114,6 +103,46 @@ class CacheEngine:
     def cache_dir(self) -> str:
         """The absolute path of the opened cache dir."""
         return self._opened.cache.root
+
+    async def resolve(
+        self,
+        requirements: Iterable[str] = (),
+        *,
+        files: Iterable[str] = (),
+        constraints: Iterable[str] = (),
+        python: str | None = None,
+        refresh: bool = False,
+    ) -> ResolveReport:
+        """Find one version of every project that is needed, dependencies followed; install nothing.
+
+        The pins that come back, given to `install` or `fetch`, are a complete list. The newest versions that suit
+        everybody are taken, always the same for the same indexes; versions without a wheel are no candidates.
+
+        Args:
+            requirements: requirement strings (PEP 508), and paths or URLs of wheels.
+            files: paths of requirements files.
+            constraints: requirement strings that hold for a project only if it is needed.
+            python: the interpreter to resolve for; None: the one of the environment that `install` would choose.
+            refresh: ask the indexes even where their stored pages are fresh.
+
+        Raises:
+            UsageError: a requirement or file cannot be understood.
+            UnsatisfiableError: no versions suit everybody; its text says why, in words.
+            SourceError: something cannot be had from its index.
+        """
+        kit = self._opened
+        told = FetchRequest(tuple(requirements), tuple(files), python, refresh)
+        request = await self._off_loop(partial(look_into_fetch, kit, told))
+        held = await self._off_loop(partial(parse_all, tuple(constraints), (), request.interpreter.markers))
+        call = Call(kit, kit.conductor(), request.interpreter, self._index_client, refreshes=refresh)
+        async with self._ending(), call:
+            resolved = await call.resolve(Problem(roots=request.wanted, constraints=held))
+        return ResolveReport(
+            pins=tuple(Named(pin.project, str(pin.version)) for pin in resolved.pins),
+            asked=tuple(sorted(resolved.asked)),
+            warnings=resolved.warnings,
+            total_seconds=time.monotonic() - request.started_at,
+        )
 
     async def install(
         self,
@@ -167,7 +196,7 @@ class CacheEngine:
         place, target, options = request.place, request.target, request.options
         conductor = kit.conductor()
         lock = KeyLock(request.lock_path)
-        call = _Call(self, conductor, WheelChooser(target.interpreter), refreshes=request.refreshes)
+        call = Call(kit, conductor, target.interpreter, self._index_client, refreshes=request.refreshes)
         async with (
             self._ending(),
             lock.hold(what=request.what, on_wait=kit.reporter.waits, stall_seconds=None),
@@ -216,7 +245,7 @@ class CacheEngine:
         kit = self._opened
         if isinstance(request, FetchRequest):
             request = await self._off_loop(partial(look_into_fetch, kit, request))
-        call = _Call(self, kit.conductor(), WheelChooser(request.interpreter), refreshes=request.refreshes)
+        call = Call(kit, kit.conductor(), request.interpreter, self._index_client, refreshes=request.refreshes)
         async with self._ending(), call:
             ready = await call.obtain(request.wanted)
         return FetchReport(
@@ -332,51 +361,8 @@ class CacheEngine:
             await self._opened.housekeeper().conduct(Collector(self._opened.cache).free_condemned())
 
 
-class _Call:
-    """One fetch or install under way: its work, and how it gets what it wants."""
-
-    def __init__(self, engine: CacheEngine, conductor: Conductor, chooser: WheelChooser, *, refreshes: bool) -> None:
-        self._engine = engine
-        self._kit = engine._opened  # noqa: SLF001 - the engine's own other half
-        self._conductor = conductor
-        self._chooser = chooser
-        self._refreshes = refreshes
-        self.work: Work = self._kit.work()
-        self.resolved_at = self.obtained_at = time.monotonic()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await in_thread_surely(partial(end_work, self.work))
-
-    async def obtain(self, wanted: Sequence[Wanted], *, suspects: Sequence[Ready] = ()) -> list[Ready]:
-        """Find or fetch everything that is wanted.
-
-        Args:
-            wanted: what.
-            suspects: what an earlier attempt found; those that lack a file are dropped first and fetched again.
-        """
-        kit = self._kit
-        settings = await in_thread(kit.settings)
-        finder = Finder(self.work, settings, self._chooser, is_offline=kit.config.is_offline, refreshes=self._refreshes)
-        filler = Filler(
-            finder,
-            self._engine._index_client,  # noqa: SLF001 - as above
-            self._conductor,
-            kit.reporter,
-            download_count=kit.config.download_count,
-            page_count=kit.config.page_count,
-        )
-        await filler.discard_damaged(suspects)
-        lookup = await self._conductor.conduct(finder.find_all(wanted))
-        missing = lookup.missing()
-        if not missing:
-            self.resolved_at = self.obtained_at = time.monotonic()
-            return lookup.ready()
-        choices = await filler.choose_all(missing)
-        self.resolved_at = time.monotonic()
-        fetched = {each.wanted.project: each for each in await filler.obtain_all(choices)}
-        self.obtained_at = time.monotonic()
-        found = {each.wanted.project: each for each in lookup.ready()}
-        return [fetched.get(each.project) or found[each.project] for each in wanted]
+def engine_over(kit: Kit) -> CacheEngine:
+    """Make an engine on a cache dir that is open already."""
+    engine = CacheEngine(kit.cache.root, config=kit.config, reporter=kit.reporter, environ=kit.environ)
+    engine._kit = kit  # noqa: SLF001 - the other way to make one
+    return engine

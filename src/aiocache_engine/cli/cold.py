@@ -39,12 +39,12 @@ def _run(kit: Kit, call: Callable[[CacheEngine], Awaitable[Result]]) -> Result:
 
         import anyio  # noqa: PLC0415 - the promise above
 
-        from aiocache_engine.engine import CacheEngine  # noqa: PLC0415 - the promise above
+        from aiocache_engine.engine import engine_over  # noqa: PLC0415 - the promise above
 
         async def run() -> None:
             loop = asyncio.get_running_loop()
             loop.set_exception_handler(_tell)
-            async with CacheEngine.over(kit) as engine:
+            async with engine_over(kit) as engine:
                 with anyio.CancelScope() as scope:
                     # The scope is cancelled by the loop, whose waiting this ends, and not in the middle of a step.
                     with INTERRUPTS.cancelling(lambda: loop.call_soon_threadsafe(scope.cancel)):

@@ -24,6 +24,16 @@ class Named:
 
 
 @dataclass(frozen=True, slots=True)
+class ResolveReport:
+    """One version of every project that is needed."""
+
+    pins: tuple[Named, ...]  #: by name
+    asked: tuple[str, ...]  #: the projects that were named; the others are dependencies
+    warnings: tuple[str, ...]
+    total_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class FetchReport:
     """What a fetch did."""
 
