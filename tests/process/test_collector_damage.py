@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from aiocache_engine.store.documents import _checksum, _dump, decode, encode
+from aiocache_engine.system.disk import replace_bytes
 from caches import Place
 
 
@@ -90,3 +91,59 @@ async def test_a_record_of_a_newer_release_keeps_everything_and_says_so(place: P
     for each in await releases(place):
         assert len(each) == 1
         assert "newer" in each[0]
+
+
+def plant(path: Path) -> None:
+    """Put a directory with something in it where a file should be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    path.mkdir()
+    (path / "something").write_text("x")
+
+
+@pytest.mark.parametrize(
+    ("where", "command"),
+    [
+        ("condemned/" + "1" * 32 + "-x", "prune"),
+        (".locks/keys/" + "1" * 32, "prune"),
+        ("generations/projects/tiny", "clean tiny"),
+        ("generations/projects/tiny", "clean tiny==1.0"),
+        ("generations/projects/tiny", "clean"),
+        ("generations/global", "clean"),
+    ],
+)
+async def test_a_directory_in_the_place_of_a_file_of_the_collector_goes_with_the_next_command(
+    place: Place, where: str, command: str
+) -> None:
+    await place.fetch("tiny")
+    plant(place.cache / where)
+    name, *arguments = command.split()
+    await (place.prune() if name == "prune" else place.clean(*arguments))
+    assert not (place.cache / where).is_dir()
+    assert list((place.cache / "trash").iterdir()) == []
+    await place.fetch("tiny")
+    await place.clean("tiny")
+    assert place.archives() == set()
+
+
+@pytest.mark.parametrize("command", ["fetch", "clean"])
+async def test_a_directory_in_the_place_of_a_stamp_stops_neither_a_look_up_nor_a_clean(
+    place: Place, command: str
+) -> None:
+    [archive] = await place.fetch("tiny")
+    stamp = place.cache / "archives-v1" / archive / "used"
+    plant(stamp)
+    if command == "fetch":
+        assert await place.fetch("tiny") == (archive,)
+        assert stamp.is_file()
+    await place.clean("tiny")
+    assert place.archives() == set()
+    assert list((place.cache / "trash").iterdir()) == []
+
+
+async def test_what_stands_in_the_place_of_a_page_is_named_when_it_cannot_be_replaced(place: Place) -> None:
+    plant(place.root / "record")
+    with pytest.raises(IsADirectoryError) as caught:
+        replace_bytes(str(place.root / "record"), b"", by_way_of=str(place.root / "temporary"))
+    assert caught.value.filename == str(place.root / "record")
+    assert not (place.root / "temporary").exists()

@@ -78,7 +78,18 @@ def test_values_are_never_used_twice(file: str) -> None:
     assert len(values) == 50
 
 
-@pytest.mark.parametrize("damage", [b"{", b'["list"]\n', b'{"value": 1}\n', b"\xff\xfe\n"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"{",
+        b'["list"]\n',
+        b'{"value": 1}\n',
+        b'{"value": 5, "specifier": null}\n',
+        b'{"value": "x", "specifier": 5}\n',
+        b"[" * 100_000,
+        b"\xff\xfe\n",
+    ],
+)
 def test_a_damaged_file_refuses_what_began_before_and_heals_with_the_next_bump(file: str, damage: bytes) -> None:
     clean(file)
     before = read_value(file)

@@ -334,6 +334,9 @@ def _unlink_idle_key_locks(layout: Layout) -> None:
     """Remove key lock files that nobody holds, each while it is held; who waits for one notices that it went."""
     for name in list_directory(layout.key_locks):
         path = f"{layout.key_locks}/{name}"
+        if os.path.isdir(path) and not os.path.islink(path):  # nobody can hold it, and it stops whoever wants to
+            sweep(path)
+            continue
         with suppress(KeyLockTimeoutError), KeyLock(path).hold_now(what="its removal", timeout_seconds=0):
             os.unlink(path)
 

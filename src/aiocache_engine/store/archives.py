@@ -6,6 +6,7 @@ import errno
 import os
 import secrets
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 
 from aiocache_engine.errors import DamagedEntryError
@@ -19,6 +20,7 @@ USED = "used"
 LINKED = "linked"
 STAMP_BYTES = 16
 _FIRST_LINE_BYTES = 1024
+_STAMPING = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _ABSENT = NO_PLAIN_FILE | {errno.ENOENT, errno.ENOTDIR}
 
 
@@ -43,9 +45,18 @@ def fresh_stamp() -> bytes:
 def write_stamp(path: str) -> None:
     """Stamp an archive as used now. Needs the shared lock, and the archive on a lease (rule 1).
 
-    Where the stamp was lost a new one is made; it knows no boot, so that the first use checks the files.
+    Where the stamp was lost a new one is made; it knows no boot, so that the first use checks the files. What is no
+    file is put aside, and goes with the archive.
     """
-    fd = os.open(f"{path}/{USED}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    used = f"{path}/{USED}"
+    try:
+        fd = os.open(used, _STAMPING, 0o644)
+    except OSError as error:
+        if error.errno not in NO_PLAIN_FILE:
+            raise
+        with suppress(FileNotFoundError):  # another one was quicker
+            os.rename(used, f"{used}-{secrets.token_hex(8)}")
+        fd = os.open(used, _STAMPING, 0o644)
     try:
         os.pwrite(fd, fresh_stamp(), 0)
     finally:

@@ -119,14 +119,22 @@ def take_everything(hold: Hold, cache: CacheDir) -> list[str]:
     hold.require(LockMode.EXCLUSIVE)
     cache.ensure_ours(hold)
     layout = cache.layout
-    bump(f"{layout.generations}/global", Cleaned(), by_way_of=cache.temporary())
-    trashed: list[str] = []
+    trashed = _bump(cache, f"{layout.generations}/global", Cleaned())
     for directory in name_directories(layout):
         if (path := to_trash(layout, directory, kind=os.path.basename(directory), entry_id="all")) is not None:
             trashed.append(path)
         with suppress(OSError):  # a full disk has room again after the sweep, and whoever comes next makes it, too
             os.mkdir(directory, 0o755)
     return trashed
+
+
+def _bump(cache: CacheDir, path: str, cleaned: Cleaned) -> list[str]:
+    """Bump a generation. A directory in the place of its file goes to trash before, and is given."""
+    trashed = None
+    if os.path.isdir(path) and not os.path.islink(path):
+        trashed = to_trash(cache.layout, path, kind="generation", entry_id=os.path.basename(path))
+    bump(path, cleaned, by_way_of=cache.temporary())
+    return [] if trashed is None else [trashed]
 
 
 def name_directories(layout: Layout) -> tuple[str, ...]:
@@ -181,12 +189,11 @@ def take_names(hold: Hold, cache: CacheDir, choice: NameChoice) -> tuple[list[st
     cache.ensure_ours(hold)
     layout = cache.layout
     target = choice.target
-    bump(layout.generation(target.project), Cleaned(target.specifier), by_way_of=cache.temporary())
+    trashed = _bump(cache, layout.generation(target.project), Cleaned(target.specifier))
     directory = layout.project(target.project)
     if target.specifier is None:
         path = to_trash(layout, directory, kind="project", entry_id=target.project)
-        return ([] if path is None else [path]), True
-    trashed: list[str] = []
+        return trashed + ([] if path is None else [path]), True
     is_begun = False  # every hold gets on, by a name taken or by one that the next hold need not open
     for index, path in _stored_for(directory):
         if is_begun and _is_over(hold):

@@ -94,6 +94,8 @@ def _lines(path: str) -> list[tuple[str, Cleaned]]:
         return []
     try:
         documents: list[dict[str, Any]] = [json.loads(line) for line in content.splitlines()]
-        return [(document["value"], Cleaned(document["specifier"])) for document in documents]
-    except (ValueError, KeyError, TypeError):
+        lines = [(document["value"], Cleaned(document["specifier"])) for document in documents]
+    except (ValueError, KeyError, TypeError, RecursionError):
         return [(_DAMAGED, Cleaned())]
+    is_sound = all(isinstance(value, str) and isinstance(what.specifier, str | None) for value, what in lines)
+    return lines if is_sound else [(_DAMAGED, Cleaned())]

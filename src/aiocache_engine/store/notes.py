@@ -44,4 +44,11 @@ def remove_notes(notes: Iterable[Note]) -> None:
     """Remove notes that were read before the scan which settled them began."""
     for note in notes:
         with suppress(FileNotFoundError):
-            os.unlink(note.path)
+            try:
+                os.unlink(note.path)
+            except (IsADirectoryError, PermissionError):  # which of the two a directory gives depends on the system
+                if not os.path.isdir(note.path):
+                    raise
+                from aiocache_engine.store.trash import sweep  # noqa: PLC0415 - no note of ours is a directory
+
+                sweep(note.path)

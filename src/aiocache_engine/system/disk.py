@@ -80,6 +80,10 @@ def replace_bytes(path: str, content: bytes, *, by_way_of: str) -> None:
     write_bytes(by_way_of, content)
     try:
         os.replace(by_way_of, path)
+    except OSError as error:
+        os.unlink(by_way_of)
+        # It would name the temporary path, which was fine a moment ago and is gone now.
+        raise OSError(error.errno, error.strerror, path) from error
     except BaseException:
         os.unlink(by_way_of)
         raise
