@@ -6,6 +6,7 @@ answer: the file behind the executable, the environment it belongs to, the runni
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sys
@@ -36,7 +37,7 @@ def probe(executable: str, *, timeout_seconds: float = _PROBE_TIMEOUT_SECONDS) -
     )
     try:
         return _interpreter(json.loads(output)) if code == 0 else _refuse(executable, complaint, timeout_seconds)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InterpreterError(executable, "it runs, but it is not a Python interpreter") from error
 
 
@@ -95,18 +96,26 @@ def key_of(executable: str) -> str:
 def encode_interpreter(interpreter: Interpreter) -> bytes:
     """Encode for the cache."""
     fields = {name: getattr(interpreter, name) for name in Interpreter.__slots__}
-    return json.dumps({"format": _FORMAT, **fields}, separators=(",", ":")).encode()
+    body = json.dumps({"format": _FORMAT, **fields}, separators=(",", ":")).encode()
+    return _checksum(body) + b"\n" + body
 
 
 def decode_interpreter(content: bytes) -> Interpreter | None:
     """Decode what `encode_interpreter` gave; None if it is damaged or of another format."""
+    checksum, _, body = content.partition(b"\n")
+    if checksum != _checksum(body):
+        return None
     try:
-        fields = json.loads(content)
+        fields = json.loads(body)
         if fields.pop("format") != _FORMAT:
             return None
         return _interpreter(fields)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
+
+
+def _checksum(body: bytes) -> bytes:
+    return hashlib.sha256(body).hexdigest()[:32].encode()
 
 
 def _interpreter(fields: dict[str, object]) -> Interpreter:

@@ -26,6 +26,7 @@ from typing import Any
 from aiocache_engine.errors import TargetError
 from aiocache_engine.model.python import Target
 from aiocache_engine.model.record import RecordError
+from aiocache_engine.pipeline.linking.journal_document import damaged, read_journal
 from aiocache_engine.pipeline.linking.uninstall import recorded_paths
 from aiocache_engine.python.installed import FORMAT, JOURNAL, JOURNAL_BEGUN, JOURNAL_DONE
 from aiocache_engine.system.descent import Descent
@@ -159,10 +160,10 @@ def settle(*, root: str, root_fd: int) -> None:
     """Take back, or carry through, what the journal tells; then remove the journal."""
     journal_fd = _open_journal(root=root, root_fd=root_fd)
     try:
-        if (begun := _read_document(JOURNAL_BEGUN, journal_fd, root)) is not None:
+        if (begun := read_journal(JOURNAL_BEGUN, journal_fd, root)) is not None:
             _take_back(begun, journal_fd, root=root, root_fd=root_fd)
             os.unlink(JOURNAL_BEGUN, dir_fd=journal_fd)
-        elif (done := _read_document(JOURNAL_DONE, journal_fd, root)) is not None:
+        elif (done := read_journal(JOURNAL_DONE, journal_fd, root)) is not None:
             _carry_through(done, journal_fd, root=root, root_fd=root_fd)
             os.unlink(JOURNAL_DONE, dir_fd=journal_fd)
         _remove_journal(root_fd)
@@ -190,9 +191,9 @@ def _open_journal(*, root: str, root_fd: int) -> int:
 
 
 def _take_back(document: dict[str, Any], journal_fd: int, *, root: str, root_fd: int) -> None:
-    late = (read_bytes(_LATE, dir_fd=journal_fd) or b"").decode().splitlines()
+    late = (read_bytes(_LATE, dir_fd=journal_fd) or b"").decode(errors="surrogateescape").splitlines()
     with Descent(root_fd, root) as descent:
-        new, foreign = _tell_apart(document, journal_fd, descent)
+        new, foreign = _tell_apart(document, journal_fd, descent, root)
         stashed = document["stashed"]
         doomed = new - foreign - set(document["kept"]) - set(stashed) - set(late)
         _unlink_all(sorted(doomed), descent)
@@ -204,7 +205,7 @@ def _take_back(document: dict[str, Any], journal_fd: int, *, root: str, root_fd:
             _remove_if_empty(directory, descent)
 
 
-def _tell_apart(document: dict[str, Any], journal_fd: int, descent: Descent) -> tuple[set[str], set[str]]:
+def _tell_apart(document: dict[str, Any], journal_fd: int, descent: Descent, root: str) -> tuple[set[str], set[str]]:
     """Give the files that the change brought, and those that others brought since it was interrupted.
 
     A RECORD of ours that is in its place already is moved back into the journal first: it must outlast the files it
@@ -217,7 +218,10 @@ def _tell_apart(document: dict[str, Any], journal_fd: int, descent: Descent) -> 
         if content is None:
             content = _reclaim(number, place, digest, journal_fd, descent)
         if content is not None:
-            new.update(recorded_paths(content.decode(errors="surrogateescape"), site=site)[0])
+            try:
+                new.update(recorded_paths(content.decode(errors="surrogateescape"), site=site)[0])
+            except RecordError as error:
+                raise damaged(root) from error
     foreign: set[str] = set()
     known = set(document["known"])
     for site in {site for site, _, _ in document["distributions"]} | set(document["floor"]):
@@ -346,22 +350,6 @@ def _close_journal(fd: int) -> None:
     with suppress(OSError):  # a file system without such locks
         fcntl.flock(fd, fcntl.LOCK_UN)
     os.close(fd)
-
-
-def _read_document(name: str, journal_fd: int, root: str) -> dict[str, Any] | None:
-    content = read_bytes(name, dir_fd=journal_fd)
-    if content is None:
-        return None
-    try:
-        document: dict[str, Any] = json.loads(content)
-        is_ours = document["format"] == FORMAT
-    except (ValueError, KeyError, TypeError) as error:
-        raise TargetError(os.path.join(root, JOURNAL), "it is damaged; make the environment anew") from error
-    if not is_ours:
-        raise TargetError(
-            os.path.join(root, JOURNAL), "another release of aioc left it; run that release once, or a newer one"
-        )
-    return document
 
 
 def _write_records(distributions: Sequence[NewDistribution], journal_fd: int) -> None:
