@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,14 @@ def test_a_clean_target_that_is_refused_shows_no_secret() -> None:
     with pytest.raises(InvalidRequirementError) as caught:
         parse_clean_target(f"alpha @ {SECRET_URL}")
     assert "s3cr3t" not in f"{caught.value} {vars(caught.value)}"
+
+
+@pytest.mark.parametrize("parse", [parse_clean_target, lambda text: parse_requirement(text, {})])
+def test_the_cause_that_a_log_shows_holds_no_secret_either(parse: Callable[[str], object]) -> None:
+    with pytest.raises(InvalidRequirementError) as caught:
+        parse(f"alpha @@ {SECRET_URL}")
+    assert SHOWN_URL in str(caught.value.__cause__)
+    assert "s3cr3t" not in str(caught.value.__cause__)
 
 
 @pytest.mark.parametrize("user_info", ["user:s3cr3t/x", "user:x/s3cr3t", "user:s3cr3t]", "user:s3cr3t\u2100"])

@@ -16,7 +16,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_version
 
-from aiocache_engine.errors import InvalidNameError, InvalidRequirementError, RequirementsFileError
+from aiocache_engine.errors import InvalidNameError, InvalidRequirementError, RequirementsFileError, redacted
 from aiocache_engine.model.names import project_name, sha256_hex, wheel_name
 from aiocache_engine.model.removal import CleanTarget
 from aiocache_engine.model.requirement import Wanted
@@ -109,7 +109,8 @@ def parse_clean_target(text: str) -> CleanTarget:
     try:
         requirement = Requirement(text)
     except InvalidRequirement as error:
-        raise InvalidRequirementError(text, "name a project, or one with versions such as torch<2.5") from error
+        reason = "name a project, or one with versions such as torch<2.5"
+        raise InvalidRequirementError(text, reason) from InvalidRequirement(redacted(str(error)))
     if requirement.url or requirement.marker or requirement.extras:
         raise InvalidRequirementError(text, "a project and a version specifier are all that can be named here")
     return CleanTarget(project_name(requirement.name), str(requirement.specifier) or None)
@@ -187,7 +188,9 @@ def _requirement(pep508: str, text: str) -> Requirement:
     try:
         return Requirement(pep508)
     except InvalidRequirement as error:
-        raise InvalidRequirementError(text, str(error).splitlines()[0]) from error
+        # packaging repeats the whole text, and whoever logs the cause would log its password.
+        cause = InvalidRequirement(redacted(str(error)))
+        raise InvalidRequirementError(text, str(error).splitlines()[0]) from cause
 
 
 def _from_location(location: str, text: str, sha256s: frozenset[str]) -> Wanted:

@@ -22,7 +22,13 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_version
 
-from aiocache_engine.errors import InvalidNameError, InvalidRequirementError, RequirementsFileError, UsageError
+from aiocache_engine.errors import (
+    InvalidNameError,
+    InvalidRequirementError,
+    RequirementsFileError,
+    UsageError,
+    redacted,
+)
 from aiocache_engine.model.names import project_name, sha256_hex, wheel_name
 from aiocache_engine.model.python import Interpreter
 from aiocache_engine.model.requirement import Wanted
@@ -156,7 +162,9 @@ def parse_wanted(text: str, markers: Mapping[str, str], *, origin: str = "") -> 
     try:
         requirement = Requirement(bare)
     except InvalidRequirement as error:
-        raise InvalidRequirementError(text, str(error).splitlines()[0]) from error
+        # packaging repeats the whole text, and whoever logs the cause would log its password.
+        cause = InvalidRequirement(redacted(str(error)))
+        raise InvalidRequirementError(text, str(error).splitlines()[0]) from cause
     if not _applies(requirement, markers, text):
         return None
     project = project_name(requirement.name)
