@@ -41,6 +41,16 @@ def test_what_is_installed_in_the_pinned_version_is_not_fetched_again(aioc: Aioc
     assert aioc("install", "--offline", "--no-deps", "--reinstall", "tiny==1.0", "--venv", "v").code == 1
 
 
+def test_a_new_environment_is_made_of_the_interpreter_that_is_named(aioc: Aioc, tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    assert aioc("install", "--venv", str(base)).code == 0
+    made = aioc("install", "--no-deps", "tiny==1.0", "--venv", "v", "--python", str(base / "bin/python"))
+    assert made.code == 0, made.err
+    assert (aioc.home / "v/bin/python").resolve() == (base / "bin/python").resolve()
+    refused = aioc("install", "--no-deps", "tiny==1.0", "--target", "t", "--python", str(base / "bin/python"))
+    assert (refused.code, "name different places" in refused.err) == (2, True)
+
+
 def lock_of(aioc: Aioc, choice: TargetChoice) -> str:
     options = deliver.Options(link_mode=deliver.LinkMode.AUTO, reinstalls=False, is_ephemeral=False, is_dry_run=False)
     return look_into_install(aioc.kit(), InstallRequest((), (), choice, options, refreshes=False)).lock_path

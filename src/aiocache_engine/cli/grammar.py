@@ -141,7 +141,7 @@ COMMANDS = {
         (
             _FILES,
             Option(("--venv",), Kind.TEXT, "venv", "The environment to install into; made if missing.", "DIR"),
-            Option(("--python",), Kind.TEXT, "python", "Install into the site of this interpreter.", "EXE|3.12"),
+            Option(("--python",), Kind.TEXT, "python", "With --venv: made of this; alone: its own site.", "EXE|3.12"),
             Option(("--target",), Kind.TEXT, "target", "Install into a plain directory.", "DIR"),
             _NO_DEPS,
             Option(("--reinstall",), Kind.FLAG, "reinstalls", "Also what is there already in the same version."),

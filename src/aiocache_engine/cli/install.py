@@ -73,9 +73,9 @@ def run(options: InstallOptions, terminal: Terminal) -> None:
 
 
 def _check(options: InstallOptions) -> None:
-    named = [flag for flag, value in _places(options) if value is not None]
-    if len(named) > 1:
-        raise UsageError(f"{' and '.join(named)} name different places; give one of them")
+    others = [flag for flag, value in (("--venv", options.venv), ("--python", options.python)) if value is not None]
+    if options.target is not None and others:
+        raise UsageError(f"{' and '.join([*others, '--target'])} name different places; give one of them")
     if options.requirements or options.files:
         require_no_deps(is_without_deps=options.is_without_deps)
     elif options.venv is None:
@@ -83,6 +83,3 @@ def _check(options: InstallOptions) -> None:
             "nothing to install: name a requirement, or a file with -r (--venv DIR alone makes the environment)"
         )
 
-
-def _places(options: InstallOptions) -> tuple[tuple[str, str | None], ...]:
-    return ("--venv", options.venv), ("--python", options.python), ("--target", options.target)
