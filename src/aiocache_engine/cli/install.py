@@ -82,4 +82,3 @@ def _check(options: InstallOptions) -> None:
         raise UsageError(
             "nothing to install: name a requirement, or a file with -r (--venv DIR alone makes the environment)"
         )
-

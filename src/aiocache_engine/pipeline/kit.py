@@ -25,6 +25,7 @@ from aiocache_engine.system.process import me
 
 _HOUSEKEEPING_SECONDS = 0.25  #: a call that is done waits no longer for the cache lock
 
+
 @dataclass(frozen=True, slots=True)
 class Kit:
     """An opened cache dir with the settings of its calls."""

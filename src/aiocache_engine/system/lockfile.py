@@ -105,9 +105,7 @@ class Patience:
 
     __slots__ = ("_deadline", "_is_told", "_longest_pause_seconds", "_pause_seconds", "_started_at")
 
-    def __init__(
-        self, timeout_seconds: float | None, *, longest_pause_seconds: float = _LONGEST_PAUSE_SECONDS
-    ) -> None:
+    def __init__(self, timeout_seconds: float | None, *, longest_pause_seconds: float = _LONGEST_PAUSE_SECONDS) -> None:
         self._started_at = time.monotonic()
         self._deadline = None if timeout_seconds is None else self._started_at + timeout_seconds
         self._longest_pause_seconds = longest_pause_seconds
