@@ -12,6 +12,7 @@ import resolvelib
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
+from aiocache_engine.errors import ResolutionLimitError
 from aiocache_engine.pipeline.resolution.nab import NabResolver
 from aiocache_engine.policy.admission import Admission, Learned
 from aiocache_engine.policy.explain import Facts, explain
@@ -348,6 +349,11 @@ def test_a_hopeless_search_ends_in_bounded_time() -> None:
     assert isinstance(answer, Conflict)
     assert "there is no z>=2" in answer.lines[0]
     assert time.monotonic() - started < 20
+
+
+def test_a_search_that_takes_too_long_ends_in_an_error_that_says_so() -> None:
+    with pytest.raises(ResolutionLimitError, match="in the time allowed"):
+        NabResolver(limit_seconds=0).resolve(problem("a"), TableCatalog({"a": {"1": []}}))
 
 
 def test_the_explanation_says_what_cannot_be_taken_and_what_may_help() -> None:

@@ -52,7 +52,7 @@ def test_comments_blank_lines_and_continued_lines_are_understood(desk: Desk) -> 
 
 
 def test_a_comment_ends_what_was_continued_into_it(desk: Desk) -> None:
-    assert desk.texts("a==1.0 \\\n# a comment\nb\n") == ["a==1.0", "b"]
+    assert desk.texts("a==1.0\\\n# a comment\nb\n") == ["a==1.0", "b"]
 
 
 def test_the_last_line_may_end_in_a_backslash(desk: Desk) -> None:

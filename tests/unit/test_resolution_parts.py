@@ -180,7 +180,7 @@ async def test_metadata_is_read_from_a_few_parts(tmp_path: Path, *, count: int, 
     found = await metadata_from_parts(server.read, path.name, len(content) if knows_size else None)
     assert found == read_file(path)
     assert b"Requires-Dist: dep" in found
-    assert len(server.parts) == (1 if count == 1 else 2)
+    assert len(server.parts) == (1 if count == 1 else 3)  # the tail; then the directory's front, and METADATA before it
     assert sum(length for _, length in server.parts) < len(content)
 
 

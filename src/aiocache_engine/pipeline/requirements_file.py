@@ -1,9 +1,9 @@
 """Read requirements and requirements files as pip reads them: what is wanted, what is constrained, which options hold.
 
 Understood in a file: requirements (PEP 508), paths and URLs of wheels, `--hash`; comments, continued lines,
-`${VARIABLES}`, nested `-r` and `-c`, the encodings that pip knows, and pip's options about indexes, hashes,
-binaries and pre-releases. A `pylock.toml` may stand wherever a requirements file may. What no wheel can fulfil (editable, version
-control, a source tree) is refused with the file and the line named.
+`${VARIABLES}`, nested `-r` and `-c`, the encodings that pip knows, and pip's options about indexes, hashes, binaries
+and pre-releases. A `pylock.toml` may stand wherever a requirements file may. What no wheel can fulfil (editable,
+version control, a source tree) is refused with the file and the line named.
 """
 
 from __future__ import annotations
@@ -58,7 +58,6 @@ _VALUES = {
     "--trusted-host": "trusted_hosts",
 }
 _WITHOUT_EFFECT = frozenset({"--prefer-binary", "--use-feature", "--process-dependency-links", "--no-use-wheel"})
-_DEEPEST = 32  #: files nested in each other
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +185,8 @@ def _read_file(path: str, gathered: _Gathered, above: tuple[str, ...], *, is_con
         raise RequirementsFileError(path, None, "requirements files are read from this machine only; download it first")
     path = path.removeprefix("file://")
     real = os.path.realpath(path)
-    if real in above or len(above) >= _DEEPEST:
-        raise RequirementsFileError(above[-1] if above else path, None, f"it includes itself, by way of {path}")
+    if real in above:
+        raise RequirementsFileError(above[-1], None, f"it includes itself, by way of {path}")
     if _is_lock(path):
         from aiocache_engine.pipeline.pylock import read_pylock  # noqa: PLC0415 - where there is one
 

@@ -1,8 +1,8 @@
 """Which versions of a project may be taken, in which order: what every resolver asks before it chooses.
 
 Pre-releases (PEP 440): taken like any other version if a requirement of the user names one, else only where no other
-version is in range; so does uv. Yanked versions (PEP 592): only where a requirement names exactly that one, as a last
-resort where it is another distribution's requirement.
+version is in range; so does uv. Yanked versions (PEP 592): only where a requirement names exactly that one, the user's
+or another distribution's.
 
 What other distributions pin shows itself only while the search goes on. Searching therefore begins without it, and if
 that fails, begins once more with what was learned (`Learned`): so no answer depends on the order of the search.
@@ -10,7 +10,6 @@ that fails, begins once more with what was learned (`Learned`): so no answer dep
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -54,7 +53,7 @@ class Admission:
         self._known = known
         self.learned = Learned()
         self.passed_over: set[tuple[str, Version]] = set()  #: would have been in range, and were not taken
-        self._tried: Counter[str] = Counter()  #: how often a version of each project was picked
+        self._tried: dict[str, set[Version]] = {}  #: which versions of each project were picked so far
         self._named: dict[str, list[Wanted]] = {}
         for each in (*problem.roots, *problem.constraints):
             self._named.setdefault(each.project, []).append(each)
@@ -65,7 +64,6 @@ class Admission:
         """Give the best version of those that are in range; None: there is none."""
         if preferred is not None and is_in(preferred):
             return preferred
-        self._look_ahead(project, is_in)
         last_resort: list[Version] = []
         for version in self._catalog.versions(project):
             if not is_in(version):
@@ -75,20 +73,22 @@ class Admission:
                 self.passed_over.add((project, version))
             elif rank:
                 last_resort.append(version)
-            elif self._is_usable(project, version):
+            elif self._is_usable(project, version, is_in):
                 return version
-        return next((version for version in last_resort if self._is_usable(project, version)), None)
+        return next((version for version in last_resort if self._is_usable(project, version, is_in)), None)
 
-    def _look_ahead(self, project: str, is_in: Callable[[Version], bool]) -> None:
+    def _look_ahead(self, project: str, version: Version, is_in: Callable[[Version], bool]) -> None:
         """Announce more and more versions of a project that does not stay with its first few."""
-        self._tried[project] += 1
-        tried = self._tried[project]
-        if tried < _PATIENCE or tried & (tried - 1):
+        tried = self._tried.setdefault(project, set())
+        if version in tried:
             return
-        inside = (version for version in self._catalog.versions(project) if is_in(version))
-        self._catalog.expect_versions(
-            project, list(islice((each for each in inside if self._rank(project, each) == 0), 2 * tried))
-        )
+        tried.add(version)
+        count = len(tried)
+        if count < _PATIENCE or count & (count - 1):
+            return
+        older = (each for each in self._catalog.versions(project) if each <= version and is_in(each))
+        likely = (each for each in older if self._rank(project, each) == 0)
+        self._catalog.expect_versions(project, list(islice(likely, 2 * count)))
 
     def has_more_to_try(self) -> bool:
         """Tell whether a search that failed passed over what it later learned may be taken; then `known` says so."""
@@ -96,20 +96,20 @@ class Admission:
         self._known.pins |= self.learned.pins
         return bool(news)
 
-    def _is_usable(self, project: str, version: Version) -> bool:
-        return self._catalog.refusal(project, version) is None and self._catalog.flaw(project, version) is None
+    def _is_usable(self, project: str, version: Version, is_in: Callable[[Version], bool]) -> bool:
+        if self._catalog.refusal(project, version) is not None:
+            return False
+        self._look_ahead(project, version, is_in)
+        return self._catalog.flaw(project, version) is None
 
     def _rank(self, project: str, version: Version) -> int | None:
         """Give 0 for what may be taken, 1 for what may be taken as a last resort, None for what may not."""
-        is_last_resort = version.is_prerelease and not self._user_takes_pre_releases(project)
-        if self._catalog.is_yanked(project, version) and not self._user_pins(project, version):
-            if (project, version) not in self._known.pins:
-                return None
-            is_last_resort = True
-        return int(is_last_resort)
+        if self._catalog.is_yanked(project, version) and not self._is_pinned(project, version):
+            return None
+        return int(version.is_prerelease and not self._user_takes_pre_releases(project))
 
-    def _user_pins(self, project: str, version: Version) -> bool:
-        return any(
+    def _is_pinned(self, project: str, version: Version) -> bool:
+        return (project, version) in self._known.pins or any(
             each.url is not None or version in _naming(each.specifier)[0] for each in self._named.get(project, ())
         )
 

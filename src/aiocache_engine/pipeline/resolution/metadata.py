@@ -58,8 +58,7 @@ def parse_metadata(content: bytes) -> CoreMetadata:
     Raises:
         MetadataError: it does not even say what it is.
     """
-    end = _END_OF_HEADERS.search(content)
-    fields, others = parse_email(content if end is None else content[: end.start()] + b"\n\n")
+    fields, others = parse_email(without_body(content))
     name, version = fields.get("name"), fields.get("version")
     if not name or not version:
         raise MetadataError("its metadata names no project or no version")
@@ -71,6 +70,12 @@ def parse_metadata(content: bytes) -> CoreMetadata:
         requires_python=fields.get("requires_python") or (pythons[0] if pythons else None),
         extras=frozenset(canonicalize_name(extra) for extra in fields.get("provides_extra", ())),
     )
+
+
+def without_body(content: bytes) -> bytes:
+    """Give the fields alone; the body may be a whole manual."""
+    end = _END_OF_HEADERS.search(content)
+    return content if end is None else content[: end.start()] + b"\n\n"
 
 
 def demands_of(metadata: CoreMetadata, extra: str, markers: Mapping[str, str]) -> Sequence[Demand]:

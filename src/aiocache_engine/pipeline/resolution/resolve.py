@@ -13,7 +13,6 @@ from aiocache_engine.errors import DamagedEntryError, UnsatisfiableError
 from aiocache_engine.model.python import Interpreter
 from aiocache_engine.pipeline.find import Choice, Ready
 from aiocache_engine.pipeline.resolution.catalog import IndexCatalog
-from aiocache_engine.pipeline.resolution.nab import NabResolver
 from aiocache_engine.pipeline.resolution.shelf import Shelf
 from aiocache_engine.pipeline.resolution.stored import LacksError, StoredSource
 from aiocache_engine.pipeline.steps import Conductor
@@ -54,7 +53,7 @@ def resolve_stored(
     catalog = _catalog(problem, interpreter, shelf, source)
     source.serve(catalog)
     try:
-        answer = (resolver or NabResolver()).resolve(problem, catalog)
+        answer = (resolver or default_resolver()).resolve(problem, catalog)
     except LacksError:
         return None
     if isinstance(answer, Conflict) and not shelf.is_offline:
@@ -83,13 +82,20 @@ async def resolve_live(
     while True:
         source = LiveSource(fetcher)
         catalog = _catalog(problem, interpreter, fetcher.shelf, source)
-        answer = await source.serve(catalog, lambda: (resolver or NabResolver()).resolve(problem, catalog))  # noqa: B023 - done before the next round
+        answer = await source.serve(catalog, lambda: (resolver or default_resolver()).resolve(problem, catalog))  # noqa: B023 - done before the next round
         believed = fetcher.shelf.took_stored
         if isinstance(answer, Resolution) or not believed:
             return _resolved(answer, problem, catalog)
         fetcher = fetcher.refreshing()  # the stored pages may be a little behind: ask before saying no
         if not await fetcher.have_changed(believed):
             return _resolved(answer, problem, catalog)
+
+
+def default_resolver() -> Resolver:
+    """Make the resolver in use."""
+    from aiocache_engine.pipeline.resolution.nab import NabResolver  # noqa: PLC0415 - only where something is resolved
+
+    return NabResolver()
 
 
 def metadata_of(ready: Ready) -> bytes:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterable, Sequence
 
 from aiocache_engine.index.local import is_local, read_local_page, usable_page
 from aiocache_engine.model.index import Index, IndexSettings, IndexStrategy
+from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.page import PageError, StoredPage, load_page
 from aiocache_engine.pipeline.find import Choice
 from aiocache_engine.pipeline.pages import read_pages, store_page
-from aiocache_engine.pipeline.resolution.metadata import seal, unseal
-from aiocache_engine.pipeline.steps import Steps, in_shared_hold
+from aiocache_engine.pipeline.resolution.metadata import seal, unseal, without_body
+from aiocache_engine.pipeline.steps import InHold, Steps, in_shared_hold
 from aiocache_engine.store.work import Work
 from aiocache_engine.system.lock import Hold
+
+_HOLD_SECONDS = 0.005  #: after so long in one hold the rest is read in another
 
 Pages = list[tuple[Index, StoredPage]]
 
@@ -82,27 +86,30 @@ class Shelf:
         return store_page(self._work, page)
 
     def read_metadata(self, choices: Sequence[Choice]) -> Steps[list[bytes | None]]:
-        """Give the stored metadata of files, in one hold; None where there is none of exactly that file."""
+        """Give the stored metadata of files; None where there is none of exactly that file."""
+        queue = deque(choices)
+        stored: list[bytes | None] = []
 
-        def read(hold: Hold) -> list[bytes | None]:
-            self._work.begin(hold, [choice.wanted.project for choice in choices])
-            return [
-                self._work.read_metadata(hold, choice.wanted.project, choice.index.digest, choice.file.filename)
-                for choice in choices
-            ]
+        def read(hold: Hold) -> None:
+            while queue and (time.monotonic() - hold.acquired_at) < _HOLD_SECONDS:
+                choice = queue.popleft()
+                project = choice.wanted.project
+                self._work.begin(hold, [project])
+                stored.append(self._work.read_metadata(hold, project, choice.index.digest, choice.file.filename))
 
-        stored = yield from in_shared_hold(read)
+        while queue:
+            yield InHold(LockMode.SHARED, read)
         return [
             unseal(content, identity) if (identity := _identity(choice)) else None
             for choice, content in zip(choices, stored, strict=True)
         ]
 
     def write_metadata(self, choice: Choice, content: bytes) -> Steps[bool]:
-        """Store the metadata of a file whose hash is known, unless its version was cleaned meanwhile."""
+        """Store the fields of the metadata of a file whose hash is known, unless its version was cleaned meanwhile."""
         identity, wanted = _identity(choice), choice.wanted
         if identity is None:
             return _nothing()
-        sealed = seal(content, identity)
+        sealed = seal(without_body(content), identity)
         version = wanted.pinned or ""
         return in_shared_hold(
             lambda hold: self._work.write_metadata(

@@ -10,10 +10,12 @@ import os
 import struct
 import tempfile
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import NamedTuple
 
 from aiocache_engine.errors import InvalidNameError, InvalidWheelError
 from aiocache_engine.model.names import project_name, wheel_name
+from aiocache_engine.pipeline.steps import in_thread
 from aiocache_engine.pipeline.wheels.zip_directory import Member, UnpackLimits, UnsafeZipError, read_directory
 from aiocache_engine.pipeline.wheels.zip_members import whole_member
 
@@ -42,11 +44,7 @@ def metadata_in_file(fd: int, filename: str) -> bytes:
     Raises:
         InvalidWheelError: it is malformed.
     """
-    try:
-        member = _metadata_member(read_directory(fd, _NO_RATIO), filename)
-        return bytes(whole_member(member, memoryview(os.pread(fd, member.end - member.offset, member.offset))))
-    except UnsafeZipError as error:
-        raise InvalidWheelError(filename, error.reason, member=error.member) from error
+    return _content(fd, _find(fd, filename), filename)
 
 
 async def metadata_from_parts(read: ReadPart, filename: str, size_bytes: int | None) -> bytes | None:
@@ -71,13 +69,10 @@ async def metadata_from_parts(read: ReadPart, filename: str, size_bytes: int | N
             return None
         if directory_start < tail.start and not await _bring(read, fd, directory_start, tail):
             return None
-        try:
-            member = _metadata_member(read_directory(fd, _NO_RATIO), filename)
-        except UnsafeZipError as error:
-            raise InvalidWheelError(filename, error.reason, member=error.member) from error
+        member = await in_thread(partial(_find, fd, filename))
         if member.offset < tail.start and not await _bring(read, fd, member.offset, tail, end=member.end):
             return None
-        return metadata_in_file(fd, filename)
+        return _content(fd, member, filename)
 
 
 async def _bring(read: ReadPart, fd: int, start: int, tail: Part, *, end: int | None = None) -> bool:
@@ -100,9 +95,20 @@ def _directory_start(tail: Part) -> int | None:
     return int(start)
 
 
-def _metadata_member(members: list[Member], filename: str) -> Member:
+def _content(fd: int, member: Member, filename: str) -> bytes:
+    try:
+        return bytes(whole_member(member, memoryview(os.pread(fd, member.end - member.offset, member.offset))))
+    except UnsafeZipError as error:
+        raise InvalidWheelError(filename, error.reason, member=error.member) from error
+
+
+def _find(fd: int, filename: str) -> Member:
     """Find the one METADATA of the wheel."""
     name = wheel_name(filename)
+    try:
+        members = read_directory(fd, _NO_RATIO)
+    except UnsafeZipError as error:
+        raise InvalidWheelError(filename, error.reason, member=error.member) from error
     found = [each for each in members if each.name.endswith(".dist-info/METADATA") and each.name.count("/") == 1]
     if len(found) != 1 or not _belongs(found[0].name, name.project):
         raise InvalidWheelError(filename, "it has no METADATA of its own, or several")
