@@ -7,7 +7,6 @@ others from fetching the same one, in this process and in others, and guards not
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -24,7 +23,7 @@ from aiocache_engine.errors import (
 )
 from aiocache_engine.index.client import IndexClient
 from aiocache_engine.index.local import is_local
-from aiocache_engine.index.urls import direct_file, page_url, shown
+from aiocache_engine.index.urls import direct_file, shown
 from aiocache_engine.model.index import Index, IndexFile
 from aiocache_engine.model.manifest import dump_manifest
 from aiocache_engine.model.names import digest, wheel_name
@@ -32,7 +31,7 @@ from aiocache_engine.model.page import StoredPage
 from aiocache_engine.model.records import Pointer
 from aiocache_engine.model.requirement import Wanted
 from aiocache_engine.pipeline.find import Choice, Finder, Missing, Ready
-from aiocache_engine.pipeline.pages import store_page
+from aiocache_engine.pipeline.pages import store_page, unknown_page
 from aiocache_engine.pipeline.steps import Conductor, in_exclusive_hold, in_shared_hold, in_thread
 from aiocache_engine.pipeline.wheels.unpack import unpack
 from aiocache_engine.report import Reporter
@@ -43,8 +42,6 @@ from aiocache_engine.store.work import Published
 from aiocache_engine.system.disk import translated
 from aiocache_engine.system.keylock import KeyHold, KeyLock
 from aiocache_engine.system.process import me
-
-_UNKNOWN_FOR_SECONDS = 600.0  #: how long an index is believed that does not know a project
 
 
 class Filler:
@@ -159,7 +156,7 @@ class Filler:
                 project, index, stored=stored, refresh=self._finder.asks_again(project)
             )
         if page is None and not is_local(index.url):
-            page = _unknown_page(project, index)
+            page = unknown_page(project, index)
         if page is not None and page is not stored and page.is_storable:
             await self._conductor.conduct(store_page(self._work, page))
         return page
@@ -258,21 +255,6 @@ class Filler:
         )
         with translated(staged):
             write_description(staged, dump_manifest(manifest), boot_id)
-
-
-def _unknown_page(project: str, index: Index) -> StoredPage:
-    """Give the page that remembers for a while that an index does not know a project."""
-    now = time.time()
-    return StoredPage(
-        project=project,
-        index_digest=index.digest,
-        url=page_url(index, project),
-        validated_at=now,
-        fresh_until=now + _UNKNOWN_FOR_SECONDS,
-        headers={},
-        is_storable=True,
-        lines=b"",
-    )
 
 
 def _opened(choice: Choice, published: Published, pointer: Pointer) -> Ready:

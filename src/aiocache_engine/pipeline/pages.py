@@ -8,12 +8,15 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from io import FileIO
 
+from aiocache_engine.index.urls import page_url
+from aiocache_engine.model.index import Index
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.page import StoredPage
 from aiocache_engine.pipeline.steps import InHold, Outside, Steps
 from aiocache_engine.store.work import Work
 from aiocache_engine.system.lock import Hold
 
+_UNKNOWN_FOR_SECONDS = 600.0  #: how long an index is believed that does not know a project
 _HOLD_SECONDS = 0.005  #: after so long in one hold the rest is read in another
 
 Contents = dict[tuple[str, str], bytes | None]
@@ -72,3 +75,18 @@ def store_page(work: Work, page: StoredPage) -> Steps[bool]:
     if not is_stored:
         yield Outside(lambda: os.unlink(staged))
     return is_stored
+
+
+def unknown_page(project: str, index: Index) -> StoredPage:
+    """Give the page that remembers for a while that an index does not know a project."""
+    now = time.time()
+    return StoredPage(
+        project=project,
+        index_digest=index.digest,
+        url=page_url(index, project),
+        validated_at=now,
+        fresh_until=now + _UNKNOWN_FOR_SECONDS,
+        headers={},
+        is_storable=True,
+        lines=b"",
+    )

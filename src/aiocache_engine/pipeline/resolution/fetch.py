@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 
@@ -11,16 +10,14 @@ from anyio import CapacityLimiter, create_task_group
 from aiocache_engine.errors import IndexResponseError, InvalidWheelError, OfflineError
 from aiocache_engine.index.client import IndexClient
 from aiocache_engine.index.local import is_local
-from aiocache_engine.index.urls import page_url
 from aiocache_engine.model.index import Index
 from aiocache_engine.model.page import StoredPage
 from aiocache_engine.pipeline.find import Choice
+from aiocache_engine.pipeline.pages import unknown_page
 from aiocache_engine.pipeline.resolution.shelf import Pages, Shelf
 from aiocache_engine.pipeline.resolution.stored import read_local_metadata
 from aiocache_engine.pipeline.resolution.wheel_metadata import Part, metadata_from_parts
 from aiocache_engine.pipeline.steps import Conductor, in_thread
-
-_UNKNOWN_FOR_SECONDS = 600.0  #: how long an index is believed that does not know a project
 
 FetchWheel = Callable[[Choice], Awaitable[bytes]]  #: brings a whole wheel into the cache and gives its METADATA
 
@@ -125,7 +122,7 @@ class Fetcher:
         async with self._limiter:
             page = await (await self._client()).page(project, index, stored=stored, refresh=self.shelf.refreshes)
         if page is None and not is_local(index.url):
-            page = _unknown_page(project, index)
+            page = unknown_page(project, index)
         if page is not None and page is not stored and page.is_storable:
             await self._conductor.conduct(self.shelf.write_page(page))
         return page
@@ -145,18 +142,3 @@ class Fetcher:
             return await metadata_from_parts(read, choice.file.filename, choice.file.size_bytes)
         except (IndexResponseError, InvalidWheelError):
             return None  # the whole wheel shows what is the matter, and whether anything is
-
-
-def _unknown_page(project: str, index: Index) -> StoredPage:
-    """Give the page that remembers for a while that an index does not know a project."""
-    now = time.time()
-    return StoredPage(
-        project=project,
-        index_digest=index.digest,
-        url=page_url(index, project),
-        validated_at=now,
-        fresh_until=now + _UNKNOWN_FOR_SECONDS,
-        headers={},
-        is_storable=True,
-        lines=b"",
-    )
