@@ -90,7 +90,7 @@ class RemovalPlan:
 class Removed:
     """One entry that went, or in a dry run would go."""
 
-    kind: str  #: "archive", "pointer", "page", "leftover", "format"
+    kind: str  #: "archive", "pointer", "leftover", "format"
     project: str | None
     version: str | None
     id: str | None

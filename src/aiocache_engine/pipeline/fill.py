@@ -31,7 +31,7 @@ from aiocache_engine.model.page import StoredPage
 from aiocache_engine.model.records import Pointer
 from aiocache_engine.model.requirement import Wanted
 from aiocache_engine.pipeline.find import Choice, Finder, Missing, Ready
-from aiocache_engine.pipeline.pages import store_page, unknown_page
+from aiocache_engine.pipeline.pages import ask_indexes, store_page, unknown_page
 from aiocache_engine.pipeline.steps import Conductor, in_exclusive_hold, in_shared_hold, in_thread
 from aiocache_engine.pipeline.wheels.unpack import unpack
 from aiocache_engine.report import Reporter
@@ -127,23 +127,11 @@ class Filler:
 
     async def _choose(self, wanted: Wanted) -> Choice:
         """Choose from pages that were asked for now; one index after the other, as the strategy says."""
-        pages: list[tuple[Index, StoredPage]] = []
-        out_of_reach: OfflineError | None = None
-        for index in self._finder.settings.indexes:
-            try:
-                page = await self._page(wanted.project, index)
-            except OfflineError as error:
-                out_of_reach = error
-                continue
-            if page is None or not page.lines:
-                continue
-            pages.append((index, page))
-            if self._finder.is_settled(wanted, pages):
-                break
-        if not pages and out_of_reach is not None:
-            raise OfflineError(wanted.text) from out_of_reach
+        indexes = self._finder.settings.indexes
+        ask, is_settled = partial(self._page, wanted.project), partial(self._finder.is_settled, wanted)
+        pages = await ask_indexes(indexes, ask, is_settled, what=wanted.text)
         if not pages:
-            raise ProjectNotFoundError(wanted.project, tuple(shown(i.url) for i in self._finder.settings.indexes))
+            raise ProjectNotFoundError(wanted.project, tuple(shown(index.url) for index in indexes))
         chosen = await in_thread(partial(self._finder.choice_among, wanted, pages))
         if not isinstance(chosen, Choice):
             raise NoMatchingWheelError(wanted.text, chosen.reason)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from io import FileIO
 
+from aiocache_engine.errors import OfflineError
 from aiocache_engine.index.urls import page_url
 from aiocache_engine.model.index import Index
 from aiocache_engine.model.locking import LockMode
@@ -75,6 +76,42 @@ def store_page(work: Work, page: StoredPage) -> Steps[bool]:
     if not is_stored:
         yield Outside(lambda: os.unlink(staged))
     return is_stored
+
+
+async def ask_indexes(
+    indexes: Sequence[Index],
+    ask: Callable[[Index], Awaitable[StoredPage | None]],
+    is_settled: Callable[[list[tuple[Index, StoredPage]]], bool],
+    *,
+    what: str,
+) -> list[tuple[Index, StoredPage]]:
+    """Ask one index after the other for its page of a project, until no further one counts; empty: nobody knows it.
+
+    Args:
+        indexes: in the order in which they are asked.
+        ask: gives the page of one index; None: the project is unknown there.
+        is_settled: tells whether the pages so far leave no further index to ask, as the strategy says.
+        what: what is looked for, for messages.
+
+    Raises:
+        OfflineError: no page was had, and an index is out of reach.
+    """
+    pages: list[tuple[Index, StoredPage]] = []
+    out_of_reach: OfflineError | None = None
+    for index in indexes:
+        try:
+            page = await ask(index)
+        except OfflineError as error:
+            out_of_reach = error
+            continue
+        if page is None or not page.lines:
+            continue
+        pages.append((index, page))
+        if is_settled(pages):
+            break
+    if not pages and out_of_reach is not None:
+        raise OfflineError(what) from out_of_reach
+    return pages
 
 
 def unknown_page(project: str, index: Index) -> StoredPage:

@@ -7,13 +7,13 @@ from functools import partial
 
 from anyio import CapacityLimiter, create_task_group
 
-from aiocache_engine.errors import IndexResponseError, InvalidWheelError, OfflineError
+from aiocache_engine.errors import IndexResponseError, InvalidWheelError
 from aiocache_engine.index.client import IndexClient
 from aiocache_engine.index.local import is_local
 from aiocache_engine.model.index import Index
 from aiocache_engine.model.page import StoredPage
 from aiocache_engine.pipeline.find import Choice
-from aiocache_engine.pipeline.pages import unknown_page
+from aiocache_engine.pipeline.pages import ask_indexes, unknown_page
 from aiocache_engine.pipeline.resolution.shelf import Pages, Shelf
 from aiocache_engine.pipeline.resolution.stored import read_local_metadata
 from aiocache_engine.pipeline.resolution.wheel_metadata import Part, metadata_from_parts
@@ -78,22 +78,8 @@ class Fetcher:
         usable = await in_thread(partial(self.shelf.usable_pages, project, sha256s))
         if usable is not None:
             return usable
-        pages: Pages = []
-        out_of_reach: OfflineError | None = None
-        for index in self.shelf.settings.indexes:
-            try:
-                page = await self._page(project, index)
-            except OfflineError as error:
-                out_of_reach = error
-                continue
-            if page is None or not page.lines:
-                continue
-            pages.append((index, page))
-            if self.shelf.is_settled(pages, sha256s):
-                break
-        if not pages and out_of_reach is not None:
-            raise OfflineError(project) from out_of_reach
-        return pages
+        ask, is_settled = partial(self._page, project), partial(self.shelf.is_settled, sha256s=sha256s)
+        return await ask_indexes(self.shelf.settings.indexes, ask, is_settled, what=project)
 
     async def stored_metadata(self, choices: list[Choice]) -> list[bytes | None]:
         """Give what the cache holds of the METADATA of these files."""
