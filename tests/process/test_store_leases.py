@@ -308,17 +308,6 @@ def test_a_lease_that_a_full_disk_cut_short_is_refused(cache: CacheDir, monkeypa
     lease.end()
 
 
-def test_thousand_leases_cost_a_collector_a_few_milliseconds(cache: CacheDir) -> None:
-    leases = [born(cache) for _ in range(300)]
-    reader = LeaseReader(cache.layout.leases)
-    reader.read()
-    started = time.perf_counter()
-    assert len(reader.read()) == 300
-    assert time.perf_counter() - started < 0.1
-    for lease in leases:
-        lease.end()
-
-
 def test_leases_found_dead_cost_a_hold_no_more_than_their_listing(cache: CacheDir) -> None:
     for _ in range(3000):
         Path(cache.layout.lease(new_object_id())).write_bytes(b"dead\n")
