@@ -45,6 +45,50 @@ class Pointer:
 
 
 @dataclass(frozen=True, slots=True)
+class Member:
+    """One distribution of a cached environment."""
+
+    project: str  #: normalized
+    version: str
+    archive_id: str  #: what it was linked from
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCommand:
+    """One command that a cached environment has."""
+
+    name: str
+    path: str  #: below the environment, "bin/ruff"
+    project: str  #: which of its members gives it
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentPointer:
+    """The content of a name that leads to a cached environment: enough to run a tool, and to judge the environment."""
+
+    environment_id: str
+    tool: str  #: normalized project name
+    digest: str  #: of all that was asked for, 32 hexadecimal digits
+    executable: str  #: absolute path of the interpreter that it was made for
+    members: tuple[Member, ...]
+    commands: tuple[ToolCommand, ...]
+    created_at: float  #: seconds since the epoch
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentManifest:
+    """The description that lies beside a cached environment and tells of it when no name does any more."""
+
+    tool: str  #: normalized project name
+    digest: str  #: of all that was asked for
+    executable: str  #: absolute path of the interpreter that it was made for
+    members: tuple[Member, ...]
+    file_count: int
+    size_bytes: int  #: sum of the sizes of its files
+    own_bytes: int  #: of those that were not hard-linked from an archive
+
+
+@dataclass(frozen=True, slots=True)
 class Holder:
     """Who holds a lease, as its record tells."""
 

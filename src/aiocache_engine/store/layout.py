@@ -11,8 +11,18 @@ from aiocache_engine.model.names import is_object_id, project_name, safe_segment
 MARKER = "aioc-cache.json"
 PROJECTS = "projects-v1"
 ARCHIVES = "archives-v1"
+TOOLS = "tools-v1"
+ENVIRONMENTS = "environments-v1"
+BYTECODE = "bytecode-v1"
 INTERPRETERS = "interpreters-v1"
-BUCKETS = (PROJECTS, ARCHIVES, INTERPRETERS)  #: versioned; each release prunes older versions of its own only
+BUCKETS = (
+    PROJECTS,
+    ARCHIVES,
+    TOOLS,
+    ENVIRONMENTS,
+    BYTECODE,
+    INTERPRETERS,
+)  #: versioned; each release prunes older versions of its own only
 HASH_NAMES = "hash"
 PAGE = "page"
 SETTINGS_MEMO = "settings.json"
@@ -23,7 +33,9 @@ class Layout:
 
     __slots__ = (
         "archives",
+        "bytecodes",
         "condemned",
+        "environments",
         "generations",
         "interpreters",
         "key_locks",
@@ -38,6 +50,7 @@ class Layout:
         "reserve",
         "root",
         "staging",
+        "tools",
         "trash",
     )
 
@@ -50,6 +63,9 @@ class Layout:
         self.key_locks = f"{root}/.locks/keys"
         self.projects = f"{root}/{PROJECTS}"
         self.archives = f"{root}/{ARCHIVES}"
+        self.tools = f"{root}/{TOOLS}"
+        self.environments = f"{root}/{ENVIRONMENTS}"
+        self.bytecodes = f"{root}/{BYTECODE}"
         self.interpreters = f"{root}/{INTERPRETERS}"
         self.leases = f"{root}/leases"
         self.referrers = f"{root}/referrers"
@@ -67,6 +83,9 @@ class Layout:
             self.key_locks,
             self.projects,
             self.archives,
+            self.tools,
+            self.environments,
+            self.bytecodes,
             self.interpreters,
             self.leases,
             self.referrers,
@@ -80,9 +99,7 @@ class Layout:
 
     def project(self, project: str) -> str:
         """Give the directory of all names, pages and metadata of a project."""
-        if project_name(project) != project:
-            raise InvalidNameError("normalized project name", project, "write it in lower case with single dashes")
-        return f"{self.projects}/{project}"
+        return f"{self.projects}/{_project(project)}"
 
     def page(self, project: str, index: str) -> str:
         """Give the stored page of a project on an index."""
@@ -92,19 +109,33 @@ class Layout:
         """Give the name that leads from a file of an index to its archive."""
         return f"{self.project(project)}/{_object_id(index)}/{safe_segment(filename)}.json"
 
+    def hash_names(self, project: str) -> str:
+        """Give the directory of a project's hash names; it is there once a wheel of it is."""
+        return f"{self.project(project)}/{HASH_NAMES}"
+
     def hash_name(self, project: str, sha256: str) -> str:
         """Give the name that leads from a wheel's hash to its archive."""
-        return f"{self.project(project)}/{HASH_NAMES}/{sha256_hex(sha256)}"
+        return f"{self.hash_names(project)}/{sha256_hex(sha256)}"
 
     def archive(self, archive_id: str) -> str:
         """Give the directory of an archive: tree/, manifest, used, linked."""
         return f"{self.archives}/{_object_id(archive_id)}"
 
+    def environment(self, environment_id: str) -> str:
+        """Give the directory of a cached environment: env/, manifest, used."""
+        return f"{self.environments}/{_object_id(environment_id)}"
+
+    def tool_pointer(self, tool: str, digest: str) -> str:
+        """Give the name that leads from a tool and all that was asked of it to a cached environment."""
+        return f"{self.tools}/{_project(tool)}/{_object_id(digest)}.json"
+
+    def bytecode(self, archive_id: str) -> str:
+        """Give the directory of what was compiled from an archive, by interpreter; it goes with its archive."""
+        return f"{self.bytecodes}/{_object_id(archive_id)}"
+
     def generation(self, project: str) -> str:
         """Give the generation file of a project."""
-        if project_name(project) != project:
-            raise InvalidNameError("normalized project name", project, "write it in lower case with single dashes")
-        return f"{self.project_generations}/{project}"
+        return f"{self.project_generations}/{_project(project)}"
 
     def interpreter(self, key: str) -> str:
         """Give the file that keeps what probing an interpreter told."""
@@ -125,6 +156,12 @@ class Layout:
     def metadata(self, project: str, index: str, filename: str) -> str:
         """Give the stored core metadata of a wheel on an index."""
         return f"{self.project(project)}/{_object_id(index)}/{safe_segment(filename)}.metadata"
+
+
+def _project(text: str) -> str:
+    if project_name(text) != text:
+        raise InvalidNameError("normalized project name", text, "write it in lower case with single dashes")
+    return text
 
 
 def _object_id(text: str) -> str:

@@ -17,11 +17,18 @@ from io import FileIO
 from aiocache_engine.errors import CacheReplacedError, ReadOnlyCacheError
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.names import new_object_id
-from aiocache_engine.model.records import FileKey, Holder, Pointer
+from aiocache_engine.model.records import EnvironmentPointer, FileKey, Holder, Pointer
 from aiocache_engine.store import generations
-from aiocache_engine.store.archives import Archive, is_present, write_stamp
+from aiocache_engine.store.archives import Archive, is_present, set_linked, write_stamp
 from aiocache_engine.store.cache_dir import GONE, CacheDir
 from aiocache_engine.store.documents import make_directory, read_document
+from aiocache_engine.store.environments import (
+    CachedEnvironment,
+    FoundEnvironment,
+    PublishedEnvironment,
+    encode_environment_pointer,
+    read_environment_pointer,
+)
 from aiocache_engine.store.generations import Generation
 from aiocache_engine.store.leases import Lease
 from aiocache_engine.store.names import encode_pointer, read_pointer
@@ -119,12 +126,8 @@ class Work:
         """Look files up and lease what is there, in this hold (rule 15). None is a miss. `begin` came before."""
         hold.require(LockMode.SHARED)
         found = [self._read(key) for key in keys]
-        ids = [each.archive.id for each, _ in found if each is not None]
-        if self._lease is not None and ids:
-            self.cache.ensure_ours(hold)
-            self._lease.add(hold, ids)
-            for archive_id in ids:
-                write_stamp(self.cache.layout.archive(archive_id))
+        self._use(hold, [each.archive.path for each, _ in found if each is not None])
+        if self._lease is not None:
             for key, (each, by_hash) in zip(keys, found, strict=True):
                 if each is not None and by_hash:
                     self._write_pointer(key, each.pointer)
@@ -133,13 +136,16 @@ class Work:
     def keep(self, hold: Hold, archive_ids: Sequence[str]) -> None:
         """Lease archives that are known by id, as far as they are there."""
         hold.require(LockMode.SHARED)
-        if self._lease is None:
+        self._use(hold, [each for each in map(self.cache.layout.archive, archive_ids) if is_present(each)])
+
+    def _use(self, hold: Hold, paths: Sequence[str]) -> None:
+        """Put objects that are there on the lease, then stamp each (rules 1 and 15); without a lease do nothing."""
+        if self._lease is None or not paths:
             return
         self.cache.ensure_ours(hold)
-        present = [archive_id for archive_id in archive_ids if is_present(self.cache.layout.archive(archive_id))]
-        self._lease.add(hold, present)
-        for archive_id in present:
-            write_stamp(self.cache.layout.archive(archive_id))
+        self._lease.add(hold, [os.path.basename(path) for path in paths])
+        for path in paths:
+            write_stamp(path)
 
     def _read(self, key: FileKey) -> tuple[Found | None, bool]:
         """Read pointer or hash name of a file, and whether it was the hash name."""
@@ -222,6 +228,56 @@ class Work:
             for temporary, path in names:
                 os.replace(temporary, path)
         return Published(archive, adopted is not None, is_named=True)
+
+    def find_environment(self, hold: Hold, tool: str, digest: str) -> FoundEnvironment | None:
+        """Look a tool's environment up and lease it with everything in it, in this hold (rules 15, 27).
+
+        `begin` came before. None is a miss: no name, or one of the objects is not there.
+        """
+        hold.require(LockMode.SHARED)
+        layout = self.cache.layout
+        pointer = read_environment_pointer(layout.tool_pointer(tool, digest))
+        if pointer is None:
+            return None
+        environment = CachedEnvironment(pointer.environment_id, layout.environment(pointer.environment_id))
+        paths = [environment.path, *(layout.archive(each.archive_id) for each in pointer.members)]
+        if not all(map(is_present, paths)):
+            return None
+        self._use(hold, paths)
+        return FoundEnvironment(environment, pointer)
+
+    def publish_environment(
+        self, hold: Hold, staged: str, environment_id: str, pointer: EnvironmentPointer, *, is_named: bool
+    ) -> PublishedEnvironment:
+        """Make a staged environment visible, and name it unless something in it was cleaned (rules 19, 20, 24).
+
+        Args:
+            hold: the shared lock.
+            staged: a directory from `new_staging` with env, manifest and stamp, and nothing else.
+            environment_id: the fresh id that everything in it was made for.
+            pointer: what its name shall say. The generations of its members were read by `begin`.
+            is_named: False for an environment that is for this work alone.
+        """
+        hold.require(LockMode.SHARED)
+        self.cache.ensure_ours(hold)
+        if self._lease is None:
+            raise ReadOnlyCacheError(self.cache.root, "nothing can be published without a lease")
+        layout = self.cache.layout
+        environment = CachedEnvironment(environment_id, layout.environment(environment_id))
+        self._lease.add(hold, [environment_id, *(each.archive_id for each in pointer.members)])
+        if not (is_named and all(self._allows(each.project, each.version) for each in pointer.members)):
+            os.rename(staged, environment.path)
+            write_note(layout.condemned, environment_id)
+            return PublishedEnvironment(environment, is_named=False)
+        path = layout.tool_pointer(pointer.tool, pointer.digest)
+        with self._prepared_names([path], encode_environment_pointer(pointer)) as names:
+            for each in pointer.members:
+                with suppress(FileNotFoundError):  # only people and damage take what a lease covers
+                    set_linked(layout.archive(each.archive_id))
+            os.rename(staged, environment.path)
+            for temporary, name in names:
+                os.replace(temporary, name)
+        return PublishedEnvironment(environment, is_named=True)
 
     def _adoptable(self, pointer: Pointer) -> Archive | None:
         """Give the archive that the wheel's hash names already."""
