@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from aiocache_engine.errors import UsageError
 from aiocache_engine.model.index import IndexStrategy
 from aiocache_engine.model.python import LinkMode
+from aiocache_engine.model.value import value
 
 LOCK_TIMEOUT_SECONDS = 60.0
 _FALSE = frozenset({"", "0", "false", "no", "off"})
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Config:
     """Settings of one engine. What is None or empty is left to the environment, to pip's configuration and default."""
 

@@ -10,7 +10,6 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar
@@ -22,6 +21,7 @@ from aiocache_engine.model.listing import CacheSize, Entry, Usage
 from aiocache_engine.model.outcome import FetchReport, InstallReport, Named, ResolveReport
 from aiocache_engine.model.python import LinkMode
 from aiocache_engine.model.removal import Removal, RemovalPlan
+from aiocache_engine.model.value import replace
 from aiocache_engine.pipeline.call import Call
 from aiocache_engine.pipeline.collect import Collector, foresee
 from aiocache_engine.pipeline.deliver import Options, already_there, as_obtained, deliver, without

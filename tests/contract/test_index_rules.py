@@ -8,7 +8,6 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -20,6 +19,7 @@ from aiocache_engine.index.credentials import Credentials
 from aiocache_engine.index.exchange import Limits
 from aiocache_engine.index.settings import IndexOptions, discover_settings
 from aiocache_engine.model.index import IndexSettings
+from aiocache_engine.model.value import replace
 from aiocache_engine.testing.transport import MemoryAnswer, MemoryTransport
 
 JSON = {"content-type": "application/vnd.pypi.simple.v1+json"}

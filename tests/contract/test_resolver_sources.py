@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -16,6 +15,7 @@ from aiocache_engine.index.client import IndexClient
 from aiocache_engine.index.settings import IndexOptions, discover_settings
 from aiocache_engine.model.index import IndexSettings
 from aiocache_engine.model.python import Interpreter
+from aiocache_engine.model.value import replace
 from aiocache_engine.pipeline.find import Choice
 from aiocache_engine.pipeline.resolution.fetch import Fetcher
 from aiocache_engine.pipeline.resolution.resolve import Resolved, resolve_live, resolve_stored
@@ -207,7 +207,7 @@ async def test_damaged_metadata_and_that_of_another_file_are_fetched_again(tree:
     shelf = Shelf(work, tree.settings(), is_offline=False, refreshes=False)
     conductor = tree.conductor()
     assert await conductor.conduct(shelf.read_metadata([choice])) != [None]
-    other = dataclasses.replace(choice, file=dataclasses.replace(choice.file, sha256="0" * 64))
+    other = replace(choice, file=replace(choice.file, sha256="0" * 64))
     assert await conductor.conduct(shelf.read_metadata([other])) == [None]
     cut_last_byte(tree.cache.layout.metadata("leaf", choice.index.digest, choice.file.filename))
     assert await conductor.conduct(shelf.read_metadata([choice])) == [None]

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -33,6 +32,7 @@ from aiocache_engine.index.settings import IndexOptions, discover_settings
 from aiocache_engine.index.urls import direct_file
 from aiocache_engine.model.index import Index, IndexFile, IndexSettings
 from aiocache_engine.model.page import StoredPage, load_page
+from aiocache_engine.model.value import replace
 from aiocache_engine.testing.index_server import Fault, IndexServer
 from aiocache_engine.testing.wheels import build_wheel
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 from packaging.tags import sys_tags
 
 from aiocache_engine.errors import InterpreterError
+from aiocache_engine.model.value import replace
 from aiocache_engine.python.environment import write_environment
 from aiocache_engine.python.interpreter import (
     decode_interpreter,
@@ -169,5 +169,5 @@ def test_the_key_changes_with_the_environment_and_with_the_file(tmp_path: Path) 
 
 
 def test_an_answer_of_other_fields_is_a_miss() -> None:
-    found = dataclasses.replace(running_interpreter(), externally_managed="")
+    found = replace(running_interpreter(), externally_managed="")
     assert decode_interpreter(encode_interpreter(found).replace(b'"magic"', b'"tragic"')) is None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 import sys
@@ -12,6 +11,7 @@ import pytest
 
 from aiocache_engine.errors import ExternallyManagedError, InterpreterError, TargetError, UsageError
 from aiocache_engine.model.python import Interpreter, TargetKind
+from aiocache_engine.model.value import replace
 from aiocache_engine.python.environment import write_environment
 from aiocache_engine.python.interpreter import probe
 from aiocache_engine.python.target import Place, TargetChoice, choose_target, find_python, make_target, open_target
@@ -84,7 +84,7 @@ def test_an_environment_whose_config_and_links_disagree_is_asked_itself(tmp_path
 
     def recording(executable: str) -> Interpreter:
         asked.append(executable)
-        return dataclasses.replace(running(), prefix=str(tmp_path / "env"), base_prefix="/elsewhere")
+        return replace(running(), prefix=str(tmp_path / "env"), base_prefix="/elsewhere")
 
     open_target(choose_target(TargetChoice(venv=str(tmp_path / "env")), {}, "/"), recording)
     assert [str(tmp_path / "env/bin/python")] == asked
@@ -186,7 +186,7 @@ def test_an_environment_of_conda_is_held_to_the_python_named_as_well(tmp_path: P
     (tmp_path / "env/conda-meta").mkdir(parents=True)
     (tmp_path / "env/bin").mkdir()
     (tmp_path / "env/bin/python").symlink_to(sys.executable)
-    own = dataclasses.replace(running(), prefix="/conda", base_prefix="/conda", version="3.12.1")
+    own = replace(running(), prefix="/conda", base_prefix="/conda", version="3.12.1")
     with pytest.raises(TargetError, match=r"Python 3\.12\.1 .*, not of 3\.13"):
         open_target(named("3.13", tmp_path), lambda _: own)
 
@@ -205,7 +205,7 @@ def managed(tmp_path: Path, text: str) -> Interpreter:
     (tmp_path / "stdlib").mkdir(exist_ok=True)
     (tmp_path / "stdlib/EXTERNALLY-MANAGED").write_text(text)
     paths = {name: str(tmp_path / "usr" / name) for name in ("purelib", "platlib", "scripts", "data", "headers")}
-    return dataclasses.replace(
+    return replace(
         running(),
         prefix="/usr",
         base_prefix="/usr",
@@ -234,7 +234,7 @@ def test_the_systems_own_interpreter_tells_that_it_is_managed() -> None:
 
 def test_a_prefix_whose_directories_have_no_parent_in_common_is_refused(tmp_path: Path) -> None:
     interpreter = managed(tmp_path, "")
-    scattered = dataclasses.replace(interpreter, scheme={**interpreter.scheme, "scripts": "/opt/bin"})
+    scattered = replace(interpreter, scheme={**interpreter.scheme, "scripts": "/opt/bin"})
     forced = choose_target(TargetChoice(python=sys.executable, break_system_packages=True), {}, "/")
     with pytest.raises(TargetError, match="no parent in common"):
         open_target(forced, lambda _: scattered)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -21,6 +20,7 @@ from aiocache_engine.model.snapshot import (
     SeenReferrer,
     Snapshot,
 )
+from aiocache_engine.model.value import replace
 from aiocache_engine.policy.clean import plan_candidates, plan_clean, plan_condemned
 from aiocache_engine.policy.mark import SYMLINK
 from aiocache_engine.policy.prune import plan_prune

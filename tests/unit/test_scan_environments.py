@@ -8,13 +8,13 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from aiocache_engine.model.records import Referrer
 from aiocache_engine.model.snapshot import ReferrerState
+from aiocache_engine.model.value import replace
 from aiocache_engine.pipeline.scan import look_at
 from aiocache_engine.system.process import me
 

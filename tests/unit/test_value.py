@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import aiocache_engine
-from aiocache_engine.model.value import field, field_names, replace, value
+from aiocache_engine.model.value import entity, field, field_names, replace, value
 
 
 @value
@@ -207,3 +207,18 @@ def test_values_need_no_module_that_takes_long_to_import() -> None:
     modules = set(ran.stdout.split())
     assert "aiocache_engine.model.value" in modules
     assert not {"typing", "dataclasses", "enum", "functools", "inspect", "re"} & modules
+
+
+def test_an_entity_may_change_and_equals_itself_alone() -> None:
+    @entity
+    class Counter:
+        name: str
+        count: int = 0
+
+    one, other = Counter("a"), Counter("a")
+    assert one == one  # noqa: PLR0124 - that is the question
+    assert one != other
+    assert {one, other} == {other, one}
+    one.count += 1
+    assert (one.count, other.count) == (1, 0)
+    assert not hasattr(one, "__dict__")

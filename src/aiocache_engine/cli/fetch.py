@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
 from aiocache_engine.cli.cold import fetch_cold
 from aiocache_engine.cli.options import Options, require_no_deps
 from aiocache_engine.cli.render import fetch_document, fetch_text
 from aiocache_engine.cli.terminal import Terminal
 from aiocache_engine.errors import UsageError
+from aiocache_engine.model.value import value
 from aiocache_engine.pipeline.kit import open_kit
 from aiocache_engine.pipeline.undertake import FetchRequest, look_into_fetch
 from aiocache_engine.pipeline.warm import fetch_warm
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class FetchOptions(Options):
     """What `fetch` may be told."""
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from aiocache_engine.model.index import IndexStrategy
 from aiocache_engine.model.python import LinkMode
+from aiocache_engine.model.value import value
 
 
 class Kind(enum.Enum):
@@ -32,7 +32,7 @@ def given_text(text: str) -> str:
     return text
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Option:
     """One option."""
 
@@ -44,7 +44,7 @@ class Option:
     convert: Callable[[str], Any] = given_text  #: of the text of its value; ValueError says what is wrong
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Command:
     """One command."""
 

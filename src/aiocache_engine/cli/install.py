@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
 from aiocache_engine.cli.cold import install_cold
 from aiocache_engine.cli.options import Options, require_no_deps
@@ -11,6 +10,7 @@ from aiocache_engine.cli.render import install_document, install_text
 from aiocache_engine.cli.terminal import Terminal
 from aiocache_engine.errors import UsageError
 from aiocache_engine.model.python import LinkMode
+from aiocache_engine.model.value import value
 from aiocache_engine.pipeline.deliver import Options as Delivery
 from aiocache_engine.pipeline.kit import open_kit
 from aiocache_engine.pipeline.undertake import InstallRequest, look_into_install
@@ -18,7 +18,7 @@ from aiocache_engine.pipeline.warm import install_warm
 from aiocache_engine.python.target import TargetChoice
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class InstallOptions(Options):
     """What `install` may be told."""
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from aiocache_engine.config import Config
 from aiocache_engine.errors import UsageError
 from aiocache_engine.model.index import IndexStrategy
+from aiocache_engine.model.value import replace, value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Options:
     """What every command may be told. None or empty: not said."""
 
@@ -34,7 +33,7 @@ class Options:
             UsageError: a variable has no usable value.
         """
         config = Config.from_environ(environ)
-        return dataclasses.replace(
+        return replace(
             config,
             index_url=self.index_url,
             extra_index_urls=self.extra_index_urls,

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
 from aiocache_engine.cli.options import Options
 from aiocache_engine.cli.render_removal import removal_document, removal_text
 from aiocache_engine.cli.terminal import Terminal
+from aiocache_engine.model.value import value
 from aiocache_engine.pipeline.kit import open_kit
 from aiocache_engine.pipeline.remove import prune_now
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class PruneOptions(Options):
     """What `prune` may be told."""
 

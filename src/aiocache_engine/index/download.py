@@ -12,7 +12,6 @@ import os
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
 from typing import BinaryIO
 
 import anyio
@@ -23,6 +22,7 @@ from aiocache_engine.index.local import is_local, local_path, local_validator
 from aiocache_engine.index.transport import Answer
 from aiocache_engine.index.urls import shown
 from aiocache_engine.model.index import IndexFile
+from aiocache_engine.model.value import value
 from aiocache_engine.system import disk
 
 _PIECE_BYTES = 1024 * 1024
@@ -37,7 +37,7 @@ def no_progress(_received_bytes: int, _total_bytes: int | None) -> None:
     """Tell nobody."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Downloaded:
     """A file that arrived."""
 

@@ -13,7 +13,6 @@ import random
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
 from typing import TypeVar
 
 import anyio
@@ -22,6 +21,7 @@ from aiocache_engine.errors import IndexResponseError, NetworkError
 from aiocache_engine.index.credentials import Credentials
 from aiocache_engine.index.transport import Answer, Transport, UnreachableError
 from aiocache_engine.index.urls import joined, origin_of, shown, without_credentials
+from aiocache_engine.model.value import value
 from aiocache_engine.system.clock import Clock
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -32,7 +32,7 @@ _UNREACHABLE_RETRIES = 2  #: a machine without a network should say so soon
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Limits:
     """How much, how long, how slow."""
 

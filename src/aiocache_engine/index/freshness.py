@@ -9,26 +9,26 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import hishel
 from hishel._core._spec import get_freshness_lifetime
 
 from aiocache_engine.index.urls import is_loopback
+from aiocache_engine.model.value import value
 
 _OPTIONS: hishel.CacheOptions = {"shared": False, "supported_methods": ["GET"], "allow_stale": False}
 _KEPT = frozenset({"age", "cache-control", "date", "etag", "expires", "last-modified", "vary"})
 _LONGEST_SECONDS = 86_400.0  #: a mistaken `max-age` must not hide new releases for longer
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Confirmed:
     """The index says that the stored page still holds."""
 
     headers: Mapping[str, str]  #: to keep with the page
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Replaced:
     """The index sent a page."""
 

@@ -6,7 +6,6 @@ A find-links page lists files of many projects: it is fetched once per client an
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import anyio
 
@@ -17,6 +16,7 @@ from aiocache_engine.index.page_parser import ACCEPT, by_version, parse_page
 from aiocache_engine.index.urls import page_url, shown
 from aiocache_engine.model.index import Index, IndexFile, IndexKind
 from aiocache_engine.model.page import StoredPage, encode_lines
+from aiocache_engine.model.value import value
 from aiocache_engine.system.clock import Clock
 
 _OK, _NOT_MODIFIED = 200, 304
@@ -24,7 +24,7 @@ _UNKNOWN = frozenset({404, 410})
 _HEADERS = {"accept": ACCEPT, "accept-encoding": "gzip"}
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Answered:
     status: int
     headers: Mapping[str, str]
@@ -32,7 +32,7 @@ class _Answered:
     url: str  #: after redirects
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Listing:
     """The files of a page, not yet divided by project."""
 

@@ -8,16 +8,16 @@ Environment variables are read by `settings`: here they only steer which files t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from aiocache_engine.errors import IndexSettingsError
+from aiocache_engine.model.value import value
 
 _SECTIONS = ("global", "download", "install")  #: later ones win, as pip's own command section wins over `global`
 _ENVIRONMENT = "env-var"  #: pip's word for what it read from `PIP_*` variables
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PipFiles:
     """What pip's configuration files say together."""
 
@@ -53,22 +53,22 @@ def read_pip_files() -> PipFiles:
 def _merged(layers: list[dict[str, Any]]) -> dict[str, str]:
     sections: dict[str, dict[str, str]] = {name: {} for name in _SECTIONS}
     for layer in layers:
-        for name, value in _flat(layer).items():
+        for name, text in _flat(layer).items():
             section, _, option = name.partition(".")
             if section in sections:
-                sections[section][option] = value
+                sections[section][option] = text
     merged: dict[str, str] = {}
     for name in _SECTIONS:
         # An empty value is no value: it hides the same key of an earlier file, not that of another section.
-        merged |= {option: value for option, value in sections[name].items() if value}
+        merged |= {option: text for option, text in sections[name].items() if text}
     return merged
 
 
 def _flat(layer: dict[str, Any]) -> dict[str, str]:
     """Give "section.option" -> value; pip keeps them by file in newer releases, and in one dictionary in older ones."""
     flat: dict[str, str] = {}
-    for name, value in layer.items():
-        flat |= value if isinstance(value, dict) else {name: value}
+    for name, content in layer.items():
+        flat |= content if isinstance(content, dict) else {name: content}
     return flat
 
 

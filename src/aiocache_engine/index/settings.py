@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from aiocache_engine.errors import IndexSettingsError
 from aiocache_engine.index.settings_memo import Question, recall, remember
 from aiocache_engine.model.index import Index, IndexKind, IndexSettings, IndexStrategy, UrlCredentials
+from aiocache_engine.model.value import field, value
 
 _TIMEOUT_SECONDS = 15.0
 _RETRIES = 5
@@ -24,7 +24,7 @@ _TRUE = frozenset({"y", "yes", "t", "true", "on", "1"})
 _NAMED = re.compile(r"([A-Za-z0-9_.-]+)=(?=.)")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class IndexOptions:
     """What the command line or the embedding program says about indexes; None or empty: nothing."""
 
@@ -34,7 +34,7 @@ class IndexOptions:
     strategy: IndexStrategy | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class _Source:
     """What one source names."""
 
@@ -49,7 +49,7 @@ class _Source:
         return bool(self.index_url or self.extra_index_urls or self.is_no_index)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Location:
     """One place to look, as its source wrote it."""
 

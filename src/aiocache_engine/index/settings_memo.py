@@ -7,18 +7,18 @@ A damaged, older or unwritable memo is none: it only saves time.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from aiocache_engine.errors import CacheEngineError
 from aiocache_engine.model.index import Index, IndexKind, IndexSettings, IndexStrategy
+from aiocache_engine.model.value import field_names, value
 from aiocache_engine.system import disk
 
 _FORMAT = 1
@@ -27,7 +27,7 @@ _CERTIFICATES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CLIENT_CERT")
 _AIOC = ("AIOC_INDEX_URL", "AIOC_EXTRA_INDEX_URL", "AIOC_FIND_LINKS")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Question:
     """Everything outside of files that the answer rests on."""
 
@@ -73,9 +73,9 @@ def remember(
         "directory": os.getcwd() if is_relative else None,
         # The file that holds pip's version stands for pip: an upgrade changes it.
         "files": [(path, _state(path)) for path in (str(pip.__file__), *config_paths)],
-        "settings": dataclasses.asdict(settings),
+        "settings": settings,
     }
-    rest = json.dumps(memo, default=lambda value: value.value).encode()
+    rest = json.dumps(memo, default=_plain).encode()
     content = hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest
     # A cache dir that cannot be written now serves what it holds; the memo is made another time.
     with suppress(OSError, CacheEngineError):
@@ -88,6 +88,13 @@ def _read(memo_path: str) -> dict[str, Any] | None:
         return None
     memo: dict[str, Any] = json.loads(rest)
     return memo if memo["format"] == _FORMAT else None
+
+
+def _plain(thing: Any) -> object:
+    """Give what stands for a value of ours or a member of an enum in JSON."""
+    if isinstance(thing, Enum):
+        return thing.value
+    return {name: getattr(thing, name) for name in field_names(type(thing))}
 
 
 def _state(path: str) -> list[int] | None:

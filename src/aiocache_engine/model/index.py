@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+
+from aiocache_engine.model.value import field, value
 
 
 class IndexKind(enum.Enum):
@@ -22,7 +23,7 @@ class IndexStrategy(enum.Enum):
     BEST_MATCH = "best-match"  #: all of them; the best file wins
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Index:
     """One place where distributions come from."""
 
@@ -31,7 +32,7 @@ class Index:
     digest: str  #: 32 hexadecimal digits
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class IndexFile:
     """One file as a page lists it."""
 
@@ -44,7 +45,7 @@ class IndexFile:
     metadata_sha256: str | None  #: PEP 658/714: "" where metadata is served without a hash; None: it is not served
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class UrlCredentials:
     """The user name and password that stood in the URL of an index. Never written anywhere."""
 
@@ -53,7 +54,7 @@ class UrlCredentials:
     password: str | None = field(repr=False)  #: None: only the user is known; netrc or a keyring may know the rest
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class IndexSettings:
     """Where to look, in which order, and how to get there."""
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from aiocache_engine.model.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Entry:
     """One entry of the cache."""
 
@@ -19,7 +19,7 @@ class Entry:
     last_used_at: float  #: seconds since the epoch
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class LeaseInfo:
     """One live lease."""
 
@@ -31,7 +31,7 @@ class LeaseInfo:
     size_bytes: int  #: of those archives
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class LockInfo:
     """One process that holds a lock file of the cache."""
 
@@ -41,7 +41,7 @@ class LockInfo:
     command: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Usage:
     """Who uses the cache now."""
 
@@ -49,7 +49,7 @@ class Usage:
     locks: tuple[LockInfo, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CacheSize:
     """How much the cache holds, as its manifests say."""
 

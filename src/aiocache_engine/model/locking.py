@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+
+from aiocache_engine.model.value import value
 
 
 class LockMode(enum.Enum):
@@ -13,7 +14,7 @@ class LockMode(enum.Enum):
     EXCLUSIVE = "exclusive"  #: detach: everything that takes names or objects away
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Wait:
     """One wait above a second, as it is told to the person who waits."""
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
 from typing import Any
+
+from aiocache_engine.model.value import field_names, value
 
 FORMAT = 1
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Directory:
     """One directory of a tree, with the files that stand directly in it."""
 
@@ -24,7 +25,7 @@ class Directory:
     sha256: tuple[str, ...]  #: hexadecimal; empty where the manifest was read without its hashes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Totals:
     """The first line: what `ls`, `size` and the collector need to know of an archive."""
 
@@ -37,7 +38,7 @@ class Totals:
     boot_id: str  #: of the machine that unpacked it: after a reboot the first use checks sizes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Manifest:
     """The whole description of one unpacked wheel. Its tree holds every file of the wheel but RECORD."""
 
@@ -71,7 +72,7 @@ def dump_manifest(manifest: Manifest) -> bytes:
     rest = body + _line([d.sha256 for d in manifest.directories])
     totals = manifest.totals
     first = {"format": FORMAT, "rest": hashlib.sha256(rest).hexdigest()}
-    first |= {name: getattr(totals, name) for name in Totals.__slots__}
+    first |= {name: getattr(totals, name) for name in field_names(Totals)}
     first["self"] = _checksum(first)
     return _line(first) + rest
 
@@ -132,4 +133,4 @@ def _first(line: bytes) -> dict[str, Any]:
 
 
 def _totals(first: dict[str, Any]) -> Totals:
-    return Totals(**{name: first[name] for name in Totals.__slots__})
+    return Totals(**{name: first[name] for name in field_names(Totals)})

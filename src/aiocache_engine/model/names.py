@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from dataclasses import dataclass
 
 from aiocache_engine.errors import InvalidNameError
+from aiocache_engine.model.value import value
 
 _PROJECT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
 _SEPARATORS = re.compile(r"[-_.]+")
@@ -77,7 +77,7 @@ def digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class WheelName:
     """A wheel's file name, taken apart (binary distribution format, "File name convention")."""
 

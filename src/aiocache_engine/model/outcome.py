@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from aiocache_engine.model.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Obtained:
     """One distribution that is in the cache now."""
 
@@ -15,7 +15,7 @@ class Obtained:
     origin: str  #: "cache" or "index"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Named:
     """One distribution by name and version."""
 
@@ -23,7 +23,7 @@ class Named:
     version: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ResolveReport:
     """One version of every project that is needed."""
 
@@ -33,7 +33,7 @@ class ResolveReport:
     total_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class FetchReport:
     """What a fetch did."""
 
@@ -43,7 +43,7 @@ class FetchReport:
     total_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class InstallReport:
     """What an installation did, or in a dry run would do."""
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 
 from aiocache_engine.model.index import IndexFile
+from aiocache_engine.model.value import replace, value
 
 _FORMAT = 1
 
@@ -21,7 +21,7 @@ class PageError(ValueError):
     """The stored bytes are no page: damaged, cut, or of another format."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class StoredPage:
     """What one index said about one project, and for how long that may be believed."""
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+
+from aiocache_engine.model.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Interpreter:
     """What probing an interpreter told."""
 
@@ -33,7 +34,7 @@ class TargetKind(enum.Enum):
     DIRECTORY = "directory"  #: `--target DIR`: modules and scripts, no interpreter in it
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Target:
     """A place outside the cache into which distributions are installed."""
 
@@ -51,7 +52,7 @@ class Target:
         return (self.purelib,) if self.purelib == self.platlib else (self.purelib, self.platlib)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class InstalledDistribution:
     """One distribution found in a target."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 
 from aiocache_engine.model.records import Referrer
 from aiocache_engine.model.snapshot import Leftover, SeenArchive, SeenName
+from aiocache_engine.model.value import value
 
 
 class RemovalReason(enum.Enum):
@@ -29,7 +29,7 @@ class KeepCode(enum.Enum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class KeepReason:
     """One root that keeps one thing, and what would release it."""
 
@@ -41,7 +41,7 @@ class KeepReason:
     via: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PlannedArchive:
     """One archive that shall go, with every name that the scan found for it."""
 
@@ -50,7 +50,7 @@ class PlannedArchive:
     reason: RemovalReason
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Kept:
     """One archive that stays although it was looked at, and all that keeps it."""
 
@@ -59,7 +59,7 @@ class Kept:
     is_condemned: bool  #: nothing but leases keeps it: it goes when they end
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CleanTarget:
     """What a clean names: a project, and which of its versions."""
 
@@ -67,7 +67,7 @@ class CleanTarget:
     specifier: str | None  #: PEP 440 specifier set; None: all versions
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RemovalPlan:
     """A frozen list of what would go. Executing it checks every entry again."""
 
@@ -86,7 +86,7 @@ class RemovalPlan:
     near_names: tuple[str, ...] = ()  #: what they may have meant
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Removed:
     """One entry that went, or in a dry run would go."""
 
@@ -100,7 +100,7 @@ class Removed:
     reason: RemovalReason
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Removal:
     """What a clean or prune did, or in a dry run would do."""
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from aiocache_engine.errors import redacted
+from aiocache_engine.model.value import field, value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Wanted:
     """One requirement that applies to the target interpreter."""
 
@@ -25,7 +24,7 @@ class Wanted:
         object.__setattr__(self, "text", redacted(self.text))
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Refusal:
     """Why no file of a project can be taken."""
 

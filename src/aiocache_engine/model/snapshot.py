@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from aiocache_engine.model.manifest import Totals
 from aiocache_engine.model.records import Holder, NameKind, Pointer, Referrer
+from aiocache_engine.model.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SeenArchive:
     """One archive in its bucket."""
 
@@ -25,7 +25,7 @@ class SeenArchive:
     is_linked: bool  #: a referrer was registered for it once
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SeenName:
     """One name that leads to an archive."""
 
@@ -35,7 +35,7 @@ class SeenName:
     content: bytes  #: as read: a name whose content changed since is not the planned one
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SeenLease:
     """One lease that was alive, or of which that could not be told."""
 
@@ -56,7 +56,7 @@ class ReferrerState(enum.Enum):
     UNREACHABLE = "unreachable"  #: nothing can be said: it counts as using all it was registered with
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SeenReferrer:
     """One registered environment and what it uses."""
 
@@ -65,7 +65,7 @@ class SeenReferrer:
     uses: Mapping[str, str]  #: archive id -> link mode; empty where it is missing
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Leftover:
     """Something that dead work left: a staging directory, an entry of trash, the file of a dead lease."""
 
@@ -73,7 +73,7 @@ class Leftover:
     kind: str  #: "staging", "trash", "lease", "temporary", "format"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Snapshot:
     """Everything a plan is made from."""
 

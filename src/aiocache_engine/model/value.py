@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 
     _T = TypeVar("_T")
 
+else:
+
+    def dataclass_transform(**_said: object) -> object:
+        """Say nothing at run time: type checkers know the one of `typing`."""
+        return lambda decorator: decorator
+
+
 _MISSING: Any = object()
 
 
@@ -50,7 +57,18 @@ if TYPE_CHECKING:
 
 def value(cls: Any = None, /, *, kw_only: bool = False) -> Any:
     """Make a class of annotated fields a class of values: frozen, with slots, equal where its fields are."""
-    return _value(cls, kw_only=kw_only) if cls is not None else lambda bare: _value(bare, kw_only=kw_only)
+
+    def decorate(bare: Any) -> Any:
+        return _made(bare, _METHODS | _METHODS_OF_VALUES, kw_only=kw_only)
+
+    return decorate if cls is None else decorate(cls)
+
+
+@dataclass_transform(frozen_default=False, eq_default=False, field_specifiers=(field,))
+def entity(cls: type[_T], /) -> type[_T]:
+    """Make a class of annotated fields, with slots, whose instances may change and equal only themselves."""
+    made: type[_T] = _made(cls, _METHODS, kw_only=False)
+    return made
 
 
 def replace(instance: _T, /, **changes: Any) -> _T:
@@ -66,7 +84,7 @@ def field_names(cls: type) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _value(cls: Any, *, kw_only: bool) -> Any:
+def _made(cls: Any, methods: dict[str, Any], *, kw_only: bool) -> Any:
     namespace = dict(cls.__dict__)
     own = {name: namespace.pop(name, _MISSING) for name in cls.__annotations__}
     inherited = getattr(cls.__base__, "__fields__", {})
@@ -81,7 +99,7 @@ def _value(cls: Any, *, kw_only: bool) -> Any:
         cls.__name__,
         cls.__bases__,
         {
-            **_METHODS,
+            **methods,
             **namespace,
             "__qualname__": cls.__qualname__,
             "__slots__": tuple(name for name in own if name not in inherited),
@@ -109,7 +127,7 @@ def _compiled_init(cls: Any, *, kw_only: bool) -> Callable[..., None]:
             argument = f"_make_{name}() if {name} is _missing else {name}"
         else:
             parameters.append(name)
-        scope[f"_set_{name}"] = getattr(cls, name).__set__  # of the slot: a frozen class refuses every other road
+        scope[f"_set_{name}"] = getattr(cls, name).__set__  # of the slot: a value refuses every other road
         body.append(f"_set_{name}(self, {argument})")
     if hasattr(cls, "__post_init__"):
         body.append("self.__post_init__()")
@@ -156,12 +174,10 @@ def _restored(cls: type, names: tuple[str, ...], state: tuple[object, ...]) -> A
     return cls(**dict(zip(names, state, strict=True)))
 
 
-_METHODS = {
+_METHODS = {"__repr__": _shown, "__reduce__": _reduced, "__replace__": replace}
+_METHODS_OF_VALUES = {
     "__eq__": _equals,
     "__hash__": _hash,
-    "__repr__": _shown,
     "__setattr__": _refuse_setting,
     "__delattr__": _refuse_deleting,
-    "__reduce__": _reduced,
-    "__replace__": replace,
 }

@@ -10,7 +10,6 @@ import os
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
@@ -29,6 +28,7 @@ from aiocache_engine.model.removal import (
     Removed,
 )
 from aiocache_engine.model.snapshot import Leftover, ReferrerState, SeenName, Snapshot
+from aiocache_engine.model.value import replace, value
 from aiocache_engine.pipeline.scan import look_at, scan
 from aiocache_engine.pipeline.steps import InHold, Outside, Steps
 from aiocache_engine.policy.clean import plan_candidates, plan_clean, plan_condemned
@@ -68,7 +68,7 @@ _TAKEN_FIRST = frozenset({"temporary", _OLD_FORMAT})  #: leftovers that somebody
 _IN_USE = frozenset({KeepCode.LEASE, KeepCode.RECENTLY_USED})
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Names:
     """Names and pages that go together, and are reported together."""
 

@@ -11,7 +11,6 @@ import stat
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 
 from aiocache_engine.errors import LockError
@@ -21,6 +20,7 @@ from aiocache_engine.model.outcome import InstallReport, Named, Obtained
 from aiocache_engine.model.python import LinkMode, Target
 from aiocache_engine.model.records import Referrer
 from aiocache_engine.model.requirement import Wanted
+from aiocache_engine.model.value import value
 from aiocache_engine.pipeline.find import Ready
 from aiocache_engine.pipeline.linking.install import PreparedInstall, ReadyWheel, apply_install, prepare_install
 from aiocache_engine.pipeline.linking.transaction import recover
@@ -36,7 +36,7 @@ from aiocache_engine.system.lock import Hold
 from aiocache_engine.system.process import me
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Options:
     """How wheels get into a target."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from aiocache_engine.errors import DamagedEntryError, NoMatchingWheelError
@@ -22,6 +21,7 @@ from aiocache_engine.model.names import wheel_name
 from aiocache_engine.model.page import PageError, StoredPage, load_page
 from aiocache_engine.model.records import FileKey, Pointer
 from aiocache_engine.model.requirement import Refusal, Wanted
+from aiocache_engine.model.value import value
 from aiocache_engine.pipeline.pages import Contents, read_pages
 from aiocache_engine.pipeline.steps import InHold, Outside, Steps
 from aiocache_engine.policy.choose import WheelChooser
@@ -33,7 +33,7 @@ from aiocache_engine.system.process import me
 _HOLD_SECONDS = 0.005  #: after so long in one hold the rest is read in another
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Choice:
     """One file of one index that fits what is wanted."""
 
@@ -48,7 +48,7 @@ class Choice:
         return FileKey(self.wanted.project, self.index.digest, self.file.filename, self.file.sha256 or only)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Ready:
     """One wanted wheel, unpacked, leased and checked."""
 
@@ -60,7 +60,7 @@ class Ready:
     origin: str  #: "cache" or "index"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Damaged:
     """An archive that lost or changed a file."""
 
@@ -68,7 +68,7 @@ class Damaged:
     error: DamagedEntryError
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Missing:
     """One wanted wheel that the cache cannot give."""
 
@@ -78,7 +78,7 @@ class Missing:
     damaged: Damaged | None = None  #: what was found, where it cannot be used
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Lookup:
     """Everything that was wanted, in its order."""
 

@@ -6,13 +6,13 @@ import os
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 from aiocache_engine.config import Config, locate_cache_dir
 from aiocache_engine.index.settings import IndexOptions, discover_settings
 from aiocache_engine.model.index import IndexSettings
 from aiocache_engine.model.python import Interpreter
 from aiocache_engine.model.records import Holder
+from aiocache_engine.model.value import field, value
 from aiocache_engine.pipeline.steps import Conductor
 from aiocache_engine.python.interpreter import decode_interpreter, encode_interpreter, key_of, probe
 from aiocache_engine.report import Reporter
@@ -26,7 +26,7 @@ from aiocache_engine.system.process import me
 _HOUSEKEEPING_SECONDS = 0.25  #: a call that is done waits no longer for the cache lock
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Kit:
     """An opened cache dir with the settings of its calls."""
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 
 from aiocache_engine.errors import LockTimeoutError
 from aiocache_engine.model.removal import CleanTarget, Removal, RemovalPlan
+from aiocache_engine.model.value import replace
 from aiocache_engine.pipeline.collect import Collector, foresee
 from aiocache_engine.pipeline.kit import Kit
 from aiocache_engine.pipeline.steps import Conductor, Outside, Steps

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 
 from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
@@ -20,6 +19,7 @@ from aiocache_engine.errors import InvalidNameError, InvalidRequirementError, Re
 from aiocache_engine.model.names import project_name, sha256_hex, wheel_name
 from aiocache_engine.model.removal import CleanTarget
 from aiocache_engine.model.requirement import Wanted
+from aiocache_engine.model.value import replace
 
 _COMMENT = re.compile(r"(^|\s)#.*$")
 _HASH = re.compile(r"\s--hash(?:=|\s+)(\S+)")

@@ -14,7 +14,7 @@ import os
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
@@ -32,6 +32,7 @@ from aiocache_engine.errors import (
 from aiocache_engine.model.names import project_name, sha256_hex, wheel_name
 from aiocache_engine.model.python import Interpreter
 from aiocache_engine.model.requirement import Wanted
+from aiocache_engine.model.value import replace, value
 
 _COMMENT = re.compile(r"(^|\s+)#.*$")
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
@@ -60,7 +61,7 @@ _VALUES = {
 _WITHOUT_EFFECT = frozenset({"--prefer-binary", "--use-feature", "--process-dependency-links", "--no-use-wheel"})
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class FileOptions:
     """What the lines of requirements files say beside requirements; a later file adds to an earlier one."""
 
@@ -75,7 +76,7 @@ class FileOptions:
     trusted_hosts: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Requested:
     """Everything that is asked for."""
 
@@ -254,7 +255,7 @@ def _with_option(options: FileOptions, option: str, value: str, directory: str) 
     if option in _WITHOUT_EFFECT:
         return options
     if option in _FLAGS:
-        return replace(options, **{_FLAGS[option]: True})  # type: ignore[arg-type]
+        return replace(options, **{_FLAGS[option]: True})
     name = _VALUES[option]
     if name == "index_url":
         return replace(options, index_url=value)

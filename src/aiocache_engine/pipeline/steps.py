@@ -11,17 +11,17 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from aiocache_engine.model.locking import LockMode, Wait
+from aiocache_engine.model.value import value
 from aiocache_engine.system.disk import translated
 from aiocache_engine.system.lock import CacheLock, Hold
 
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class InHold:
     """Do this inside a hold. It must be short: a few milliseconds."""
 
@@ -29,7 +29,7 @@ class InHold:
     work: Callable[[Hold], Any]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Outside:
     """Do this with no lock held. It may take as long as it takes."""
 

@@ -9,18 +9,18 @@ from __future__ import annotations
 import os
 import sys
 import time
-from dataclasses import dataclass
 
 from aiocache_engine.errors import TargetError
 from aiocache_engine.model.python import Interpreter, Target
 from aiocache_engine.model.requirement import Wanted
+from aiocache_engine.model.value import value
 from aiocache_engine.pipeline.deliver import Options, lock_path
 from aiocache_engine.pipeline.kit import Kit
 from aiocache_engine.pipeline.requirements import parse_all
 from aiocache_engine.python.target import Place, TargetChoice, choose_target, find_python, open_target
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class InstallRequest:
     """Everything that one installation is told."""
 
@@ -31,7 +31,7 @@ class InstallRequest:
     refreshes: bool  #: ask the indexes even where stored pages are fresh
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class FetchRequest:
     """Everything that one fetch is told."""
 
@@ -41,7 +41,7 @@ class FetchRequest:
     refreshes: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Installation:
     """An installation that was looked into: where to, what, and under which lock. Nothing is changed yet."""
 
@@ -59,7 +59,7 @@ class Installation:
         return f"the installation into {self.target.root}"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Fetching:
     """A fetch that was looked into: what, and for which interpreter."""
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 
 from aiocache_engine.errors import CacheEngineError, DamagedEntryError
 from aiocache_engine.model.outcome import FetchReport, InstallReport
 from aiocache_engine.model.python import Interpreter
+from aiocache_engine.model.value import replace
 from aiocache_engine.pipeline.deliver import already_there, as_obtained, deliver, without
 from aiocache_engine.pipeline.find import Finder
 from aiocache_engine.pipeline.kit import Kit

@@ -7,11 +7,11 @@ together by who asks whom, from the user downwards, and versions are named as ra
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 
 from packaging.version import Version
 
 from aiocache_engine.model.requirement import Wanted
+from aiocache_engine.model.value import field, value
 from aiocache_engine.policy.resolution import Catalog, Conflict, Demand, Problem, named
 from aiocache_engine.policy.span import Universe
 
@@ -20,7 +20,7 @@ _YANKED = "yanked"
 _SHOWN = 3  #: so many reasons or versions are listed, the others counted
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Facts:
     """What a proof rests on."""
 

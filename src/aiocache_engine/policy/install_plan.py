@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from aiocache_engine.errors import UsageError
 from aiocache_engine.model.python import InstalledDistribution
+from aiocache_engine.model.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Wanted:
     """One distribution that is to be there afterwards."""
 
@@ -19,7 +19,7 @@ class Wanted:
     by_content: bool  #: given as a file or URL, or from an overlay: another archive of the same version counts as new
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class InstallPlan:
     """The wanted ones by what happens to them, and the installed ones that make room."""
 

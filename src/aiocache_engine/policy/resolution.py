@@ -9,15 +9,15 @@ Follows PEP 440 and PEP 508.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from packaging.version import Version
 
 from aiocache_engine.model.requirement import Wanted
+from aiocache_engine.model.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Demand:
     """One requirement of a distribution on another, which applies to the target interpreter."""
 
@@ -31,7 +31,7 @@ class Demand:
         return named(self.project, self.extras) + (f" @ {self.url}" if self.url else self.specifier)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Problem:
     """Everything that is asked for."""
 
@@ -40,7 +40,7 @@ class Problem:
     takes_pre_releases: bool = False  #: all pre-releases count like any other version
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Pin:
     """One project of the answer."""
 
@@ -49,14 +49,14 @@ class Pin:
     extras: tuple[str, ...]  #: that somebody asked for, sorted
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Resolution:
     """One version of every project that is needed, by name."""
 
     pins: tuple[Pin, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Conflict:
     """Why there is no answer."""
 

@@ -14,6 +14,7 @@ import sys
 from aiocache_engine.errors import InterpreterError
 from aiocache_engine.model.names import digest
 from aiocache_engine.model.python import Interpreter
+from aiocache_engine.model.value import field_names
 
 _FORMAT = 1
 _OLDEST = (3, 9)
@@ -95,7 +96,7 @@ def key_of(executable: str) -> str:
 
 def encode_interpreter(interpreter: Interpreter) -> bytes:
     """Encode for the cache."""
-    fields = {name: getattr(interpreter, name) for name in Interpreter.__slots__}
+    fields = {name: getattr(interpreter, name) for name in field_names(Interpreter)}
     body = json.dumps({"format": _FORMAT, **fields}, separators=(",", ":")).encode()
     return _checksum(body) + b"\n" + body
 
@@ -119,7 +120,7 @@ def _checksum(body: bytes) -> bytes:
 
 
 def _interpreter(fields: dict[str, object]) -> Interpreter:
-    values: dict[str, object] = {name: fields[name] for name in Interpreter.__slots__}
+    values: dict[str, object] = {name: fields[name] for name in field_names(Interpreter)}
     values["tags"] = tuple(fields["tags"])  # type: ignore[arg-type]
     return Interpreter(**values)  # type: ignore[arg-type]
 

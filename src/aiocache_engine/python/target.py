@@ -7,15 +7,14 @@ last. Probing goes through the `Prober` that the caller hands in, so that its an
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from aiocache_engine.errors import ExternallyManagedError, InterpreterError, TargetError, UsageError
 from aiocache_engine.model.python import Interpreter, Target, TargetKind
+from aiocache_engine.model.value import replace, value
 from aiocache_engine.python.environment import CONFIG, is_writable_place, write_environment
 from aiocache_engine.python.interpreter import resolve_executable
 from aiocache_engine.system.disk import translated
@@ -24,7 +23,7 @@ Prober = Callable[[str], Interpreter]
 _VERSION = re.compile(r"\d+(\.\d+)*", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TargetChoice:
     """What the caller named: one of the first three, or an environment with the interpreter that it is to be of."""
 
@@ -34,7 +33,7 @@ class TargetChoice:
     break_system_packages: bool = False  #: install into an externally managed interpreter all the same (PEP 668)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Place:
     """The place that is meant, as far as looking tells."""
 
@@ -141,10 +140,10 @@ def find_python(text: str, environ: Mapping[str, str], cwd: str) -> str:
 
 def _check(choice: TargetChoice) -> None:
     named = {"venv": choice.venv, "python": choice.python, "target": choice.target}
-    for name, value in named.items():
-        if value == "":
+    for name, place in named.items():
+        if place == "":
             raise UsageError(f"{name} is empty; give it a value or leave it out")
-    given = [name for name, value in named.items() if value is not None]
+    given = [name for name, place in named.items() if place is not None]
     if len(given) > 1 and choice.target is not None:
         raise UsageError(f"{' and '.join(given)} name different places; give one of them")
 
@@ -152,9 +151,9 @@ def _check(choice: TargetChoice) -> None:
 def _of_python(place: Place, text: str, environ: Mapping[str, str], cwd: str) -> Place:
     """Give the place of an environment with the interpreter that it must be of, or is to be made of."""
     if place.exists and _VERSION.fullmatch(text):  # then no such interpreter needs to be on PATH
-        return dataclasses.replace(place, required_python=text)
+        return replace(place, required_python=text)
     python = find_python(text, environ, cwd)
-    return dataclasses.replace(place, python=place.python if place.exists else python, required_python=python)
+    return replace(place, python=place.python if place.exists else python, required_python=python)
 
 
 def _environment(root: str, because: str, *, force: bool) -> Place:
@@ -216,7 +215,7 @@ def _opened_environment(root: str, base: Interpreter) -> Target:
         scheme = base.scheme
     else:
         scheme = {name: os.path.join(root, path).rstrip("/") for name, path in base.venv_scheme.items()}
-        interpreter = dataclasses.replace(
+        interpreter = replace(
             base,
             executable=os.path.join(scheme["scripts"], "python"),
             prefix=root,

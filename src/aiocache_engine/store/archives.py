@@ -7,10 +7,10 @@ import os
 import secrets
 import stat
 from contextlib import suppress
-from dataclasses import dataclass
 
 from aiocache_engine.errors import DamagedEntryError
 from aiocache_engine.model.manifest import Manifest, ManifestError, Totals, load_manifest, load_totals
+from aiocache_engine.model.value import value
 from aiocache_engine.store.documents import read_document
 from aiocache_engine.system.disk import NO_PLAIN_FILE, open_plain, write_bytes
 
@@ -24,7 +24,7 @@ _STAMPING = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBL
 _ABSENT = NO_PLAIN_FILE | {errno.ENOENT, errno.ENOTDIR}
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Archive:
     """One unpacked wheel, as a look-up or a publication gives it: leased, so that it stays."""
 

@@ -12,7 +12,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TypeVar
 
 from aiocache_engine.model.locking import LockMode
@@ -20,6 +19,7 @@ from aiocache_engine.model.names import is_object_id
 from aiocache_engine.model.records import Pointer
 from aiocache_engine.model.removal import CleanTarget, PlannedArchive
 from aiocache_engine.model.snapshot import SeenName
+from aiocache_engine.model.value import entity, field
 from aiocache_engine.store.archives import is_present, read_stamp
 from aiocache_engine.store.cache_dir import CacheDir
 from aiocache_engine.store.documents import list_directory, read_document
@@ -47,7 +47,7 @@ class Verdict(enum.Enum):
     LEASED = "leased"  #: somebody uses it now
 
 
-@dataclass(slots=True)
+@entity
 class Batch:
     """What one hold did."""
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from dataclasses import dataclass
 from typing import Any
 
+from aiocache_engine.model.value import value
 from aiocache_engine.store.documents import read_document
 from aiocache_engine.system.disk import replace_bytes
 
@@ -21,7 +21,7 @@ _DAMAGED = "damaged"  #: stands for a file that cannot be read: what began since
 NONE = "none"  #: what a work reads where there is no file, and the first line of every file when it is made
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Generation:
     """The values that a work read for one project at its first look-up."""
 
@@ -29,7 +29,7 @@ class Generation:
     project: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Cleaned:
     """What one bump says was cleaned: everything, or of one project the versions that match."""
 

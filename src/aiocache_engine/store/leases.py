@@ -14,12 +14,12 @@ import os
 import stat
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.names import is_object_id, new_object_id
 from aiocache_engine.model.records import Holder
+from aiocache_engine.model.value import value
 from aiocache_engine.store.documents import NewerFormatError, decode, encode, list_directory, read_document
 from aiocache_engine.system.lock import Hold
 
@@ -127,7 +127,7 @@ def is_free(path: str) -> bool:
         os.close(fd)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class LeaseFile:
     """What a lease file says. Whether it is alive is a question to the kernel, asked when it matters."""
 

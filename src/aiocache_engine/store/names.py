@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any
 
 from aiocache_engine.model.names import is_object_id
 from aiocache_engine.model.records import Pointer
+from aiocache_engine.model.value import field_names
 from aiocache_engine.store.documents import NewerFormatError, decode, encode, read_document
 
-_FIELDS = tuple(field.name for field in fields(Pointer))
+_FIELDS = field_names(Pointer)
 
 
 def encode_pointer(pointer: Pointer) -> bytes:

@@ -10,13 +10,13 @@ import os
 import secrets
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 
 from aiocache_engine.model.names import is_object_id
+from aiocache_engine.model.value import value
 from aiocache_engine.store.documents import list_directory
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Note:
     """One note that was read."""
 

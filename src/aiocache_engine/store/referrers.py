@@ -6,19 +6,19 @@ import os
 import secrets
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import fields
 from typing import Any
 
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.names import is_object_id
 from aiocache_engine.model.records import Referrer
+from aiocache_engine.model.value import field_names
 from aiocache_engine.store.archives import set_linked
 from aiocache_engine.store.cache_dir import CacheDir
 from aiocache_engine.store.documents import NewerFormatError, decode, encode, list_directory, read_document
 from aiocache_engine.system.disk import replace_bytes
 from aiocache_engine.system.lock import Hold
 
-_FIELDS = tuple(field.name for field in fields(Referrer))
+_FIELDS = field_names(Referrer)
 
 
 def fresh_stamp() -> str:

@@ -13,9 +13,9 @@ import stat
 import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 from aiocache_engine.errors import TargetError
+from aiocache_engine.model.value import value
 from aiocache_engine.store.archives import USED
 from aiocache_engine.store.layout import Layout
 from aiocache_engine.system.descent import Descent
@@ -28,7 +28,7 @@ _ARCHIVE = "archive"
 _DIRECTORIES_A_JOB = 8
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Swept:
     """What one deletion gave back, or would give back."""
 

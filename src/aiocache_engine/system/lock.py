@@ -23,7 +23,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 from contextlib import asynccontextmanager, closing, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aiocache_engine.errors import (
@@ -35,6 +34,7 @@ from aiocache_engine.errors import (
     ReadOnlyCacheError,
 )
 from aiocache_engine.model.locking import LockMode, Wait
+from aiocache_engine.model.value import value
 from aiocache_engine.system.lockfile import NOT_WRITABLE, LockFile, Patience, disk_errors, refuse_in_event_loop
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ _RUN_SECONDS = 0.010  #: exclusive holds that follow on each other may last so l
 _GAP_SECONDS = 0.006  #: then everything is left free for longer than a waiter pauses, so that each gets in
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class LockStatistics:
     """What a cache lock is doing in this process at one moment."""
 

@@ -9,18 +9,18 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from aiocache_engine.errors import redacted
 from aiocache_engine.model.locking import LockMode
+from aiocache_engine.model.value import value
 
 THIS_PROCESS: Final = "this process"
 _COMMAND_LENGTH: Final = 120
 _IS_LINUX: Final[bool] = sys.platform.startswith("linux")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ProcessIdentity:
     """All that is needed to tell later, perhaps from elsewhere, whether this process is the one that was meant."""
 

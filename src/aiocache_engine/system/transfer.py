@@ -14,10 +14,10 @@ import stat
 import sys
 from collections.abc import Container, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 
 from aiocache_engine.errors import DamagedEntryError, TargetError
 from aiocache_engine.model.python import LinkMode
+from aiocache_engine.model.value import value
 from aiocache_engine.system.descent import PATH_FLAGS
 
 _FICLONE = 0x40049409
@@ -32,7 +32,7 @@ _OLD = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _decisions: dict[tuple[int, int], LinkMode] = {}
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Source:
     """A directory of an archive, as the one that files are taken from."""
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from aiocache_engine.errors import FileConflictError
 from aiocache_engine.model.entry_points import EntryPointError, check_script_name
 from aiocache_engine.model.python import InstalledDistribution, TargetKind
+from aiocache_engine.model.value import value
 from aiocache_engine.pipeline.linking.placement import Generated, Layout, Piece, Placement
 from aiocache_engine.pipeline.linking.protected import is_reserved
 from aiocache_engine.pipeline.linking.uninstall import owners
@@ -21,7 +21,7 @@ from aiocache_engine.system.descent import Descent
 from aiocache_engine.system.disk import read_bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Claimant:
     """A distribution that is put in, as conflicts name it."""
 
@@ -29,7 +29,7 @@ class Claimant:
     tree: str  #: absolute
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Ground:
     """What was found where the files go. Paths are relative to the root."""
 

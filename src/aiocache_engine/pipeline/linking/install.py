@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from aiocache_engine.errors import TargetError
 from aiocache_engine.model.manifest import Manifest
 from aiocache_engine.model.python import InstalledDistribution, LinkMode, Target
+from aiocache_engine.model.value import value
 from aiocache_engine.pipeline.linking.conflicts import Claimant, Ground, settle_between, survey
 from aiocache_engine.pipeline.linking.link import LinkWork, link_dist_infos, link_files, write_files
 from aiocache_engine.pipeline.linking.placement import Layout, Placement, find_layout, place_wheel
@@ -29,7 +29,7 @@ __all__ = ["InstallOutcome", "PreparedInstall", "ReadyWheel", "apply_install", "
 _ROOT = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ReadyWheel:
     """An unpacked wheel that the caller has leased."""
 
@@ -41,7 +41,7 @@ class ReadyWheel:
     origin: str  #: "cache", "index", "built" or "overlay"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PreparedInstall:
     """All that an installation will do; making it changed nothing."""
 
@@ -64,7 +64,7 @@ class PreparedInstall:
         return not self.installed and not self.removed
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class InstallOutcome:
     """What an installation did."""
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from aiocache_engine.errors import FileConflictError
 from aiocache_engine.model.python import LinkMode
+from aiocache_engine.model.value import value
 from aiocache_engine.pipeline.linking.placement import Generated, Piece, Placement
 from aiocache_engine.pipeline.linking.transaction import Journal
 from aiocache_engine.system.descent import Descent
@@ -23,7 +23,7 @@ _DIRECTORY_WEIGHT = 2  #: files; making and opening a directory costs about as m
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class LinkWork:
     """What all jobs of one installation share."""
 
@@ -37,7 +37,7 @@ class LinkWork:
     ]  #: position in the stash of the RECORD that stands where that of a wheel goes, by its number
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Part:
     """A run of a piece's files."""
 

@@ -10,13 +10,13 @@ import hashlib
 import os
 import posixpath
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from aiocache_engine.errors import DamagedEntryError, InvalidWheelError, TargetError
 from aiocache_engine.model.entry_points import EntryPointError, pip_entry_points, script_entry_points
 from aiocache_engine.model.manifest import Directory, Manifest
 from aiocache_engine.model.python import LinkMode, Target, TargetKind
 from aiocache_engine.model.record import RecordRow, format_record, hash_field, parse_record
+from aiocache_engine.model.value import entity, value
 from aiocache_engine.python.installed import MARKER, marker
 from aiocache_engine.python.launchers import LauncherError, launcher, with_interpreter
 from aiocache_engine.system.disk import translated
@@ -29,7 +29,7 @@ _PYTHON_LINE = b"#!python"
 _NO_HASH = RecordRow("", "", None)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Layout:
     """The directories of a target, relative to its real root ("" is the root itself)."""
 
@@ -47,7 +47,7 @@ class Layout:
         return tuple(dict.fromkeys((self.purelib, self.platlib)))
 
 
-@dataclass(slots=True, eq=False)
+@entity
 class Piece:
     """Files of one directory of a tree that go into one directory of the target under their own names."""
 
@@ -67,7 +67,7 @@ class Piece:
         self.sizes = tuple(size for _, size in kept)
 
 
-@dataclass(slots=True, eq=False)
+@entity
 class Generated:
     """A file that is written anew."""
 
@@ -80,7 +80,7 @@ class Generated:
     replaces: int | None  #: position in the stash of the file that stands there
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Placement:
     """All of one wheel."""
 

@@ -20,12 +20,12 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from aiocache_engine.errors import TargetError
 from aiocache_engine.model.python import Target
 from aiocache_engine.model.record import RecordError
+from aiocache_engine.model.value import value
 from aiocache_engine.pipeline.linking.journal_document import damaged, read_journal
 from aiocache_engine.pipeline.linking.uninstall import recorded_paths
 from aiocache_engine.python.installed import FORMAT, JOURNAL, JOURNAL_BEGUN, JOURNAL_DONE
@@ -41,7 +41,7 @@ _READABLE = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _RECORDS_A_JOB = 16
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class NewDistribution:
     """One distribution that is put in."""
 
@@ -50,7 +50,7 @@ class NewDistribution:
     record: bytes  #: the whole RECORD as it will stand there
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Change:
     """What an installation will do to a target. All paths are relative to its root."""
 

@@ -9,17 +9,17 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from aiocache_engine.errors import TargetError
 from aiocache_engine.model.python import InstalledDistribution
 from aiocache_engine.model.record import RecordError, parse_record
+from aiocache_engine.model.value import value
 from aiocache_engine.pipeline.linking.protected import is_needed
 from aiocache_engine.system.descent import Descent
 from aiocache_engine.system.disk import read_bytes, translated
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Removal:
     """The files that go with some distributions."""
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
@@ -18,6 +17,7 @@ from packaging.metadata import parse_email
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from aiocache_engine.model.value import value
 from aiocache_engine.policy.resolution import Demand
 
 _END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")
@@ -41,7 +41,7 @@ class MetadataError(ValueError):
     """The bytes are no core metadata that can be used."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CoreMetadata:
     """What a wheel says of itself."""
 

@@ -6,11 +6,11 @@ and who resolves nothing imports nothing of it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aiocache_engine.errors import DamagedEntryError, UnsatisfiableError
 from aiocache_engine.model.python import Interpreter
+from aiocache_engine.model.value import value
 from aiocache_engine.pipeline.find import Choice, Ready
 from aiocache_engine.pipeline.resolution.catalog import IndexCatalog
 from aiocache_engine.pipeline.resolution.shelf import Shelf
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from aiocache_engine.pipeline.resolution.live import LiveSource
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Resolved:
     """What was chosen."""
 

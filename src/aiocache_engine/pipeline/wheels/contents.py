@@ -6,12 +6,12 @@ Pure: names and texts in, facts out. Every refusal is an `InvalidWheelError` tha
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from aiocache_engine.errors import InvalidNameError, InvalidWheelError
 from aiocache_engine.model.entry_points import EntryPointError, check_script_name, script_entry_points
 from aiocache_engine.model.names import WheelName, project_name
 from aiocache_engine.model.record import RecordError, RecordRow, format_record, hash_value, parse_record
+from aiocache_engine.model.value import value
 from aiocache_engine.pipeline.linking.protected import is_reserved
 
 SCHEMES = frozenset({"purelib", "platlib", "headers", "scripts", "data"})
@@ -19,7 +19,7 @@ SIGNATURES = ("RECORD.jws", "RECORD.p7s")
 _SCRIPT_DIRECTORIES = frozenset({"bin", "Scripts"})
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Layout:
     """Where a wheel's own files are."""
 
@@ -28,7 +28,7 @@ class Layout:
     unrecorded: frozenset[str]  #: RECORD and its signatures: not listed in RECORD, and not unpacked
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Record:
     """RECORD, understood."""
 

@@ -14,8 +14,9 @@ import stat
 import struct
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from aiocache_engine.model.value import value
 
 _MIB = 1024 * 1024
 
@@ -45,7 +46,7 @@ _LONGEST_NAME = 2048  #: bytes
 _LONGEST_PART = 255  #: bytes; what file systems take
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class UnpackLimits:
     """How much a zip file may claim and give. Every real wheel met so far stays far below."""
 
