@@ -25,8 +25,16 @@ _FORMAT = 1
 _SYSTEM_DIRECTORIES_BIT = 2**32
 
 
-def write_environment(root: str, interpreter: Interpreter, *, prompt: str | None = None) -> None:
+def write_environment(
+    root: str, interpreter: Interpreter, *, prompt: str | None = None, location: str | None = None
+) -> None:
     """Make an environment of the interpreter at `root`, which must be absent, empty or left unfinished by us.
+
+    Args:
+        root: where it is written.
+        interpreter: what it is made of, or another environment of the same.
+        prompt: what shells show while it is active; None: the name of its directory.
+        location: where it will be used; None: where it is written.
 
     Raises:
         TargetError: something else stands there.
@@ -35,7 +43,7 @@ def write_environment(root: str, interpreter: Interpreter, *, prompt: str | None
     if os.path.lexists(root) and not is_writable_place(root):
         raise TargetError(root, "it is neither empty nor an environment; name another place or remove it first")
     with translated(root):
-        _write(root, interpreter, prompt)
+        _write(root, interpreter, prompt, os.path.abspath(location or root))
 
 
 def is_writable_place(root: str) -> bool:
@@ -75,7 +83,7 @@ def write_environment_id(root: str) -> str:
     return identity
 
 
-def _write(root: str, interpreter: Interpreter, prompt: str | None) -> None:
+def _write(root: str, interpreter: Interpreter, prompt: str | None, location: str) -> None:
     scheme = interpreter.venv_scheme
     base = interpreter.base_executable
     os.makedirs(root, exist_ok=True)
@@ -91,8 +99,8 @@ def _write(root: str, interpreter: Interpreter, prompt: str | None) -> None:
     _link(base, os.path.join(scripts, "python"))
     for name in (f"python{major}", f"python{major}.{minor}"):
         _link("python", os.path.join(scripts, name))
-    shown = prompt or os.path.basename(os.path.abspath(root))
-    texts = activation_scripts(os.path.abspath(root), scripts=scheme["scripts"], prompt=shown)
+    shown = prompt or os.path.basename(location)
+    texts = activation_scripts(location, scripts=scheme["scripts"], prompt=shown)
     for name, text in texts.items():
         _put(os.path.join(scripts, name), text.encode())
     _put(os.path.join(root, ".gitignore"), b"*\n")

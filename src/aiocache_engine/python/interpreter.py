@@ -94,6 +94,24 @@ def key_of(executable: str) -> str:
     return digest(*parts)
 
 
+def identity_of(executable: str) -> str:
+    """Give what tells an interpreter from all others for which environments are made (32 hexadecimal digits).
+
+    An environment's interpreter is the one that it was made of. Unlike `key_of` it stays through a new kernel, and is
+    the same in all containers that share a cache and the interpreter.
+
+    Raises:
+        InterpreterError: there is no such file.
+    """
+    real = os.path.realpath(executable)
+    try:
+        status = os.stat(real)
+    except OSError as error:
+        raise InterpreterError(executable, f"there is no such interpreter ({error.strerror})") from error
+    machine = os.uname()
+    return digest(real, str(status.st_size), str(status.st_mtime_ns), machine.sysname, machine.machine, _c_library())
+
+
 def encode_interpreter(interpreter: Interpreter) -> bytes:
     """Encode for the cache."""
     fields = {name: getattr(interpreter, name) for name in field_names(Interpreter)}

@@ -96,7 +96,7 @@ def open_target(place: Place, prober: Prober) -> Target:
     interpreter = prober(place.python)
     _check_python(interpreter, place, prober)
     if interpreter.prefix != interpreter.base_prefix:
-        return _opened_environment(interpreter.prefix, interpreter)
+        return environment_target(interpreter.prefix, interpreter)
     return _own_site(interpreter, break_system_packages=place.break_system_packages)
 
 
@@ -179,12 +179,12 @@ def _environment(root: str, because: str, *, force: bool) -> Place:
 
 def _open_environment(root: str, place: Place, prober: Prober) -> Target:
     if not os.path.isfile(os.path.join(root, CONFIG)):
-        return _opened_environment(root, prober(place.python))
+        return environment_target(root, prober(place.python))
     # It may have been made since the place was chosen, and not of the Python that was chosen for it.
     python = place.python if place.exists else os.path.join(root, "bin", "python")
     base = _base_of(root, python, prober)
     _check_python(base, place, prober)
-    return _opened_environment(root, base)
+    return environment_target(root, base)
 
 
 def _check_python(found: Interpreter, place: Place, prober: Prober) -> None:
@@ -208,8 +208,14 @@ def _identity(interpreter: Interpreter) -> tuple[str, str, tuple[str, ...]]:
     return os.path.realpath(interpreter.base_prefix), interpreter.version, interpreter.tags
 
 
-def _opened_environment(root: str, base: Interpreter) -> Target:
-    """Describe an environment from what its base interpreter told, so that each new one needs no probe of its own."""
+def environment_target(root: str, base: Interpreter, *, location: str | None = None) -> Target:
+    """Describe an environment from what its base interpreter told, so that each new one needs no probe of its own.
+
+    Args:
+        root: where it is.
+        base: what it is made of, or itself.
+        location: where it will be used, which its scripts have to name; None: where it is.
+    """
     if _inside_environment(base, root):
         interpreter = base
         scheme = base.scheme
@@ -217,7 +223,7 @@ def _opened_environment(root: str, base: Interpreter) -> Target:
         scheme = {name: os.path.join(root, path).rstrip("/") for name, path in base.venv_scheme.items()}
         interpreter = replace(
             base,
-            executable=os.path.join(scheme["scripts"], "python"),
+            executable=os.path.join(location or root, base.venv_scheme["scripts"], "python"),
             prefix=root,
             externally_managed=None,
             scheme={"stdlib": base.scheme["stdlib"], **scheme},

@@ -137,14 +137,22 @@ def open_manifest(archive: Archive, boot_id: str) -> Manifest:
 
 def _check_after_reboot(archive: Archive, manifest: Manifest, boot_id: str) -> None:
     """Compare sizes once per boot: a power cut may have emptied files behind a complete-looking tree."""
-    used = f"{archive.path}/{USED}"
+    if not is_checked(archive.path, boot_id):
+        check_sizes(archive, manifest)
+        mark_checked(archive.path, boot_id)
+
+
+def is_checked(path: str, boot_id: str) -> bool:
+    """Tell whether the files of an object were looked at since the machine was started."""
+    content = read_document(f"{path}/{USED}")
+    return content is not None and content[STAMP_BYTES:] == boot_id.encode()
+
+
+def mark_checked(path: str, boot_id: str) -> None:
+    """Say that the files of an object, which is leased, have been looked at since the machine was started."""
     expected = boot_id.encode()
-    content = read_document(used)
-    if content is not None and content[STAMP_BYTES:] == expected:
-        return
-    check_sizes(archive, manifest)
     try:
-        fd = os.open(used, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = os.open(f"{path}/{USED}", os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:  # a read-only cache checks again next time
         return
     try:

@@ -78,6 +78,10 @@ class Lease:
         _write_whole(self._fd, _line("add", fresh), self.path)
         self.objects.update(fresh)
 
+    def fileno(self) -> int:
+        """Give the descriptor that holds it: a program that takes this process's place may inherit it (rule 11)."""
+        return self._fd
+
     def end(self) -> None:
         """End the lease by closing its descriptor; the file goes unless a child process still holds it (rule 12)."""
         if self._fd < 0:
