@@ -28,3 +28,6 @@ class Reporter:
 
     def warns(self, text: str) -> None:
         """Something went on in spite of a difficulty that a person should know of."""
+
+    def uncompiled(self, distribution: str, reason: str) -> None:
+        """A wheel is installed without bytecode, which Python will make where it can."""

@@ -10,7 +10,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 
-from aiocache_engine.errors import FileConflictError
+from aiocache_engine.errors import FileConflictError, TargetError
 from aiocache_engine.model.entry_points import EntryPointError, check_script_name
 from aiocache_engine.model.python import InstalledDistribution, TargetKind
 from aiocache_engine.model.value import value
@@ -19,14 +19,6 @@ from aiocache_engine.pipeline.linking.protected import is_reserved
 from aiocache_engine.pipeline.linking.uninstall import owners
 from aiocache_engine.system.descent import Descent
 from aiocache_engine.system.disk import read_bytes
-
-
-@value
-class Claimant:
-    """A distribution that is put in, as conflicts name it."""
-
-    project: str
-    tree: str  #: absolute
 
 
 @value
@@ -42,7 +34,7 @@ class Ground:
     warnings: tuple[str, ...]
 
 
-def settle_between(placements: Sequence[Placement], claimants: Sequence[Claimant]) -> list[str]:
+def settle_between(placements: Sequence[Placement], projects: Sequence[str]) -> list[str]:
     """Leave each path to one of the wheels; give the warnings.
 
     Raises:
@@ -51,17 +43,23 @@ def settle_between(placements: Sequence[Placement], claimants: Sequence[Claimant
     places: dict[str, list[Piece | Generated]] = {}
     for placement in placements:
         for one in _all_of(placement):
-            places.setdefault(one.target, []).append(one)
+            if not _is_compiled(one):
+                places.setdefault(one.target, []).append(one)
     warnings: list[str] = []
     for directory, claims in places.items():
         if len(claims) > 1:
-            warnings += _settle_directory(directory, claims, claimants)
+            warnings += _settle_directory(directory, claims, projects)
+    for placement in placements:
+        for piece in placement.pieces:
+            if piece.modules is not None:
+                piece.follow_modules()
+                _clear_way(piece, places.get(piece.target, ()))
     return warnings
 
 
 def survey(
     placements: Sequence[Placement],
-    claimants: Sequence[Claimant],
+    projects: Sequence[str],
     leaving: Iterable[str],
     staying: Sequence[InstalledDistribution],
     *,
@@ -73,7 +71,7 @@ def survey(
 
     Args:
         placements: settled between each other.
-        claimants: whose they are, in the same order.
+        projects: whose they are, in the same order.
         leaving: files of the distributions that make room.
         staying: the distributions that stay.
         layout: the target's directories.
@@ -88,7 +86,7 @@ def survey(
     for placement in placements:
         for one in _all_of(placement):
             claims.setdefault(one.target, []).append(one)
-    _refuse_protected(claims, layout, claimants)
+    _refuse_protected(claims, layout, projects)
     with Descent(root_fd, layout.root) as descent:
         there, missing = _look(claims, descent)
         gone = set(leaving)
@@ -97,21 +95,25 @@ def survey(
         replaced: set[str] = set()
         for directory, present in there.items():
             for one in claims[directory]:
-                for name in present.intersection(_names(one)):
+                for name in present.intersection(_names(one)) if not _is_compiled(one) else ():
                     path = _join(directory, name)
                     if path in gone:
                         replaced.add(path)
-                    elif _is_same(name, one, descent.enter(directory), claimants, layout):
+                    elif _is_same(name, one, descent.enter(directory), projects, layout):
                         kept.append(path)
                     else:
                         differing[path] = one
-    warnings = _judge(differing, staying, claimants, layout=layout, kind=kind)
+        all_claims = (one for ones in claims.values() for one in ones)
+        kept_bytecode, replaced_bytecode = _survey_compiled(all_claims, there, gone, set(kept), descent)
+        kept += kept_bytecode
+        replaced |= replaced_bytecode
+    warnings = _judge(differing, staying, projects, layout=layout, kind=kind)
     records = {
         f"{directory}/RECORD": number
         for number, placement in enumerate(placements)
         if "RECORD" in there.get(directory := _join(placement.site, placement.dist_info), ())
     }
-    stashed = sorted(gone | differing.keys() | records.keys())
+    stashed = sorted(gone | replaced | differing.keys() | records.keys())
     _note_replacements(stashed, replaced | differing.keys(), kept, claims)
     return Ground(
         directories=tuple(missing),
@@ -129,37 +131,78 @@ def _all_of(placement: Placement) -> Iterator[Piece | Generated]:
     yield from placement.dist_info_generated
 
 
-def _settle_directory(directory: str, claims: list[Piece | Generated], claimants: Sequence[Claimant]) -> Iterable[str]:
+def _settle_directory(directory: str, claims: list[Piece | Generated], projects: Sequence[str]) -> Iterable[str]:
     holders: dict[str, Piece | Generated] = {}
     for one in claims:
         for name in holders.keys() & set(_names(one)):
             before = holders[name]
-            if before.wheel != one.wheel and _content(name, before, claimants) != _content(name, one, claimants):
-                yield _between(_join(directory, name), before, one, claimants)
+            if before.wheel != one.wheel and _content(name, before) != _content(name, one):
+                yield _between(_join(directory, name), before, one, projects)
             _leave_out(before, name)
         holders |= dict.fromkeys(_names(one), one)
 
 
-def _between(path: str, before: Piece | Generated, one: Piece | Generated, claimants: Sequence[Claimant]) -> str:
-    first, second = claimants[before.wheel].project, claimants[one.wheel].project
+def _clear_way(compiled: Piece, claims: Sequence[Piece | Generated]) -> None:
+    """Leave out what wheels bring themselves where bytecode of ours goes."""
+    for one in claims:
+        for name in set(_names(one)).intersection(compiled.names):
+            _leave_out(one, name)
+
+
+def _survey_compiled(
+    pieces: Iterable[Piece | Generated],
+    there: dict[str, set[str]],
+    gone: set[str],
+    staying: set[str],
+    descent: Descent,
+) -> tuple[list[str], set[str]]:
+    """Give the bytecode that stays, and that which makes room for ours.
+
+    Whatever stands there makes room, but not beside a module that stays: ours is for another time of it.
+    """
+    kept: list[str] = []
+    replaced: set[str] = set()
+    for piece in pieces:
+        if not isinstance(piece, Piece) or piece.modules is None:
+            continue
+        present = there.get(piece.target, set())
+        unwanted = set()
+        for name in piece.names if present or staying else ():
+            path = _join(piece.target, name)
+            if _join(piece.modules.target, piece.source_of(name)) in staying:
+                unwanted.add(name)
+                if name in present and path not in gone:
+                    kept.append(path)
+            elif name in present and _is_directory(name, descent.enter(piece.target)):
+                unwanted.add(name)
+            elif name in present:
+                replaced.add(path)
+        piece.drop(unwanted)
+    return kept, replaced
+
+
+def _is_directory(name: str, dir_fd: int) -> bool:
+    return stat.S_ISDIR(os.stat(name, dir_fd=dir_fd, follow_symlinks=False).st_mode)
+
+
+def _between(path: str, before: Piece | Generated, one: Piece | Generated, projects: Sequence[str]) -> str:
+    first, second = projects[before.wheel], projects[one.wheel]
     if before.is_data or one.is_data:
         raise FileConflictError(path, f"{first} and {second} bring different files of this name; install one of them")
     return f"{path}: {first} and {second} bring different files of this name; that of {second} is in place"
 
 
-def _leave_out(one: Piece | Generated, name: str) -> None:
+def _leave_out(one: Piece | Generated, *names: str) -> None:
     if isinstance(one, Piece):
-        one.drop({name})
+        one.drop(set(names))
     else:
         one.name = ""  # nameless ones are not written
 
 
-def _refuse_protected(
-    claims: dict[str, list[Piece | Generated]], layout: Layout, claimants: Sequence[Claimant]
-) -> None:
+def _refuse_protected(claims: dict[str, list[Piece | Generated]], layout: Layout, projects: Sequence[str]) -> None:
     def refuse(one: Piece | Generated, name: str, reason: str) -> None:
         raise FileConflictError(
-            os.path.join(layout.root, one.target, name), f"{claimants[one.wheel].project} {reason}; it is not installed"
+            os.path.join(layout.root, one.target, name), f"{projects[one.wheel]} {reason}; it is not installed"
         )
 
     for one in claims.get("", ()):
@@ -195,6 +238,13 @@ def _look(claims: dict[str, list[Piece | Generated]], descent: Descent) -> tuple
         except FileNotFoundError:
             missing[directory] = None
             continue
+        except TargetError:
+            # Bytecode is never a reason to refuse.
+            if directory not in claims or not all(_is_compiled(one) for one in claims[directory]):
+                raise
+            for one in claims.pop(directory):
+                _leave_out(one, *_names(one))
+            continue
         if directory not in claims:
             continue
         readable = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=fd)
@@ -205,7 +255,7 @@ def _look(claims: dict[str, list[Piece | Generated]], descent: Descent) -> tuple
     return there, list(missing)
 
 
-def _is_same(name: str, one: Piece | Generated, dir_fd: int, claimants: Sequence[Claimant], layout: Layout) -> bool:
+def _is_same(name: str, one: Piece | Generated, dir_fd: int, projects: Sequence[str], layout: Layout) -> bool:
     try:
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=dir_fd)
     except IsADirectoryError:
@@ -220,17 +270,17 @@ def _is_same(name: str, one: Piece | Generated, dir_fd: int, claimants: Sequence
         if not stat.S_ISDIR(status.st_mode):
             size = len(one.content) if isinstance(one, Generated) else one.sizes[one.names.index(name)]
             is_alike = stat.S_ISREG(status.st_mode) and status.st_size == size
-            return is_alike and read_bytes(name, dir_fd=dir_fd) == _content(name, one, claimants)
+            return is_alike and read_bytes(name, dir_fd=dir_fd) == _content(name, one)
     raise FileConflictError(
         os.path.join(layout.root, one.target, name),
-        f"a directory stands where {claimants[one.wheel].project} has a file; remove it first",
+        f"a directory stands where {projects[one.wheel]} has a file; remove it first",
     )
 
 
 def _judge(
     differing: dict[str, Piece | Generated],
     staying: Sequence[InstalledDistribution],
-    claimants: Sequence[Claimant],
+    projects: Sequence[str],
     *,
     layout: Layout,
     kind: TargetKind,
@@ -242,7 +292,7 @@ def _judge(
     warnings = []
     for path, one in sorted(differing.items()):
         place = os.path.join(layout.root, path)
-        project = claimants[one.wheel].project
+        project = projects[one.wheel]
         name = path.rpartition("/")[2].casefold()
         if path in owner:
             if one.is_data:
@@ -280,10 +330,14 @@ def _note_replacements(
                 _leave_out(one, name)
 
 
-def _content(name: str, one: Piece | Generated, claimants: Sequence[Claimant]) -> bytes | None:
+def _content(name: str, one: Piece | Generated) -> bytes | None:
     if isinstance(one, Generated):
         return one.content
-    return read_bytes(os.path.join(claimants[one.wheel].tree, one.source, name))
+    return read_bytes(os.path.join(one.tree, one.source, name))
+
+
+def _is_compiled(one: Piece | Generated) -> bool:
+    return isinstance(one, Piece) and one.modules is not None
 
 
 def _names(one: Piece | Generated) -> tuple[str, ...]:

@@ -8,18 +8,19 @@ that the target uses now and will use; it calls `recover`, then `prepare_install
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from aiocache_engine.errors import TargetError
 from aiocache_engine.model.manifest import Manifest
 from aiocache_engine.model.python import InstalledDistribution, LinkMode, Target
 from aiocache_engine.model.value import value
-from aiocache_engine.pipeline.linking.conflicts import Claimant, Ground, settle_between, survey
+from aiocache_engine.pipeline.linking.conflicts import Ground, settle_between, survey
 from aiocache_engine.pipeline.linking.link import LinkWork, link_dist_infos, link_files, write_files
 from aiocache_engine.pipeline.linking.placement import Layout, Placement, find_layout, place_wheel
 from aiocache_engine.pipeline.linking.transaction import PROBE, Change, Journal, NewDistribution, begin, recover, settle
 from aiocache_engine.pipeline.linking.uninstall import find_removal
 from aiocache_engine.policy.install_plan import InstallPlan, Wanted, plan_install
+from aiocache_engine.store.bytecode import Bytecode
 from aiocache_engine.system.descent import Descent
 from aiocache_engine.system.disk import translated
 from aiocache_engine.system.transfer import decide
@@ -39,6 +40,7 @@ class ReadyWheel:
     requested: bool  #: asked for by name, not as a dependency
     direct_url: str | None  #: JSON text of direct_url.json (PEP 610)
     origin: str  #: "cache", "index", "built" or "overlay"
+    bytecode: Bytecode | None = None  #: what was compiled from it for the target's interpreter; None: it goes without
 
 
 @value
@@ -153,12 +155,12 @@ def _prepare(
 ) -> PreparedInstall:
     mode = _decide(chosen, link_mode, layout)
     placements = tuple(_place(number, wheel, target, layout, mode) for number, wheel in enumerate(chosen))
-    claimants = [Claimant(wheel.manifest.totals.project, wheel.tree) for wheel in chosen]
-    warnings = settle_between(placements, claimants)
+    projects = [wheel.manifest.totals.project for wheel in chosen]
+    warnings = settle_between(placements, projects)
     leaving = {distribution.dist_info for distribution in plan.remove}
     staying = [distribution for distribution in installed if distribution.dist_info not in leaving]
     removal = find_removal(plan.remove, staying, root=layout.root, scripts=layout.scripts, root_fd=root_fd)
-    ground = survey(placements, claimants, removal.paths, staying, layout=layout, kind=target.kind, root_fd=root_fd)
+    ground = survey(placements, projects, removal.paths, staying, layout=layout, kind=target.kind, root_fd=root_fd)
     archives = {one.archive_id: one.link_mode or "" for one in installed if one.archive_id is not None}
     change = Change(
         archives=archives | {wheel.archive_id: mode.value for wheel in chosen},
@@ -168,6 +170,7 @@ def _prepare(
         stashed=ground.stashed,
         known=tuple(os.path.relpath(os.path.realpath(one.dist_info), layout.root) for one in installed),
         floor=layout.floor,
+        compiled=tuple(_compiled_anew(placements, ground)),
     )
     return PreparedInstall(
         target=target,
@@ -209,7 +212,6 @@ def _apply(prepared: PreparedInstall, root_fd: int, warnings: list[str]) -> int:
 def _bring_in(prepared: PreparedInstall, journal: Journal, root_fd: int) -> int:
     work = LinkWork(
         mode=prepared.link_mode,
-        trees=[wheel.tree for wheel in prepared.installed],
         root=prepared.layout.root,
         root_fd=root_fd,
         journal=journal,
@@ -245,6 +247,15 @@ def _move_out(prepared: PreparedInstall, journal: Journal, root_fd: int) -> None
             journal.stash(name, position, dir_fd)
 
 
+def _compiled_anew(placements: Sequence[Placement], ground: Ground) -> Iterator[str]:
+    """Give the bytecode that comes in place of that of a module which is replaced."""
+    stashed = set(ground.stashed)
+    for piece in (piece for placement in placements for piece in placement.pieces) if stashed else ():
+        if piece.modules is not None:
+            place = f"{piece.modules.target}/" if piece.modules.target else ""
+            yield from (f"{piece.target}/{name}" for name in piece.names if place + piece.source_of(name) in stashed)
+
+
 def _take_back(error: BaseException, *, root: str, root_fd: int) -> None:
     try:
         settle(root=root, root_fd=root_fd)
@@ -271,6 +282,7 @@ def _place(number: int, wheel: ReadyWheel, target: Target, layout: Layout, mode:
         requested=wheel.requested,
         direct_url=wheel.direct_url,
         link_mode=mode,
+        bytecode=wheel.bytecode,
     )
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any
 
 from aiocache_engine.errors import TargetError
+from aiocache_engine.hints import Any
 from aiocache_engine.python.installed import FORMAT, JOURNAL
 from aiocache_engine.system.disk import NO_PLAIN_FILE, read_bytes
 
-_PATHS = ("directories", "kept", "stashed", "known", "floor")
+_PATHS = ("directories", "kept", "stashed", "known", "floor", "compiled")
 _DISTRIBUTION_FIELDS = 3  #: site, name of the dist-info, digest of its RECORD
 
 

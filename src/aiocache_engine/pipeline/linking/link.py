@@ -28,7 +28,6 @@ class LinkWork:
     """What all jobs of one installation share."""
 
     mode: LinkMode  #: any but AUTO
-    trees: Sequence[str]  #: absolute, by number of the wheel
     root: str  #: absolute, links resolved
     root_fd: int
     journal: Journal
@@ -125,10 +124,9 @@ def _link_part(work: LinkWork, part: _Part, descent: Descent) -> None:
     target_fd = descent.enter(piece.target, make=True)
     for name in piece.replaces.keys() & set(names) if piece.replaces else ():
         work.journal.stash(name, piece.replaces[name], target_fd)
-    tree = work.trees[piece.wheel]
     source = Source(
-        path=f"{tree}/{piece.source}" if piece.source else tree,
-        spare=os.path.dirname(tree),
+        path=f"{piece.tree}/{piece.source}" if piece.source else piece.tree,
+        spare=os.path.dirname(piece.tree),
         executables=piece.executables,
     )
     try:

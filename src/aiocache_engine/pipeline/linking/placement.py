@@ -19,6 +19,7 @@ from aiocache_engine.model.record import RecordRow, format_record, hash_field, p
 from aiocache_engine.model.value import entity, value
 from aiocache_engine.python.installed import MARKER, marker
 from aiocache_engine.python.launchers import LauncherError, launcher, with_interpreter
+from aiocache_engine.store.bytecode import Bytecode
 from aiocache_engine.system.disk import translated
 
 INSTALLER = b"aioc\n"
@@ -27,6 +28,7 @@ _DIST_INFO = ".dist-info"
 _MODULE_SCHEMES = frozenset({"purelib", "platlib"})
 _PYTHON_LINE = b"#!python"
 _NO_HASH = RecordRow("", "", None)
+_COMPILED = "__pycache__"  #: the directory of .pyc files beside their sources (PEP 3147)
 
 
 @value
@@ -52,6 +54,7 @@ class Piece:
     """Files of one directory of a tree that go into one directory of the target under their own names."""
 
     wheel: int  #: its position in the installation
+    tree: str  #: absolute: of the archive, or of its bytecode
     source: str  #: relative to the tree
     target: str  #: relative to the root
     names: tuple[str, ...]
@@ -59,9 +62,23 @@ class Piece:
     is_data: bool  #: it comes from .data
     executables: frozenset[str]  #: names that bear the executable bit
     replaces: dict[str, int]  #: positions in the stash of the files that stand at some of the names
+    modules: Piece | None = None  #: the sources that these files were compiled from; None: they are no bytecode
+    suffix: str = ""  #: of bytecode: what takes the place of ".py"
+
+    def source_of(self, name: str) -> str:
+        """Give the name of the module that a .pyc was compiled from."""
+        return name[: -len(self.suffix)] + ".py"
+
+    def follow_modules(self) -> None:
+        """Leave out the bytecode of every module that is left out."""
+        if self.modules is not None and len(self.names) > 0:
+            there = set(self.modules.names)
+            self.drop({name for name in self.names if self.source_of(name) not in there})
 
     def drop(self, names: set[str]) -> None:
         """Leave some files out."""
+        if not names:
+            return
         kept = [(name, size) for name, size in zip(self.names, self.sizes, strict=True) if name not in names]
         self.names = tuple(name for name, _ in kept)
         self.sizes = tuple(size for _, size in kept)
@@ -128,15 +145,16 @@ def place_wheel(
     requested: bool,
     direct_url: str | None,
     link_mode: LinkMode,
+    bytecode: Bytecode | None = None,
 ) -> Placement:
-    """Decide on every file of a wheel.
+    """Decide on every file of a wheel, and of what was compiled from it.
 
     Raises:
         InvalidWheelError: it asks for a script that must not be made, or for a place in another distribution.
         TargetError: its scripts cannot name the interpreter.
         DamagedEntryError: a script is missing from the cache.
     """
-    wheel = _Wheel(number, manifest, tree, layout, executable)
+    wheel = _Wheel(number, manifest, tree, layout, executable=executable, bytecode=bytecode)
     try:
         pieces = list(wheel.pieces())
         wheel.add_launchers()
@@ -173,12 +191,23 @@ def place_wheel(
 class _Wheel:
     """One wheel while it is decided on."""
 
-    def __init__(self, number: int, manifest: Manifest, tree: str, layout: Layout, executable: str) -> None:
+    def __init__(
+        self,
+        number: int,
+        manifest: Manifest,
+        tree: str,
+        layout: Layout,
+        *,
+        executable: str,
+        bytecode: Bytecode | None,
+    ) -> None:
         self._number = number
         self._manifest = manifest
         self._tree = tree
         self._layout = layout
         self._executable = executable
+        self._bytecode = bytecode
+        self._compiled: list[Piece] = []
         self.site = layout.purelib if manifest.root_is_purelib else layout.platlib
         self.generated: list[Generated] = []
         self._left_out: set[str] = set()  #: paths in the tree that are not linked
@@ -203,6 +232,7 @@ class _Wheel:
             is_data = bool(data) and path.startswith(data + "/")
             piece = Piece(
                 wheel=self._number,
+                tree=self._tree,
                 source=path,
                 target=self._data_target(path) if is_data else _join(self.site, path) if path else self.site,
                 names=directory.names,
@@ -219,8 +249,12 @@ class _Wheel:
                 ours = _OURS.intersection(directory.names)
                 self._left_out.update(f"{path}/{name}" for name in ours)
                 piece.drop(set(ours))
+            elif self._bytecode is not None:
+                self._drop_foreign_bytecode(piece, self._bytecode)
+                self._add_bytecode(piece, self._bytecode)
             if piece.names:
                 yield piece
+        yield from self._compiled
 
     def add_launchers(self) -> None:
         """Make the scripts that entry_points.txt asks for; one that the wheel brings itself gives way."""
@@ -239,8 +273,41 @@ class _Wheel:
         elif not text.endswith("\n"):
             text += "\n"
         ours = [self._row(one) for one in (*self.generated, *extra)]
+        for piece in self._compiled:  # without hash and size: Python may write them anew
+            place = self._beside_dist_info(piece.target)
+            ours += [_NO_HASH._replace(path=f"{place}/{name}") for name in piece.names]
         ours.append(_NO_HASH._replace(path=f"{self._manifest.dist_info}/RECORD"))
         return (text + format_record(ours)).encode()
+
+    def _add_bytecode(self, piece: Piece, bytecode: Bytecode) -> None:
+        """Put what was compiled from the modules of a piece beside them."""
+        sizes = bytecode.sizes.get(piece.source)
+        if not sizes:
+            return
+        compiled = Piece(
+            wheel=self._number,
+            tree=bytecode.tree,
+            source=piece.source,
+            target=_join(piece.target, _COMPILED),
+            names=tuple(name[: -len(".py")] + bytecode.suffix for name in sizes),
+            sizes=tuple(sizes.values()),
+            is_data=False,
+            executables=frozenset(),
+            replaces={},
+            modules=piece,
+            suffix=bytecode.suffix,
+        )
+        compiled.follow_modules()
+        self._compiled.append(compiled)
+
+    def _drop_foreign_bytecode(self, piece: Piece, bytecode: Bytecode) -> None:
+        """Leave out what the wheel itself brings of bytecode where ours goes: it might be of another source."""
+        parent, _, name = piece.source.rpartition("/")
+        if name != _COMPILED or not (sizes := bytecode.sizes.get(parent)):
+            return
+        ours = {source[: -len(".py")] + bytecode.suffix for source in sizes}.intersection(piece.names)
+        self._left_out.update(f"{piece.source}/{name}" for name in ours)
+        piece.drop(ours)
 
     def _refuse_foreign(self, piece: Piece) -> None:
         """Refuse files of .data that would pass for those of a distribution, or for what tells about our own.

@@ -18,11 +18,11 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from contextlib import suppress
-from typing import Any
 
 from aiocache_engine.errors import TargetError
+from aiocache_engine.hints import Any
 from aiocache_engine.model.python import Target
 from aiocache_engine.model.record import RecordError
 from aiocache_engine.model.value import value
@@ -61,6 +61,7 @@ class Change:
     stashed: tuple[str, ...]  #: files that are replaced or go; their position names them in the stash
     known: tuple[str, ...]  #: dist-infos that are there before
     floor: tuple[str, ...]  #: directories that stay, even when they are empty
+    compiled: tuple[str, ...] = ()  #: bytecode that comes with modules which take the place of others
 
 
 class Journal:
@@ -120,6 +121,7 @@ def begin(change: Change, *, root: str, root_fd: int) -> Journal:
             "stashed": change.stashed,
             "known": change.known,
             "floor": change.floor,
+            "compiled": change.compiled,
         }
         fresh = f"{JOURNAL_BEGUN}.fresh"
         _write(fresh, json.dumps(document, separators=(",", ":")).encode(), journal.fd)
@@ -272,7 +274,7 @@ def _carry_through(document: dict[str, Any], journal_fd: int, *, root: str, root
             directories.add(directory)
             directory = directory.rpartition("/")[0]
     with Descent(root_fd, root) as descent:
-        _forget_bytecode(stashed, descent)
+        _forget_bytecode(stashed, descent, spared=set(document["compiled"]))
         for directory in sorted(directories, reverse=True):
             _remove_if_empty(directory, descent)
 
@@ -292,7 +294,7 @@ def _unlink_all(paths: Iterable[str], descent: Descent) -> None:
     _forget_bytecode(removed, descent)
 
 
-def _forget_bytecode(paths: Iterable[str], descent: Descent) -> None:
+def _forget_bytecode(paths: Iterable[str], descent: Descent, *, spared: Container[str] = ()) -> None:
     """Remove what was compiled from modules: of the same size and time, it would pass for that of the new file."""
     stems: dict[str, set[str]] = {}
     for path in paths:
@@ -302,7 +304,7 @@ def _forget_bytecode(paths: Iterable[str], descent: Descent) -> None:
     for directory, names in sorted(stems.items()):
         try:
             for name in _list(directory, descent):
-                if name.endswith(".pyc") and name.partition(".")[0] in names:
+                if name.endswith(".pyc") and name.partition(".")[0] in names and _join(directory, name) not in spared:
                     with suppress(FileNotFoundError):
                         os.unlink(name, dir_fd=descent.enter(directory))
             _remove_if_empty(directory, descent)

@@ -1,0 +1,131 @@
+"""What was compiled from one archive for one kind of interpreter: written once beside the .pyc files.
+
+The file has four lines. The first holds totals and carries the checksum of the two that follow; the second holds what
+linking needs; the third, hashes and times, which only checks read. The fourth is the boot id of the last check; it may
+be written over, and is covered by no checksum.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from aiocache_engine.hints import Any
+from aiocache_engine.model.value import field_names, value
+
+FORMAT = 1
+
+
+class BytecodeError(ValueError):
+    """The bytes are no manifest of bytecode, or were damaged."""
+
+
+@value
+class BytecodeTotals:
+    """The first line."""
+
+    archive_id: str  #: that the sources belong to
+    implementation: str  #: "cpython"
+    cache_tag: str  #: "cpython-311"
+    magic: str  #: bytecode magic, hexadecimal
+    executable: str  #: the interpreter that compiled
+    file_count: int  #: .pyc files
+    size_bytes: int  #: sum of their sizes
+    skipped_count: int  #: modules that this interpreter cannot compile; they are not tried again
+
+
+@value
+class CompiledDirectory:
+    """The compiled modules of one directory of the archive's tree."""
+
+    path: str  #: relative to the tree, as in the archive's manifest
+    names: tuple[str, ...]  #: of the sources: "module.py"
+    sizes: tuple[int, ...]  #: bytes of the .pyc of each
+    times: tuple[int, ...]  #: modification time of each source, in whole seconds; empty where they were not read
+    sha256: tuple[str, ...]  #: of the .pyc of each, hexadecimal; empty as above
+
+
+@value
+class BytecodeManifest:
+    """The whole description."""
+
+    totals: BytecodeTotals
+    directories: tuple[CompiledDirectory, ...]
+    boot_id: str  #: of the machine, when files and sources were last looked at
+
+
+def dump_bytecode(manifest: BytecodeManifest) -> bytes:
+    """Encode a manifest."""
+    rest = _line([[d.path, d.names, d.sizes] for d in manifest.directories]) + _line(
+        [[d.times, d.sha256] for d in manifest.directories]
+    )
+    totals = manifest.totals
+    first: dict[str, Any] = {"format": FORMAT, "rest": hashlib.sha256(rest).hexdigest()}
+    first |= {name: getattr(totals, name) for name in field_names(BytecodeTotals)}
+    first["self"] = _checksum(first)
+    return _line(first) + rest + manifest.boot_id.encode()
+
+
+def load_bytecode_totals(first_line: bytes) -> BytecodeTotals:
+    """Decode the first line alone.
+
+    Raises:
+        BytecodeError: it is damaged or of another format.
+    """
+    return _totals(_first(first_line))
+
+
+def load_bytecode(content: bytes, *, with_checks: bool = False) -> BytecodeManifest:
+    """Decode a whole manifest, checked against its own checksum.
+
+    Args:
+        content: the file.
+        with_checks: times and hashes too.
+
+    Raises:
+        BytecodeError: it is damaged or of another format.
+    """
+    parts = content.split(b"\n", 3)
+    if len(parts) != 4:  # noqa: PLR2004 - the lines named above
+        raise BytecodeError("it is not whole")
+    first = _first(parts[0])
+    second, third, boot_id = parts[1:]
+    if hashlib.sha256(second + b"\n" + third + b"\n").hexdigest() != first["rest"]:
+        raise BytecodeError("it does not match its checksum")
+    directories = json.loads(second)
+    checks: Any = json.loads(third) if with_checks else [((), ())] * len(directories)
+    return BytecodeManifest(
+        totals=_totals(first),
+        directories=tuple(
+            CompiledDirectory(path, tuple(names), tuple(sizes), tuple(times), tuple(sha256))
+            for (path, names, sizes), (times, sha256) in zip(directories, checks, strict=True)
+        ),
+        boot_id=boot_id.decode(errors="replace"),
+    )
+
+
+def boot_id_offset(content: bytes) -> int:
+    """Tell at which byte of an encoded manifest the boot id begins."""
+    return len(content) - len(content.split(b"\n", 3)[3])
+
+
+def _first(line: bytes) -> dict[str, Any]:
+    try:
+        first = json.loads(line)
+    except ValueError as error:
+        raise BytecodeError("its first line is no JSON") from error
+    if not isinstance(first, dict) or first.get("format") != FORMAT or first.get("self") != _checksum(first):
+        raise BytecodeError("its first line is damaged or of another format")
+    return first
+
+
+def _totals(first: dict[str, Any]) -> BytecodeTotals:
+    return BytecodeTotals(**{name: first[name] for name in field_names(BytecodeTotals)})
+
+
+def _line(content: object) -> bytes:
+    return json.dumps(content, separators=(",", ":")).encode() + b"\n"
+
+
+def _checksum(first: dict[str, Any]) -> str:
+    return hashlib.sha256(_line({name: each for name, each in first.items() if name != "self"})).hexdigest()[:32]
