@@ -22,15 +22,20 @@ class TableCatalog:
         yanked: Iterable[str] = (),
         refused: Mapping[str, str] | None = None,
         flawed: Mapping[str, str] | None = None,
+        preferred: Mapping[str, str] | None = None,
     ) -> None:
         self.table = {name: {Version(v): list(r) for v, r in versions.items()} for name, versions in table.items()}
         self.yanked = set(yanked)  #: "a==1.0"
         self.refused = refused or {}
         self.flawed = flawed or {}
+        self.there = {name: Version(version) for name, version in (preferred or {}).items()}
         self.read: list[str] = []  #: whose demands were asked for
 
     def versions(self, project: str) -> Sequence[Version]:
         return sorted(self.table.get(project, {}), reverse=True)
+
+    def preferred(self, project: str) -> Version | None:
+        return self.there.get(project)
 
     def is_yanked(self, project: str, version: Version) -> bool:
         return f"{project}=={version}" in self.yanked

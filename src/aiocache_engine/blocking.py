@@ -11,12 +11,11 @@ from __future__ import annotations
 import os
 import threading
 from asyncio import get_running_loop
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
 
 from anyio import CancelScope, get_cancelled_exc_class, run
 from anyio.from_thread import BlockingPortal
@@ -24,10 +23,13 @@ from anyio.from_thread import BlockingPortal
 from aiocache_engine.config import Config, locate_cache_dir
 from aiocache_engine.engine import CacheEngine
 from aiocache_engine.errors import UsageError
+from aiocache_engine.hints import Any, Generic, Self, TypeVar
 from aiocache_engine.model.listing import CacheSize, Entry, Usage
 from aiocache_engine.model.outcome import FetchReport, InstallReport, ResolveReport
 from aiocache_engine.model.python import LinkMode
 from aiocache_engine.model.removal import Removal, RemovalPlan
+from aiocache_engine.pipeline.tools.environment import HeldEnvironment
+from aiocache_engine.pipeline.tools.request import EnvironmentRequest, Tool
 from aiocache_engine.pipeline.undertake import Fetching, FetchRequest, Installation, InstallRequest
 from aiocache_engine.python.target import TargetChoice
 from aiocache_engine.report import Reporter
@@ -110,6 +112,7 @@ class BlockingCacheEngine:
         *,
         files: Iterable[str] = (),
         constraints: Iterable[str] = (),
+        constraint_files: Iterable[str] = (),
         python: str | None = None,
         refresh: bool = False,
     ) -> ResolveReport:
@@ -123,6 +126,7 @@ class BlockingCacheEngine:
                 tuple(requirements),
                 files=tuple(files),
                 constraints=tuple(constraints),
+                constraint_files=tuple(constraint_files),
                 python=python,
                 refresh=refresh,
             )
@@ -133,14 +137,18 @@ class BlockingCacheEngine:
         requirements: Iterable[str] = (),
         *,
         files: Iterable[str] = (),
+        constraints: Iterable[str] = (),
+        constraint_files: Iterable[str] = (),
+        dependencies: bool = True,
+        require_hashes: bool = False,
         target: TargetChoice | None = None,
         link_mode: LinkMode | None = None,
+        upgrade: bool = False,
         reinstall: bool = False,
         refresh: bool = False,
         ephemeral: bool = False,
-        dry_run: bool = False,
     ) -> InstallReport:
-        """Install wheels into an environment outside the cache: linked, not copied, wherever that is possible.
+        """Install into an environment outside the cache: linked, not copied, wherever that is possible.
 
         Arguments and errors as for `CacheEngine.install`.
         """
@@ -149,12 +157,54 @@ class BlockingCacheEngine:
                 self._engine.install,
                 tuple(requirements),
                 files=tuple(files),
+                constraints=tuple(constraints),
+                constraint_files=tuple(constraint_files),
+                dependencies=dependencies,
+                require_hashes=require_hashes,
                 target=target,
                 link_mode=link_mode,
+                upgrade=upgrade,
                 reinstall=reinstall,
                 refresh=refresh,
                 ephemeral=ephemeral,
-                dry_run=dry_run,
+            )
+        )
+
+    def plan_install(
+        self,
+        requirements: Iterable[str] = (),
+        *,
+        files: Iterable[str] = (),
+        constraints: Iterable[str] = (),
+        constraint_files: Iterable[str] = (),
+        dependencies: bool = True,
+        require_hashes: bool = False,
+        target: TargetChoice | None = None,
+        link_mode: LinkMode | None = None,
+        upgrade: bool = False,
+        reinstall: bool = False,
+        refresh: bool = False,
+        ephemeral: bool = False,
+    ) -> InstallReport:
+        """Do all of `install` up to the point where it would touch the target, and tell what it would do to it.
+
+        Arguments and errors as for `CacheEngine.plan_install`.
+        """
+        return self._call(
+            partial(
+                self._engine.plan_install,
+                tuple(requirements),
+                files=tuple(files),
+                constraints=tuple(constraints),
+                constraint_files=tuple(constraint_files),
+                dependencies=dependencies,
+                require_hashes=require_hashes,
+                target=target,
+                link_mode=link_mode,
+                upgrade=upgrade,
+                reinstall=reinstall,
+                refresh=refresh,
+                ephemeral=ephemeral,
             )
         )
 
@@ -167,6 +217,10 @@ class BlockingCacheEngine:
         requirements: Iterable[str] = (),
         *,
         files: Iterable[str] = (),
+        constraints: Iterable[str] = (),
+        constraint_files: Iterable[str] = (),
+        dependencies: bool = True,
+        require_hashes: bool = False,
         python: str | None = None,
         refresh: bool = False,
     ) -> FetchReport:
@@ -175,12 +229,54 @@ class BlockingCacheEngine:
         Arguments and errors as for `CacheEngine.fetch`.
         """
         return self._call(
-            partial(self._engine.fetch, tuple(requirements), files=tuple(files), python=python, refresh=refresh)
+            partial(
+                self._engine.fetch,
+                tuple(requirements),
+                files=tuple(files),
+                constraints=tuple(constraints),
+                constraint_files=tuple(constraint_files),
+                dependencies=dependencies,
+                require_hashes=require_hashes,
+                python=python,
+                refresh=refresh,
+            )
         )
 
     def run_fetch(self, request: FetchRequest | Fetching) -> FetchReport:
         """Do a fetch that is described by a value, or was looked into already; as `fetch`."""
         return self._call(partial(self._engine.run_fetch, request))
+
+    @contextmanager
+    def environment(
+        self,
+        requirement: str,
+        *,
+        additions: Iterable[str] = (),
+        python: str | None = None,
+        refresh: bool = False,
+        isolated: bool = False,
+    ) -> Iterator[HeldEnvironment]:
+        """Use a cached environment for the length of the block; it is made if there is none for these arguments.
+
+        Arguments and errors as for `CacheEngine.environment`.
+        """
+        using = self._engine.environment(
+            requirement, additions=tuple(additions), python=python, refresh=refresh, isolated=isolated
+        )
+        held = self._call(using.__aenter__)
+        try:
+            yield held
+        finally:
+            held.release()  # also where the engine was closed before
+            if self._loop is not None:
+                self._call(partial(using.__aexit__, None, None, None))
+
+    def hold_environment(self, request: EnvironmentRequest | Tool) -> HeldEnvironment:
+        """Give an environment that is described by a value, or was looked into already; as `environment`.
+
+        Whoever calls this releases it.
+        """
+        return self._call(partial(self._engine.hold_environment, request))
 
     def plan_clean(self, names: Iterable[str] = ()) -> RemovalPlan:
         """Plan a clean of projects or versions ("torch<2.5"), or without names of everything. Touches nothing.

@@ -7,43 +7,43 @@ prune. The engine reports through a `Reporter` and returns values; it prints not
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from types import TracebackType
-from typing import Self, TypeVar
 
 from aiocache_engine.config import Config
-from aiocache_engine.errors import CacheEngineError, DamagedEntryError, LockTimeoutError, UsageError
+from aiocache_engine.errors import UsageError
+from aiocache_engine.hints import Self, TypeVar
 from aiocache_engine.index.client import IndexClient
 from aiocache_engine.model.listing import CacheSize, Entry, Usage
-from aiocache_engine.model.outcome import FetchReport, InstallReport, Named, ResolveReport
+from aiocache_engine.model.outcome import FetchReport, InstallReport, ResolveReport
 from aiocache_engine.model.python import LinkMode
 from aiocache_engine.model.removal import Removal, RemovalPlan
-from aiocache_engine.model.value import replace
-from aiocache_engine.pipeline.call import Call
+from aiocache_engine.pipeline.cold import ending, fetch_cold, install_cold, resolve_cold
 from aiocache_engine.pipeline.collect import Collector, foresee
-from aiocache_engine.pipeline.deliver import Options, already_there, as_obtained, deliver, without
+from aiocache_engine.pipeline.deliver import Options
 from aiocache_engine.pipeline.inspect import list_entries, list_usage, measure_cache
 from aiocache_engine.pipeline.kit import Kit, open_kit
 from aiocache_engine.pipeline.remove import carry_out, timed
-from aiocache_engine.pipeline.requirements import parse_all, parse_clean_target
-from aiocache_engine.pipeline.steps import Steps, in_thread
+from aiocache_engine.pipeline.requirements import parse_clean_target
+from aiocache_engine.pipeline.steps import Steps, in_thread, in_thread_surely
+from aiocache_engine.pipeline.tools.environment import HeldEnvironment, find_held
+from aiocache_engine.pipeline.tools.make import make_held
+from aiocache_engine.pipeline.tools.request import EnvironmentRequest, Tool, look_into_environment
 from aiocache_engine.pipeline.undertake import (
     Fetching,
     FetchRequest,
+    Inputs,
     Installation,
     InstallRequest,
     look_into_fetch,
     look_into_install,
 )
-from aiocache_engine.policy.resolution import Problem
 from aiocache_engine.python.target import TargetChoice
 from aiocache_engine.report import Reporter
 from aiocache_engine.store.generations import version_matches
 from aiocache_engine.system.disk import translated
-from aiocache_engine.system.keylock import KeyLock
 
 Result = TypeVar("Result")
 
@@ -110,6 +110,7 @@ class CacheEngine:
         *,
         files: Iterable[str] = (),
         constraints: Iterable[str] = (),
+        constraint_files: Iterable[str] = (),
         python: str | None = None,
         refresh: bool = False,
     ) -> ResolveReport:
@@ -120,8 +121,9 @@ class CacheEngine:
 
         Args:
             requirements: requirement strings (PEP 508), and paths or URLs of wheels.
-            files: paths of requirements files.
+            files: paths of requirements files and lock files.
             constraints: requirement strings that hold for a project only if it is needed.
+            constraint_files: paths of files of such.
             python: the interpreter to resolve for; None: the one of the environment that `install` would choose.
             refresh: ask the indexes even where their stored pages are fresh.
 
@@ -130,107 +132,145 @@ class CacheEngine:
             UnsatisfiableError: no versions suit everybody; its text says why, in words.
             SourceError: something cannot be had from its index.
         """
-        kit = self._opened
-        told = FetchRequest(tuple(requirements), tuple(files), python, refresh)
-        request = await self._off_loop(partial(look_into_fetch, kit, told))
-        held = await self._off_loop(partial(parse_all, tuple(constraints), (), request.interpreter.markers))
-        call = Call(kit, kit.conductor(), request.interpreter, self._index_client, refreshes=refresh)
-        async with self._ending(), call:
-            resolved = await call.resolve(Problem(roots=request.wanted, constraints=held))
-        return ResolveReport(
-            pins=tuple(Named(pin.project, str(pin.version)) for pin in resolved.pins),
-            asked=tuple(sorted(resolved.asked)),
-            warnings=resolved.warnings,
-            total_seconds=time.monotonic() - request.started_at,
+        inputs = Inputs(
+            requirements=tuple(requirements),
+            files=tuple(files),
+            constraints=tuple(constraints),
+            constraint_files=tuple(constraint_files),
+            refreshes=refresh,
         )
+        kit = self._opened
+        fetching = await self._off_loop(partial(look_into_fetch, kit, FetchRequest(inputs, python)))
+        return await resolve_cold(kit, fetching, self._index_client)
 
     async def install(
         self,
         requirements: Iterable[str] = (),
         *,
         files: Iterable[str] = (),
+        constraints: Iterable[str] = (),
+        constraint_files: Iterable[str] = (),
+        dependencies: bool = True,
+        require_hashes: bool = False,
         target: TargetChoice | None = None,
         link_mode: LinkMode | None = None,
+        upgrade: bool = False,
         reinstall: bool = False,
         refresh: bool = False,
         ephemeral: bool = False,
-        dry_run: bool = False,
     ) -> InstallReport:
-        """Install wheels into an environment outside the cache: linked, not copied, wherever that is possible.
+        """Install into an environment outside the cache: linked, not copied, wherever that is possible.
 
-        Requirements are resolved to their best wheel one by one; their dependencies are not followed.
+        Dependencies are followed. What the target has already is kept where it suits everybody. A lock file is a
+        complete list: it is installed as it is.
 
         Args:
             requirements: requirement strings (PEP 508), and paths or URLs of wheels.
-            files: paths of requirements files.
+            files: paths of requirements files and lock files.
+            constraints: requirement strings that hold for a project only if it is needed.
+            constraint_files: paths of files of such.
+            dependencies: False: take what is named and nothing else.
+            require_hashes: refuse what has no hash; a single requirement with a hash means that too.
             target: where to; None: VIRTUAL_ENV, else CONDA_PREFIX, else `.venv`. Missing environments are made.
             link_mode: how files get there; None: as configured.
+            upgrade: take the newest versions, also where those that are there would do.
             reinstall: also what is there already in the same version.
             refresh: ask the indexes even where their stored pages are fresh.
             ephemeral: the environment is short-lived: what it used does not count as linked once it is gone.
-            dry_run: find and fetch, tell what would be installed, and leave the target alone.
 
         Raises:
             UsageError: a requirement or file cannot be understood.
+            UnsatisfiableError: no versions suit everybody; its text says why, in words.
             SourceError: something cannot be had from its index; several of them in an ExceptionGroup.
             InvalidWheelError: a wheel is malformed or hostile; nothing of it is kept.
             TargetError: the target cannot be written so; it is as it was before.
             DiskError, ReadOnlyCacheError, LockTimeoutError: the machine refused; the target is as it was before.
         """
-        kit = self._opened
+        inputs = Inputs(
+            requirements=tuple(requirements),
+            files=tuple(files),
+            constraints=tuple(constraints),
+            constraint_files=tuple(constraint_files),
+            follows_dependencies=dependencies,
+            requires_hashes=require_hashes,
+            refreshes=refresh,
+        )
         options = Options(
-            link_mode=link_mode or kit.config.link_mode,
+            link_mode=link_mode or self._opened.config.link_mode,
             reinstalls=reinstall,
             is_ephemeral=ephemeral,
-            is_dry_run=dry_run,
+            is_dry_run=False,
+            upgrades=upgrade,
         )
-        return await self.run_install(
-            InstallRequest(tuple(requirements), tuple(files), target or TargetChoice(), options, refresh)
+        return await self.run_install(InstallRequest(inputs, target or TargetChoice(), options))
+
+    async def plan_install(
+        self,
+        requirements: Iterable[str] = (),
+        *,
+        files: Iterable[str] = (),
+        constraints: Iterable[str] = (),
+        constraint_files: Iterable[str] = (),
+        dependencies: bool = True,
+        require_hashes: bool = False,
+        target: TargetChoice | None = None,
+        link_mode: LinkMode | None = None,
+        upgrade: bool = False,
+        reinstall: bool = False,
+        refresh: bool = False,
+        ephemeral: bool = False,
+    ) -> InstallReport:
+        """Do all of `install` up to the point where it would touch the target, and tell what it would do to it.
+
+        Wheels are fetched into the cache: only they show whether their files get along with what is there.
+        Arguments and errors as for `install`.
+        """
+        inputs = Inputs(
+            requirements=tuple(requirements),
+            files=tuple(files),
+            constraints=tuple(constraints),
+            constraint_files=tuple(constraint_files),
+            follows_dependencies=dependencies,
+            requires_hashes=require_hashes,
+            refreshes=refresh,
         )
+        options = Options(
+            link_mode=link_mode or self._opened.config.link_mode,
+            reinstalls=reinstall,
+            is_ephemeral=ephemeral,
+            is_dry_run=True,
+            upgrades=upgrade,
+        )
+        return await self.run_install(InstallRequest(inputs, target or TargetChoice(), options))
 
     async def run_install(self, request: InstallRequest | Installation) -> InstallReport:
         """Do an installation that is described by a value, or was looked into already; as `install`."""
         kit = self._opened
         if isinstance(request, InstallRequest):
             request = await self._off_loop(partial(look_into_install, kit, request))
-        place, target, options = request.place, request.target, request.options
-        conductor = kit.conductor()
-        lock = KeyLock(request.lock_path)
-        call = Call(kit, conductor, target.interpreter, self._index_client, refreshes=request.refreshes)
-        async with (
-            self._ending(),
-            lock.hold(what=request.what, on_wait=kit.reporter.waits, stall_seconds=None),
-            call,
-        ):
-            satisfied = await self._off_loop(partial(already_there, target, request.wanted, options))
-            wanted = without(satisfied, request.wanted)
-            bring = partial(deliver, call.work, place, kit.describe_interpreter, satisfied=satisfied, options=options)
-            ready = await call.obtain(wanted)
-            try:
-                report = await conductor.conduct(bring(ready=ready))
-            except DamagedEntryError:
-                report = await conductor.conduct(bring(ready=await call.obtain(wanted, suspects=ready)))
-        kit.reporter.installed(report.target, len(report.installed))
-        return replace(
-            report,
-            resolve_seconds=call.resolved_at - request.started_at,
-            fetch_seconds=call.obtained_at - call.resolved_at,
-            total_seconds=time.monotonic() - request.started_at,
-        )
+        return await install_cold(kit, request, self._index_client)
 
     async def fetch(
         self,
         requirements: Iterable[str] = (),
         *,
         files: Iterable[str] = (),
+        constraints: Iterable[str] = (),
+        constraint_files: Iterable[str] = (),
+        dependencies: bool = True,
+        require_hashes: bool = False,
         python: str | None = None,
         refresh: bool = False,
     ) -> FetchReport:
         """Bring wheels into the cache and do nothing else with them.
 
         Args:
-            requirements: as for `install`.
+            requirements: as for `install`, and so are all that are not named here.
             files: as for `install`.
+            constraints: as for `install`.
+            constraint_files: as for `install`.
+            dependencies: as for `install`.
+            require_hashes: as for `install`.
             python: the interpreter that the wheels are for, by path or version; None: the one of the environment that
                 `install` would choose, else the running one.
             refresh: as for `install`.
@@ -238,22 +278,75 @@ class CacheEngine:
         Raises:
             As `install`, the errors of targets aside.
         """
-        return await self.run_fetch(FetchRequest(tuple(requirements), tuple(files), python, refresh))
+        inputs = Inputs(
+            requirements=tuple(requirements),
+            files=tuple(files),
+            constraints=tuple(constraints),
+            constraint_files=tuple(constraint_files),
+            follows_dependencies=dependencies,
+            requires_hashes=require_hashes,
+            refreshes=refresh,
+        )
+        return await self.run_fetch(FetchRequest(inputs, python))
 
     async def run_fetch(self, request: FetchRequest | Fetching) -> FetchReport:
         """Do a fetch that is described by a value, or was looked into already; as `fetch`."""
         kit = self._opened
         if isinstance(request, FetchRequest):
             request = await self._off_loop(partial(look_into_fetch, kit, request))
-        call = Call(kit, kit.conductor(), request.interpreter, self._index_client, refreshes=request.refreshes)
-        async with self._ending(), call:
-            ready = await call.obtain(request.wanted)
-        return FetchReport(
-            fetched=tuple(as_obtained(each) for each in ready),
-            resolve_seconds=call.resolved_at - request.started_at,
-            fetch_seconds=call.obtained_at - call.resolved_at,
-            total_seconds=time.monotonic() - request.started_at,
-        )
+        return await fetch_cold(kit, request, self._index_client)
+
+    @asynccontextmanager
+    async def environment(
+        self,
+        requirement: str,
+        *,
+        additions: Iterable[str] = (),
+        python: str | None = None,
+        refresh: bool = False,
+        isolated: bool = False,
+    ) -> AsyncIterator[HeldEnvironment]:
+        """Use a cached environment for the length of the block; it is made if there is none for these arguments.
+
+        It has what is named and all that this depends on. While the block lasts it stays as it is, whatever is cleaned;
+        do not change it. The next use of the same arguments gets the same one.
+
+        Args:
+            requirement: whose environment it is: a requirement string, or the path or URL of a wheel.
+            additions: requirements of what else shall be in it.
+            python: its interpreter, by path, command or version; None: the one that this program runs on.
+            refresh: ask the indexes, and make a new environment if they have something else by now.
+            isolated: make one for this block alone.
+
+        Raises:
+            UsageError: a requirement cannot be understood.
+            InterpreterError: the interpreter cannot be used.
+            UnsatisfiableError: no versions suit everybody; its text says why, in words.
+            SourceError, InvalidWheelError: something cannot be had from its index.
+            DiskError, ReadOnlyCacheError, LockTimeoutError: the machine refused.
+        """
+        request = EnvironmentRequest(requirement, tuple(additions), python, refresh, isolated)
+        held = await self.hold_environment(request)
+        try:
+            yield held
+        finally:
+            await in_thread_surely(held.release)
+        async with ending(self._opened):  # nothing is left to do but what every end of a lease does
+            pass
+
+    async def hold_environment(self, request: EnvironmentRequest | Tool) -> HeldEnvironment:
+        """Give an environment that is described by a value, or was looked into already; as `environment`.
+
+        Whoever calls this releases it.
+        """
+        kit = self._opened
+        if isinstance(request, EnvironmentRequest):
+            request = await self._off_loop(partial(look_into_environment, kit, request))
+            held = await self._off_loop(partial(find_held, kit, request))
+            if held is not None:
+                return held
+        async with ending(kit):
+            return await make_held(kit, self._index_client, request)
 
     async def plan_clean(self, names: Iterable[str] = ()) -> RemovalPlan:
         """Plan a clean of projects or versions ("torch<2.5"), or without names of everything. Touches nothing.
@@ -336,29 +429,6 @@ class CacheEngine:
         kit = self._opened
         conductor = kit.conductor()
         return timed(await conductor.conduct(carry_out(kit.cache, steps)), conductor)
-
-    @asynccontextmanager
-    async def _ending(self) -> AsyncIterator[None]:
-        """Free at the end of a call, of a failed one too, what was condemned while its lease kept it (rule 35).
-
-        A call that is cancelled leaves that to the next one.
-        """
-        kit = self._opened
-        try:
-            with translated(kit.cache.root):
-                yield
-        except Exception:
-            with suppress(CacheEngineError):  # the first error is the one to tell
-                await self._free_condemned()
-            raise
-        try:
-            await self._free_condemned()
-        except CacheEngineError as error:  # the call itself is done
-            kit.reporter.warns(f"{error}; what was cleaned while in use is freed by the next command")
-
-    async def _free_condemned(self) -> None:
-        with suppress(LockTimeoutError):  # the cache is busy: the next call does it
-            await self._opened.housekeeper().conduct(Collector(self._opened.cache).free_condemned())
 
 
 def engine_over(kit: Kit) -> CacheEngine:

@@ -7,7 +7,7 @@ whatever it is given is `redacted`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from aiocache_engine.hints import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from re import Match
@@ -219,13 +219,13 @@ class IndexResponseError(SourceError):
 class ProjectNotFoundError(SourceError):
     """No index that was asked knows the project."""
 
-    def __init__(self, project: str, indexes: tuple[str, ...]) -> None:
+    def __init__(self, project: str, indexes: tuple[str, ...], *, near_names: tuple[str, ...] = ()) -> None:
         where = ", ".join(indexes) or "any index"
-        super().__init__(
-            f"{project} was not found in {where}; check the spelling or name another index with --index-url"
-        )
+        meant = f"did you mean {' or '.join(near_names)}?" if near_names else "check the spelling"
+        super().__init__(f"{project} was not found in {where}; {meant} or name another index with --index-url")
         self.project = project
         self.indexes = indexes
+        self.near_names = near_names
 
 
 class NoMatchingWheelError(SourceError):
@@ -299,6 +299,24 @@ class InterpreterError(CacheEngineError):
     def __init__(self, executable: str, reason: str) -> None:
         super().__init__(f"{executable}: {reason}")
         self.executable = executable
+        self.reason = reason
+
+
+class CommandNotFoundError(CacheEngineError):
+    """A cached environment has no command of that name."""
+
+    def __init__(self, command: str, reason: str) -> None:
+        super().__init__(reason)
+        self.command = command
+        self.reason = reason
+
+
+class CommandNotExecutableError(CacheEngineError):
+    """A command is there, and the operating system does not start it."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: it cannot be started ({reason})")
+        self.path = path
         self.reason = reason
 
 

@@ -21,7 +21,9 @@ from aiocache_engine.errors import (
 from aiocache_engine.index.settings import IndexOptions, discover_settings
 from aiocache_engine.index.urls import direct_file
 from aiocache_engine.model.requirement import Wanted
-from aiocache_engine.pipeline.requirements import parse_all, parse_clean_target, parse_requirement
+from aiocache_engine.pipeline.requirements import one_per_project, parse_clean_target, parse_requirement
+from aiocache_engine.pipeline.requirements_file import read_requested
+from aiocache_engine.python.interpreter import probe
 from aiocache_engine.system import process
 
 WHEEL = "alpha-1.0-py3-none-any.whl"
@@ -107,7 +109,7 @@ def test_a_line_of_a_requirements_file_that_is_refused_shows_no_secret(line: str
     file = tmp_path / "requirements.txt"
     file.write_text(f"{line}\n", "utf-8")
     with pytest.raises(CacheEngineError) as caught:
-        parse_all([], [str(file)], {})
+        one_per_project(read_requested([], [str(file)], interpreter=probe(sys.executable), environ={}).roots)
     assert "s3cr3t" not in f"{caught.value} {vars(caught.value)}"
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from aiocache_engine.errors import InvalidNameError, InvalidRequirementError, RequirementsFileError, UsageError
+from aiocache_engine.errors import InvalidNameError, InvalidRequirementError, UsageError
 from aiocache_engine.index.urls import direct_file, index_of
 from aiocache_engine.model.index import IndexKind
 from aiocache_engine.model.removal import CleanTarget
 from aiocache_engine.model.requirement import Wanted
-from aiocache_engine.pipeline.requirements import parse_all, parse_clean_target, parse_requirement
+from aiocache_engine.pipeline.requirements import one_per_project, parse_clean_target, parse_requirement
 
 MARKERS = {
     "python_version": "3.11", "python_full_version": "3.11.7", "sys_platform": "linux", "os_name": "posix",
@@ -26,10 +24,9 @@ def parse(text: str) -> Wanted | None:
     return parse_requirement(text, MARKERS)
 
 
-def parse_file(tmp_path: Path, text: str) -> tuple[Wanted, ...]:
-    path = tmp_path / "pins.txt"
-    path.write_text(text)
-    return parse_all((), [str(path)], MARKERS)
+def merged(*texts: str, constraints: tuple[str, ...] = ()) -> tuple[Wanted, ...]:
+    wanted, limits = ([found for text in part if (found := parse(text))] for part in (texts, constraints))
+    return one_per_project(wanted, limits)
 
 
 @pytest.mark.parametrize(
@@ -160,124 +157,25 @@ def test_a_file_name_that_is_no_wheel_s_is_refused(text: str) -> None:
         parse(text)
 
 
-def test_a_requirements_file_with_everything_that_it_may_hold(tmp_path: Path) -> None:
-    wanted = parse_file(
-        tmp_path,
-        f"""\ufeff# pins
-tiny==1.0 \\
-    --hash=sha256:{SHA_A} \\
-    --hash=sha256:{SHA_B}   # why
-big[all] >= 2 ; python_version >= "3.8"
-
-odd; sys_platform == "win32"
-./wheels/local-1.0-py3-none-any.whl
-last==3 \\
-""",
-    )
-    assert [each.project for each in wanted] == ["tiny", "big", "local", "last"]
-    assert wanted[0].sha256s == {SHA_A, SHA_B.lower()}
-    assert wanted[2].url == "./wheels/local-1.0-py3-none-any.whl"
-
-
-@pytest.mark.parametrize("prefix", ["", "./", "sub/", "tiny @ ", "tiny @ ./", "file:", "file:./sub/"])
-def test_a_relative_path_in_a_file_belongs_to_the_current_directory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefix: str
-) -> None:
-    (tmp_path / "elsewhere").mkdir()
-    monkeypatch.chdir(tmp_path)
-    wanted = parse_file(tmp_path / "elsewhere", f"{prefix}tiny-1.0-py3-none-any.whl\n")
-    _, file, _ = direct_file(wanted[0].url or "")
-    folder = f"{tmp_path}/sub" if "sub/" in prefix else tmp_path
-    assert file.url == f"file://{folder}/tiny-1.0-py3-none-any.whl"
-
-
-@pytest.mark.parametrize(
-    ("text", "line"),
-    [
-        ("tiny\n-r other.txt\n", 2),
-        ("tiny\n\n# x\n--index-url http://127.0.0.1/\n", 4),
-        ("tiny \\\n  ==1.0\nbig >\n", 3),
-        ("tiny==1 \\\n  --hash=md5:0\n", 1),
-        ("-e .\n", 1),
-        ("tiny==1 --config-settings=x\n", 1),
-        ("git+https://127.0.0.1/x\n", 1),
-    ],
-)
-def test_a_line_that_cannot_be_taken_is_named_with_its_file(tmp_path: Path, text: str, line: int) -> None:
-    with pytest.raises(RequirementsFileError) as refused:
-        parse_file(tmp_path, text)
-    assert (refused.value.path, refused.value.line_number) == (str(tmp_path / "pins.txt"), line)
-    assert f"pins.txt, line {line}: " in str(refused.value)
-
-
-@pytest.mark.parametrize(
-    "line", ["-e .", "-e.", "--editable ./tiny", "--editable=./tiny", "-e git+https://127.0.0.1/x"]
-)
-def test_an_editable_requirement_in_a_file_is_for_pip_or_uv(tmp_path: Path, line: str) -> None:
-    with pytest.raises(RequirementsFileError, match=r"line 2: .*editable .* are for pip or uv"):
-        parse_file(tmp_path, f"tiny\n{line}\n")
-
-
-def test_variables_in_capitals_are_expanded_in_a_file_and_unknown_ones_stay(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "pins.txt"
-    path.write_text("${HERE_1}/a-1-py3-none-any.whl\n/${here}/$HERE_1/${EMPTY}/${GONE}/b-1-py3-none-any.whl\n")
-    given = parse_all((), [str(path)], MARKERS, environ={"HERE_1": "/given", "here": "/x", "EMPTY": ""})
-    assert [each.url for each in given] == [
-        "/given/a-1-py3-none-any.whl",
-        "/${here}/$HERE_1/${EMPTY}/${GONE}/b-1-py3-none-any.whl",
-    ]
-    monkeypatch.setenv("HERE_1", "/process")
-    assert parse_all((), [str(path)], MARKERS)[0].url == "/process/a-1-py3-none-any.whl"
-    assert parse_all(["/${HERE_1}/a-1-py3-none-any.whl"], (), MARKERS)[0].url == "/${HERE_1}/a-1-py3-none-any.whl"
-
-
-def test_messages_name_the_variable_and_not_what_it_holds(tmp_path: Path) -> None:
-    path = tmp_path / "pins.txt"
-    environ = {"TOKEN": "hunter2"}
-    path.write_text(f"https://127.0.0.1/${{TOKEN}}/{WHEEL} --hash=sha256:{SHA_A}\n")
-    (wanted,) = parse_all((), [str(path)], MARKERS, environ=environ)
-    assert wanted.text == f"https://127.0.0.1/${{TOKEN}}/{WHEEL}"
-    assert wanted.url == f"https://127.0.0.1/hunter2/{WHEEL}"
-    path.write_text("https://127.0.0.1/${TOKEN}/tiny.tar.gz\n")
-    with pytest.raises(RequirementsFileError, match=r"/\$\{TOKEN\}/.*only wheels") as refused:
-        parse_all((), [str(path)], MARKERS, environ=environ)
-    assert "hunter2" not in str(refused.value)
-
-
-def test_what_a_variable_holds_is_expanded_no_further_and_begins_no_comment(tmp_path: Path) -> None:
-    path = tmp_path / "pins.txt"
-    path.write_text("/${A}/${B}/a-1-py3-none-any.whl  # ${A}\n")
-    wanted = parse_all((), [str(path)], MARKERS, environ={"A": "x #${B}", "B": "b"})
-    assert [each.url for each in wanted] == ["/x #${B}/b/a-1-py3-none-any.whl"]
-
-
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    for content in (None, b"\xff\xfe\x00tiny"):
-        path = tmp_path / f"{content is None}.txt"
-        if content is not None:
-            path.write_bytes(content)
-        with pytest.raises(RequirementsFileError, match="cannot be read"):
-            parse_all((), [str(path)], MARKERS)
-    with pytest.raises(RequirementsFileError, match="cannot be read"):
-        parse_all((), [str(tmp_path)], MARKERS)
-
-
 def test_what_names_one_project_twice_becomes_one() -> None:
-    wanted = parse_all(["tiny>=1", "Tiny<2", "big"], (), MARKERS)
+    wanted = merged("tiny>=1", "Tiny[x]<2", "big")
     assert [each.project for each in wanted] == ["tiny", "big"]
-    assert wanted[0].specifier == "<2,>=1"
-    pinned = parse_all(["tiny", f"tiny==1.0 --hash=sha256:{SHA_A}"], (), MARKERS)
+    assert (wanted[0].specifier, wanted[0].extras) == ("<2,>=1", {"x"})
+    pinned = merged("tiny", f"tiny==1.0 --hash=sha256:{SHA_A}")
     assert (pinned[0].pinned, pinned[0].sha256s) == ("1", frozenset({SHA_A}))
     with pytest.raises(InvalidRequirementError, match="only one can be taken"):
-        parse_all(["tiny", "./tiny-1.0-py3-none-any.whl"], (), MARKERS)
+        merged("tiny", "./tiny-1.0-py3-none-any.whl")
+
+
+def test_a_constraint_holds_for_what_is_wanted_and_adds_nothing() -> None:
+    wanted = merged("tiny>=1", constraints=("tiny<2", "other==1"))
+    assert [(each.project, each.specifier) for each in wanted] == [("tiny", "<2,>=1")]
 
 
 def test_hashes_that_exclude_each_other_leave_nothing_to_take() -> None:
     """Both must hold; to take either file would break one of the pins."""
     with pytest.raises(InvalidRequirementError, match="hash"):
-        parse_all([f"tiny==1 --hash=sha256:{SHA_A}", f"tiny==1 --hash=sha256:{SHA_B}"], (), MARKERS)
+        merged(f"tiny==1 --hash=sha256:{SHA_A}", f"tiny==1 --hash=sha256:{SHA_B}")
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from aiocache_engine.errors import InvalidRequirementError, RequirementsFileError
+from aiocache_engine.index.urls import direct_file
 from aiocache_engine.model.python import Interpreter
-from aiocache_engine.pipeline.requirements_file import FileOptions, Requested, parse_wanted, read_requested
+from aiocache_engine.pipeline.requirements_file import FileOptions, Requested, read_requested
 from aiocache_engine.python.interpreter import probe
 
 HASH = "a" * 64
@@ -66,15 +67,43 @@ def test_extras_markers_and_origins_are_kept(desk: Desk) -> None:
     assert only.origin == f"{path}, line 2"
 
 
-def test_variables_are_filled_in_where_they_are_set(desk: Desk) -> None:
-    desk.environ["NAME_1"] = "thing"
-    assert desk.texts("${NAME_1}==1\n") == ["thing==1"]
+def test_variables_in_capitals_are_expanded_and_unknown_ones_stay(desk: Desk) -> None:
+    desk.environ.update({"HERE_1": "/given", "here": "/x", "EMPTY": ""})
+    path = desk.write(
+        "r.txt", "${HERE_1}/a-1-py3-none-any.whl\n/${here}/$HERE_1/${EMPTY}/${GONE}/b-1-py3-none-any.whl\n"
+    )
+    assert [each.url for each in desk.read(path).roots] == [
+        "/given/a-1-py3-none-any.whl",
+        "/${here}/$HERE_1/${EMPTY}/${GONE}/b-1-py3-none-any.whl",
+    ]
+    (typed,) = desk.read(requirements=("/${HERE_1}/a-1-py3-none-any.whl",)).roots
+    assert typed.url == "/${HERE_1}/a-1-py3-none-any.whl"
     with pytest.raises(RequirementsFileError, match=r"line 1.*\$\{MISSING\}"):
         desk.texts("${MISSING}==1\n")
 
 
+def test_messages_name_the_variable_and_not_what_it_holds(desk: Desk) -> None:
+    desk.environ["TOKEN"] = "hunter2"
+    wheel = "tiny-1.0-py3-none-any.whl"
+    path = desk.write("r.txt", f"https://127.0.0.1/${{TOKEN}}/{wheel} --hash=sha256:{HASH}\n")
+    (wanted,) = desk.read(path).roots
+    assert wanted.text == f"https://127.0.0.1/${{TOKEN}}/{wheel}"
+    assert wanted.url == f"https://127.0.0.1/hunter2/{wheel}"
+    with pytest.raises(RequirementsFileError, match=r"/\$\{TOKEN\}/.*only wheels") as refused:
+        desk.texts("https://127.0.0.1/${TOKEN}/tiny.tar.gz\n")
+    assert "hunter2" not in str(refused.value)
+
+
+def test_what_a_variable_holds_is_expanded_no_further_and_begins_no_comment(desk: Desk) -> None:
+    desk.environ.update({"A": "x #${B}", "B": "b"})
+    (wanted,) = desk.read(desk.write("r.txt", "/${A}/${B}/a-1-py3-none-any.whl  # ${A}\n")).roots
+    assert wanted.url == "/x #${B}/b/a-1-py3-none-any.whl"
+
+
 def test_hashes_belong_to_their_requirement(desk: Desk) -> None:
-    content = f"a==1.0 \\\n    --hash=sha256:{HASH} \\\n    --hash=sha256:{OTHER.upper()}\nb==2 --hash sha256:{OTHER}\n"
+    content = (
+        f"\ufeffa==1.0 \\\n    --hash=sha256:{HASH} \\\n    --hash=sha256:{OTHER.upper()}\nb==2 --hash sha256:{OTHER}\n"
+    )
     requested = desk.read(desk.write("requirements.txt", content))
     assert [each.sha256s for each in requested.roots] == [frozenset({HASH, OTHER}), frozenset({OTHER})]
     assert [each.pinned for each in requested.roots] == ["1", "2"]
@@ -151,6 +180,34 @@ def test_options_are_given_to_the_caller(desk: Desk) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("lines", "built"),
+    [
+        ("--no-binary a,B.c", {"a", "b-c"}),
+        ("--no-binary :all:", {"a", "b-c", "d"}),
+        ("--no-binary :all:\n--only-binary d", {"a", "b-c"}),
+        ("--no-binary a\n--only-binary a", set()),
+        ("--only-binary a\n--no-binary a", {"a"}),
+        ("--no-binary a\n--no-binary :none:", set()),
+        ("--only-binary :all:\n--no-binary a", {"a"}),
+    ],
+)
+def test_what_is_said_last_of_the_binaries_of_a_project_holds(desk: Desk, lines: str, built: set[str]) -> None:
+    options = desk.read(desk.write("r.txt", f"{lines}\n")).options
+    assert {project for project in ("a", "b-c", "d") if options.is_to_be_built(project)} == built
+
+
+@pytest.mark.parametrize("prefix", ["", "./", "sub/", "tiny @ ", "tiny @ ./", "file:", "file:./sub/"])
+def test_a_relative_path_in_a_file_belongs_to_the_current_directory(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, prefix: str
+) -> None:
+    monkeypatch.chdir(desk.root)
+    (wanted,) = desk.read(desk.write("elsewhere/r.txt", f"{prefix}tiny-1.0-py3-none-any.whl\n")).roots
+    _, file, _ = direct_file(wanted.url or "")
+    folder = f"{desk.root}/sub" if "sub/" in prefix else desk.root
+    assert file.url == f"file://{folder}/tiny-1.0-py3-none-any.whl"
+
+
 def test_short_options_may_touch_their_values(desk: Desk) -> None:
     desk.write("b.txt", "b\n")
     requested = desk.read(desk.write("a.txt", "-rb.txt\n-ihttp://127.0.0.1/x\n"))
@@ -171,6 +228,10 @@ def test_short_options_may_touch_their_values(desk: Desk) -> None:
         ('--find-links "open', "No closing quotation"),
         ("-r https://example.org/r.txt", "this machine only"),
         ("-r absent.txt", "cannot be read"),
+        ("-e.", "editable"),
+        ("--editable=./tiny", "editable"),
+        ("tiny \\\n  ==", "line 2: "),
+        ("tiny==1 --hash=md5:0", "line 2: "),
     ],
 )
 def test_what_cannot_be_taken_is_refused_with_its_line(desk: Desk, line: str, reason: str) -> None:
@@ -181,6 +242,15 @@ def test_what_cannot_be_taken_is_refused_with_its_line(desk: Desk, line: str, re
 def test_constraints_with_extras_are_refused(desk: Desk) -> None:
     with pytest.raises(RequirementsFileError, match="cannot have extras"):
         desk.read(constraint_files=(desk.write("c.txt", "a[x]<2\n"),))
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe\x00tiny"])
+def test_a_file_that_cannot_be_read_is_named(desk: Desk, content: bytes | None) -> None:
+    path = str(desk.root / "absent.txt") if content is None else desk.write("r.txt", content)
+    with pytest.raises(RequirementsFileError, match="cannot be read"):
+        desk.read(path)
+    with pytest.raises(RequirementsFileError, match="cannot be read"):
+        desk.read(str(desk.root))
 
 
 @pytest.mark.parametrize(
@@ -220,9 +290,8 @@ def test_a_url_keeps_its_marker_apart(desk: Desk) -> None:
     assert only.url == url
 
 
-def test_a_requirement_without_a_file_reads_the_same(interpreter: Interpreter) -> None:
-    found = parse_wanted("a[x]==1.0", interpreter.markers)
-    assert found is not None
+def test_a_requirement_without_a_file_reads_the_same(desk: Desk) -> None:
+    (found,) = desk.read(requirements=("a[x]==1.0",)).roots
     assert (found.project, found.pinned, found.origin) == ("a", "1", "")
 
 

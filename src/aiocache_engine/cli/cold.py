@@ -1,4 +1,4 @@
-"""The long road of `install` and `fetch`: through the engine, on an event loop.
+"""The long road of `install`, `fetch` and `run`: through the engine, on an event loop.
 
 Nothing of it is imported before a function here is called, which happens only where the cache lacks something.
 """
@@ -6,9 +6,9 @@ Nothing of it is imported before a function here is called, which happens only w
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiocache_engine.cli.interrupts import INTERRUPTS
+from aiocache_engine.hints import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     import asyncio
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from aiocache_engine.engine import CacheEngine
     from aiocache_engine.model.outcome import FetchReport, InstallReport
     from aiocache_engine.pipeline.kit import Kit
+    from aiocache_engine.pipeline.tools.environment import HeldEnvironment
+    from aiocache_engine.pipeline.tools.request import Tool
     from aiocache_engine.pipeline.undertake import Fetching, Installation
 
 Result = TypeVar("Result")
@@ -29,6 +31,11 @@ def install_cold(kit: Kit, installation: Installation) -> InstallReport:
 def fetch_cold(kit: Kit, fetching: Fetching) -> FetchReport:
     """Fetch what the cache lacks."""
     return _run(kit, lambda engine: engine.run_fetch(fetching))
+
+
+def hold_cold(kit: Kit, tool: Tool) -> HeldEnvironment:
+    """Make the cached environment of a tool, fetching what the cache lacks. The lease outlives the loop."""
+    return _run(kit, lambda engine: engine.hold_environment(tool))
 
 
 def _run(kit: Kit, call: Callable[[CacheEngine], Awaitable[Result]]) -> Result:

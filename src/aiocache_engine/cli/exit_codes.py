@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator
 
-from aiocache_engine.errors import LockTimeoutError, UsageError
+from aiocache_engine.errors import CommandNotExecutableError, CommandNotFoundError, LockTimeoutError, UsageError
 
 
 class ExitCode(enum.IntEnum):
@@ -15,6 +15,9 @@ class ExitCode(enum.IntEnum):
     FAILED = 1
     USAGE = 2
     LOCK_TIMEOUT = 11
+    RUN_FAILED = 125  #: `run` did not come as far as the tool
+    NOT_EXECUTABLE = 126  #: `run`: the command is there and cannot be started
+    NOT_FOUND = 127  #: `run`: the environment has no such command
     INTERRUPTED = 130
 
 
@@ -35,6 +38,18 @@ def exit_code_of(error: BaseException) -> ExitCode:
     """Give the exit code for an error; a group whose members differ has simply failed."""
     codes = {_single(part) for part in flatten(error)}
     return codes.pop() if len(codes) == 1 else ExitCode.FAILED
+
+
+def run_exit_code_of(error: BaseException) -> ExitCode:
+    """Give the exit code of a `run` that failed itself: one that tools do not use, as far as that is possible."""
+    match error:
+        case CommandNotFoundError():
+            return ExitCode.NOT_FOUND
+        case CommandNotExecutableError():
+            return ExitCode.NOT_EXECUTABLE
+        case _:
+            code = exit_code_of(error)
+            return code if code is ExitCode.INTERRUPTED else ExitCode.RUN_FAILED
 
 
 def _single(error: BaseException) -> ExitCode:

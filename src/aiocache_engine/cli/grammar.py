@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from typing import Any
 
+from aiocache_engine.hints import Any
 from aiocache_engine.model.index import IndexStrategy
 from aiocache_engine.model.python import LinkMode
 from aiocache_engine.model.value import value
@@ -52,6 +52,11 @@ class Command:
     options: tuple[Option, ...]
     operands: tuple[str, str, str] | None = None  #: field, metavar and help of what is no option
     takes_many: bool = True  #: operands; else at most one
+    hands_on: bool = False  #: everything from the first operand on belongs to somebody else, options and all
+
+    def all_options(self) -> tuple[Option, ...]:
+        """Give its own options, then the common ones. What a tool prints is no JSON of ours."""
+        return (*self.options, *(option for option in COMMON if not (self.hands_on and option is _JSON)))
 
 
 def seconds(text: str) -> float:
@@ -80,6 +85,7 @@ def link_mode(text: str) -> LinkMode:
     return LinkMode(text)
 
 
+_JSON = Option(("--json",), Kind.FLAG, "is_json", "Print one JSON object on stdout, and nothing else there.")
 COMMON = (
     Option(("--cache-dir",), Kind.TEXT, "cache_dir", "The cache dir (AIOC_CACHE_DIR).", "DIR"),
     Option(("--index-url",), Kind.TEXT, "index_url", "The index that is asked last (AIOC_INDEX_URL).", "URL"),
@@ -120,32 +126,72 @@ COMMON = (
         "trusts_cache_dir",
         "Use a cache dir of a strange owner or mode, or behind a link.",
     ),
-    Option(("--json",), Kind.FLAG, "is_json", "Print one JSON object on stdout, and nothing else there."),
+    _JSON,
     Option(("-q", "--quiet"), Kind.FLAG, "is_quiet", "Print nothing but errors."),
     Option(("-v", "--verbose"), Kind.COUNT, "verbosity", "Print more; -vv still more."),
 )
 
 _FILES = Option(
-    ("-r", "--requirement"), Kind.TEXTS, "files", "A requirements file (requirements.txt); may be repeated.", "FILE"
+    ("-r", "--requirement"),
+    Kind.TEXTS,
+    "files",
+    "A requirements file (requirements.txt) or a lock file (pylock.toml); may be repeated.",
+    "FILE",
+)
+_CONSTRAINTS = Option(
+    ("-c", "--constraint"),
+    Kind.TEXTS,
+    "constraint_files",
+    "A file of versions to keep to, should their projects be needed; may be repeated.",
+    "FILE",
 )
 _REFRESH = Option(("--refresh",), Kind.FLAG, "refreshes", "Ask the indexes even where their stored pages are fresh.")
 _NO_DEPS = Option(
-    ("--no-deps",), Kind.FLAG, "is_without_deps", "Take what is named and nothing else. Needed in this release."
+    ("--no-deps",), Kind.FLAG, "is_without_deps", "Take what is named and nothing else: dependencies are not followed."
+)
+_REQUIRE_HASHES = Option(
+    ("--require-hashes",),
+    Kind.FLAG,
+    "requires_hashes",
+    "Refuse what has no hash. One requirement with a --hash means the same.",
 )
 _DRY_RUN = Option(("-n", "--dry-run"), Kind.FLAG, "is_dry_run", "Tell what would be done, and do not do it.")
 _REQUIREMENTS = ("requirements", "REQ", "Requirements (PEP 508), and paths or URLs of wheels.")
 
 COMMANDS = {
+    "run": Command(
+        "Run a tool in a cached environment of its own, made at its first use. Everything after TOOL is the tool's.",
+        (
+            Option(("--from",), Kind.TEXT, "source", "What brings the command, where that is not called TOOL.", "REQ"),
+            Option(("--with",), Kind.TEXTS, "additions", "What else shall be there; may be repeated.", "REQ"),
+            Option(
+                ("--python",),
+                Kind.TEXT,
+                "python",
+                "The interpreter that runs the tool; by default the one that aioc itself was made with.",
+                "EXE|3.12",
+            ),
+            Option(
+                ("--refresh",), Kind.FLAG, "refreshes", "Ask the indexes anew; a newer tool replaces the cached one."
+            ),
+            Option(("--isolated",), Kind.FLAG, "is_isolated", "In an environment for this run alone."),
+        ),
+        ("words", "TOOL[@VERSION|@latest] [ARGS...]", "A command, and what it is told. `python` is the interpreter."),
+        hands_on=True,
+    ),
     "install": Command(
         "Install wheels into an environment or directory, linked from the cache.",
         (
             _FILES,
+            _CONSTRAINTS,
             Option(("--venv",), Kind.TEXT, "venv", "The environment to install into; made if missing.", "DIR"),
             Option(("--python",), Kind.TEXT, "python", "With --venv: made of this; alone: its own site.", "EXE|3.12"),
             Option(("--target",), Kind.TEXT, "target", "Install into a plain directory.", "DIR"),
-            _NO_DEPS,
+            Option(("--upgrade",), Kind.FLAG, "upgrades", "Take the newest versions, also where those there would do."),
             Option(("--reinstall",), Kind.FLAG, "reinstalls", "Also what is there already in the same version."),
             _REFRESH,
+            _NO_DEPS,
+            _REQUIRE_HASHES,
             Option(
                 ("--link-mode",),
                 Kind.TEXT,
@@ -175,6 +221,7 @@ COMMANDS = {
         "Bring wheels into the cache and do nothing else with them.",
         (
             _FILES,
+            _CONSTRAINTS,
             Option(
                 ("--python",),
                 Kind.TEXT,
@@ -184,6 +231,7 @@ COMMANDS = {
             ),
             _REFRESH,
             _NO_DEPS,
+            _REQUIRE_HASHES,
         ),
         _REQUIREMENTS,
     ),

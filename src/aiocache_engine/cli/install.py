@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
+from aiocache_engine.cli.asking import AskingOptions
 from aiocache_engine.cli.cold import install_cold
-from aiocache_engine.cli.options import Options, require_no_deps
 from aiocache_engine.cli.render import install_document, install_text
 from aiocache_engine.cli.terminal import Terminal
 from aiocache_engine.errors import UsageError
@@ -19,17 +19,14 @@ from aiocache_engine.python.target import TargetChoice
 
 
 @value(kw_only=True)
-class InstallOptions(Options):
+class InstallOptions(AskingOptions):
     """What `install` may be told."""
 
-    requirements: tuple[str, ...] = ()
-    files: tuple[str, ...] = ()
     venv: str | None = None
     python: str | None = None
     target: str | None = None
-    is_without_deps: bool = False
+    upgrades: bool = False
     reinstalls: bool = False
-    refreshes: bool = False
     link_mode: LinkMode | None = None
     is_ephemeral: bool = False
     breaks_system_packages: bool = False
@@ -44,8 +41,7 @@ def run(options: InstallOptions, terminal: Terminal) -> None:
     _check(options)
     config = options.config(os.environ)
     request = InstallRequest(
-        requirements=options.requirements,
-        files=options.files,
+        inputs=options.inputs(),
         target=TargetChoice(
             venv=options.venv,
             python=options.python,
@@ -57,8 +53,8 @@ def run(options: InstallOptions, terminal: Terminal) -> None:
             reinstalls=options.reinstalls,
             is_ephemeral=options.is_ephemeral,
             is_dry_run=options.is_dry_run,
+            upgrades=options.upgrades,
         ),
-        refreshes=options.refreshes,
     )
     kit = open_kit(options.cache_dir, config=config, environ=os.environ, reporter=terminal)
     installation = look_into_install(kit, request)
@@ -76,9 +72,7 @@ def _check(options: InstallOptions) -> None:
     others = [flag for flag, value in (("--venv", options.venv), ("--python", options.python)) if value is not None]
     if options.target is not None and others:
         raise UsageError(f"{' and '.join([*others, '--target'])} name different places; give one of them")
-    if options.requirements or options.files:
-        require_no_deps(is_without_deps=options.is_without_deps)
-    elif options.venv is None:
+    if not options.requirements and not options.files and options.venv is None:
         raise UsageError(
             "nothing to install: name a requirement, or a file with -r (--venv DIR alone makes the environment)"
         )

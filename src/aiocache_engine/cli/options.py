@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from aiocache_engine.config import Config
-from aiocache_engine.errors import UsageError
 from aiocache_engine.model.index import IndexStrategy
 from aiocache_engine.model.value import replace, value
 
@@ -44,16 +43,4 @@ class Options:
                 config.lock_timeout_seconds if self.lock_timeout_seconds is None else self.lock_timeout_seconds
             ),
             trusts_cache_dir=self.trusts_cache_dir,
-        )
-
-
-def require_no_deps(*, is_without_deps: bool) -> None:
-    """Refuse what would have to follow dependencies.
-
-    Raises:
-        UsageError: `--no-deps` was left out.
-    """
-    if not is_without_deps:
-        raise UsageError(
-            "resolving dependencies comes with a later release; use --no-deps, with a complete list of pins"
         )

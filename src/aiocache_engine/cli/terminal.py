@@ -7,13 +7,13 @@ by its code.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
 
-from aiocache_engine.cli.exit_codes import ExitCode, exit_code_of, flatten
+from aiocache_engine.cli.exit_codes import ExitCode, exit_code_of, flatten, run_exit_code_of
 from aiocache_engine.cli.streams import write_message, write_result
-from aiocache_engine.errors import CacheEngineError, DiskError
+from aiocache_engine.errors import CacheEngineError, DiskError, UnsatisfiableError
+from aiocache_engine.hints import TYPE_CHECKING, Any
 from aiocache_engine.model.locking import Wait
 from aiocache_engine.report import Reporter
 
@@ -58,13 +58,14 @@ class Terminal(Reporter):
         if not self.is_quiet and self.verbosity >= least_verbosity:
             self._line(text)
 
-    def fails(self, error: BaseException) -> ExitCode:
+    def fails(self, error: BaseException, *, runs_tool: bool = False) -> ExitCode:
         """Say why the command failed, one line per error; gives the exit code."""
         self.close()
-        code = exit_code_of(error)
+        code = run_exit_code_of(error) if runs_tool else exit_code_of(error)
         parts = list(flatten(error))
         for part in parts:
-            self._line(f"error: {message_of(part)}")
+            for line in _lines_of(part):
+                self._line(line)
             for note in getattr(part, "__notes__", ()):
                 self._line(f"note: {note}")
         if self.is_json:
@@ -129,10 +130,20 @@ class Terminal(Reporter):
             write_message(line + "\n")
 
 
+def _lines_of(error: BaseException) -> Iterator[str]:
+    """Give what is printed of an error: one line, but for an explanation that needs more."""
+    if not isinstance(error, UnsatisfiableError):
+        yield f"error: {message_of(error)}"
+        return
+    reason, *hints = error.lines
+    yield from f"error: {reason}".split("\n")
+    yield from (f"note: {hint}" for hint in hints)
+
+
 def message_of(error: BaseException) -> str:
     """Give one line that says what went wrong."""
     if isinstance(error, CacheEngineError):
-        return " ".join(str(error).split("\n"))
+        return " ".join(line.strip() for line in str(error).split("\n"))
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
     text = " ".join(str(error).split())

@@ -1,8 +1,9 @@
 """Where distributions come from, as options, environment and pip's configuration say.
 
-Option > `AIOC_*` > `UV_*` > `PIP_*` > pip's configuration files > pip's default. The highest source that names an
-index (`index-url` or `extra-index-url`) replaces all lower ones whole; find-links locations named by it or above it
-are kept, and a source that names only those does not hide the indexes below. Every other setting (proxy,
+Option > requirements file > `AIOC_*` > `UV_*` > `PIP_*` > pip's configuration files > pip's default. The highest source
+that names an index (`index-url` or `extra-index-url`) replaces all lower ones whole; find-links locations named by it
+or above it are kept, and a source that names only those does not hide the indexes below. What requirements files add
+(`--extra-index-url`, `--find-links`, `--trusted-host`) comes in front, and hides nothing. Every other setting (proxy,
 certificates, time-outs …) has its own precedence among `UV_*`, `PIP_*` and pip's files.
 
 User names and passwords leave the URLs here and travel in `IndexSettings.credentials` alone.
@@ -21,6 +22,7 @@ from aiocache_engine.model.value import field, value
 _TIMEOUT_SECONDS = 15.0
 _RETRIES = 5
 _TRUE = frozenset({"y", "yes", "t", "true", "on", "1"})
+_FILES = "requirements files"
 _NAMED = re.compile(r"([A-Za-z0-9_.-]+)=(?=.)")
 
 
@@ -32,6 +34,11 @@ class IndexOptions:
     extra_index_urls: tuple[str, ...] = ()
     find_links: tuple[str, ...] = ()
     strategy: IndexStrategy | None = None
+    file_index_url: str | None = None  #: what requirements files say
+    is_no_index: bool = False  #: requirements files want find-links locations alone
+    added_index_urls: tuple[str, ...] = ()  #: asked before the chosen indexes
+    added_find_links: tuple[str, ...] = ()  #: looked at before everything else
+    added_trusted_hosts: tuple[str, ...] = ()
 
 
 @value(kw_only=True)
@@ -77,7 +84,9 @@ def discover_settings(
         IndexSettingsError: a value cannot be used; it names the source.
     """
     strategy = options.strategy and options.strategy.value
-    question = Question.of([options.index_url, options.extra_index_urls, options.find_links, strategy], environ)
+    by_files = [options.file_index_url, options.added_index_urls, options.added_find_links, options.added_trusted_hosts]
+    said = [options.index_url, options.extra_index_urls, options.find_links, strategy, options.is_no_index, *by_files]
+    question = Question.of(said, environ)
     if memo_path and (remembered := recall(memo_path, question)) is not None:
         return remembered
     # pip costs 50 ms, urllib 5: a warm command is answered above.
@@ -85,7 +94,10 @@ def discover_settings(
 
     pip = read_pip_files()
     pip_environ = _pip_environ(environ)
-    locations = _chosen(_sources(options, environ, pip_environ, pip.values), pip.default_index_url)
+    locations = [
+        *(_Location(IndexKind.FIND_LINKS, _FILES, text) for text in options.added_find_links),
+        *_chosen(_sources(options, environ, pip_environ, pip.values), pip.default_index_url, options.added_index_urls),
+    ]
     settings = _settled(options, environ, {**pip.values, **pip_environ}, locations)
     if memo_path:
         is_relative = any(location.is_relative() for location in locations)
@@ -100,7 +112,10 @@ def _settled(
     return IndexSettings(
         indexes=indexes,
         strategy=options.strategy or _uv_strategy(environ),
-        trusted_hosts=_words(environ.get("UV_INSECURE_HOST")) or _words(pip.get("trusted-host")),
+        trusted_hosts=(
+            *options.added_trusted_hosts,
+            *(_words(environ.get("UV_INSECURE_HOST")) or _words(pip.get("trusted-host"))),
+        ),
         ca_bundle=pip.get("cert") or environ.get("REQUESTS_CA_BUNDLE") or environ.get("CURL_CA_BUNDLE") or None,
         client_cert=environ.get("SSL_CLIENT_CERT") or pip.get("client-cert"),
         proxy=pip.get("proxy"),
@@ -125,6 +140,7 @@ def _sources(
             extra_index_urls=options.extra_index_urls,
             find_links=options.find_links,
         ),
+        _Source(name=_FILES, index_url=options.file_index_url, is_no_index=options.is_no_index),
         _Source(
             name="AIOC_* variables",
             index_url=environ.get("AIOC_INDEX_URL") or None,
@@ -189,16 +205,17 @@ def _uv_strategy(environ: Mapping[str, str]) -> IndexStrategy:
     return IndexStrategy.BEST_MATCH if is_unsafe else IndexStrategy.FIRST_INDEX
 
 
-def _chosen(sources: list[_Source], default_index_url: str) -> list[_Location]:
+def _chosen(sources: list[_Source], default_index_url: str, added_index_urls: tuple[str, ...]) -> list[_Location]:
     """Choose what is asked, in order: find-links first, then the indexes of one source."""
     naming = next((source for source in sources if source.names_an_index()), None)
     visible = sources if naming is None or naming.is_no_index else sources[: sources.index(naming) + 1]
     linking = next((source for source in visible if source.find_links), None)
     chosen = [_Location(IndexKind.FIND_LINKS, linking.name, text) for text in linking.find_links] if linking else []
+    if naming is not None and naming.is_no_index:
+        return chosen
+    chosen += [_Location(IndexKind.SIMPLE, _FILES, url) for url in added_index_urls]
     if naming is None:
         return [*chosen, _Location(IndexKind.SIMPLE, "pip's default", default_index_url)]
-    if naming.is_no_index:
-        return chosen
     urls = (*naming.extra_index_urls, naming.index_url or default_index_url)
     return [*chosen, *(_Location(IndexKind.SIMPLE, naming.name, url) for url in urls)]
 

@@ -41,6 +41,7 @@ class FetchReport:
     resolve_seconds: float
     fetch_seconds: float
     total_seconds: float
+    warnings: tuple[str, ...] = ()
 
 
 @value

@@ -18,6 +18,7 @@ class Wanted:
     url: str | None = field(repr=False)  #: a direct URL, secrets and all, or the path of a wheel, instead of an index
     extras: frozenset[str] = frozenset()  #: normalized
     origin: str = ""  #: the file and line it was read from; "" where somebody typed it
+    is_locked: bool = False  #: a lock file chose this file: its URL says where it can be had, not what it is
 
     def __post_init__(self) -> None:
         """Take the secrets out of what is shown."""

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
-from typing import Self
 
+from aiocache_engine.hints import Self
 from aiocache_engine.index.client import IndexClient
-from aiocache_engine.model.index import IndexSettings
 from aiocache_engine.model.python import Interpreter
 from aiocache_engine.model.requirement import Wanted
+from aiocache_engine.model.value import replace
+from aiocache_engine.pipeline.bytecode import Bytecoder
+from aiocache_engine.pipeline.deliver import Supply
 from aiocache_engine.pipeline.fill import Filler
-from aiocache_engine.pipeline.find import Choice, Finder, Ready
-from aiocache_engine.pipeline.kit import Kit
+from aiocache_engine.pipeline.find import Choice, Finder, Lookup, Ready
+from aiocache_engine.pipeline.kit import Kit, end_work
+from aiocache_engine.pipeline.requirements_file import FileOptions
 from aiocache_engine.pipeline.resolution.fetch import Fetcher
 from aiocache_engine.pipeline.resolution.resolve import Resolved, metadata_of, resolve_live
 from aiocache_engine.pipeline.resolution.shelf import Shelf
+from aiocache_engine.pipeline.standing import Standing, without
 from aiocache_engine.pipeline.steps import Conductor, in_thread, in_thread_surely
-from aiocache_engine.pipeline.warm import end_work
-from aiocache_engine.policy.choose import WheelChooser
+from aiocache_engine.pipeline.undertake import Sought
+from aiocache_engine.pipeline.warm import chooser_of, satisfied_by
 from aiocache_engine.policy.resolution import Problem
 from aiocache_engine.store.work import Work
 
@@ -35,12 +40,26 @@ class Call:
         client: Callable[[], Awaitable[IndexClient]],
         *,
         refreshes: bool,
+        files: FileOptions | None = None,
     ) -> None:
+        """Begin.
+
+        Args:
+            kit: the opened cache dir.
+            conductor: performs the holds.
+            interpreter: for which everything is.
+            client: gives the client of the engine's own indexes, opened once it is needed.
+            refreshes: ask the indexes even where stored pages are fresh.
+            files: what requirements files say of indexes and wheels.
+        """
         self._kit = kit
         self._conductor = conductor
         self._interpreter = interpreter
-        self._client = client
+        self._shared_client = client
+        self._own_client: IndexClient | None = None
+        self._bytecoder: Bytecoder | None = None
         self._refreshes = refreshes
+        self._files = files or FileOptions()
         self.work: Work = kit.work()
         self.resolved_at = self.obtained_at = time.monotonic()
 
@@ -48,54 +67,114 @@ class Call:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await in_thread_surely(partial(end_work, self.work))
+        try:
+            await in_thread_surely(partial(end_work, self.work))
+        finally:
+            if self._own_client is not None:
+                await self._own_client.aclose()
 
-    async def obtain(self, wanted: Sequence[Wanted], *, suspects: Sequence[Ready] = ()) -> list[Ready]:
-        """Find or fetch everything that is wanted.
+    @asynccontextmanager
+    async def compiling(self, *, compiles: bool = True) -> AsyncIterator[Bytecoder | None]:
+        """Compile what is obtained in this block in the background, from the moment it is there.
+
+        Give what comes to `deliver`, or take its bytecode from it. None: nothing is to be compiled.
+        """
+        if not compiles:
+            yield None
+            return
+        self._bytecoder = bytecoder = Bytecoder(self.work, self._interpreter, self._kit.reporter)
+        try:
+            yield bytecoder
+        finally:
+            self._bytecoder = None
+            await in_thread_surely(bytecoder.close)
+
+    async def supply(self, sought: Sought, standing: Standing) -> Supply:
+        """Find, resolve and fetch all that is sought and not there already.
+
+        Raises:
+            UsageError: two requirements contradict each other.
+            UnsatisfiableError: there are no versions that suit everybody.
+            SourceError: something could not be had.
+        """
+        satisfied = await in_thread(partial(satisfied_by, standing, sought))
+        if satisfied is not None:
+            self.resolved_at = self.obtained_at = time.monotonic()
+            return satisfied
+        if not sought.is_complete:
+            return await self.resolve_and_obtain(sought.problem, standing)
+        there = standing.named(sought.wanted)
+        ready = await self.obtain(without(there, sought.wanted))
+        return Supply(tuple(ready), there, frozenset(each.project for each in sought.wanted))
+
+    async def resolve_and_obtain(self, problem: Problem, standing: Standing | None = None) -> Supply:
+        """Find versions that suit everybody, dependencies followed, and fetch what the cache lacks of them.
 
         Args:
-            wanted: what.
-            suspects: what an earlier attempt found; those that lack a file are dropped first and fetched again.
-        """
-        finder = self._finder(await in_thread(self._kit.settings))
-        filler = self._filler(finder)
-        await filler.discard_damaged(suspects)
-        lookup = await self._conductor.conduct(finder.find_all(wanted))
-        missing = lookup.missing()
-        if not missing:
-            self.resolved_at = self.obtained_at = time.monotonic()
-            return lookup.ready()
-        choices = await filler.choose_all(missing)
-        self.resolved_at = time.monotonic()
-        fetched = {each.wanted.project: each for each in await filler.obtain_all(choices)}
-        self.obtained_at = time.monotonic()
-        found = {each.wanted.project: each for each in lookup.ready()}
-        return [fetched.get(each.project) or found[each.project] for each in wanted]
+            problem: what is asked for.
+            standing: what a target has already; it is kept where it suits everybody. None: nothing.
 
-    async def resolve(self, problem: Problem) -> Resolved:
+        Raises:
+            As `supply`.
+        """
+        resolved = await self.resolve(problem, standing)
+        ready = await self.obtain_choices(resolved.choices)
+        return Supply(tuple(ready), resolved.kept, resolved.asked, resolved.warnings)
+
+    async def obtain(self, wanted: Sequence[Wanted]) -> list[Ready]:
+        """Find or fetch everything that is wanted, and nothing that it depends on."""
+        finder = await self._finder()
+        filler = self._filler(finder)
+        lookup = await self._conductor.conduct(finder.find_all(wanted))
+        choices = await filler.choose_all(lookup.missing())
+        self.resolved_at = time.monotonic()
+        return await self._complete(lookup, choices, filler)
+
+    async def obtain_choices(self, choices: Sequence[Choice]) -> list[Ready]:
+        """Find or fetch files that were chosen."""
+        finder = await self._finder()
+        lookup = await self._conductor.conduct(finder.find(choices))
+        missing = [each.choice for each in lookup.missing() if each.choice is not None]
+        return await self._complete(lookup, missing, self._filler(finder))
+
+    async def obtain_again(self, supply: Supply) -> Supply:
+        """Fetch again what turned out to lack a file."""
+        filler = self._filler(await self._finder())
+        await filler.discard_damaged(supply.ready)
+        return replace(supply, ready=tuple(await self.obtain_choices([each.choice for each in supply.ready])))
+
+    async def resolve(self, problem: Problem, standing: Standing | None = None) -> Resolved:
         """Find versions that suit everybody, dependencies followed; a wheel is fetched only where nothing less tells.
 
         Raises:
             UnsatisfiableError: there are none.
             SourceError: something could not be had.
         """
-        settings = await in_thread(self._kit.settings)
-        filler = self._filler(self._finder(settings))
+        finder = await self._finder()
+        filler = self._filler(finder)
 
         async def fetch_wheel(choice: Choice) -> bytes:
             (ready,) = await filler.obtain_all([choice])
             return await in_thread(partial(metadata_of, ready))
 
-        shelf = Shelf(self.work, settings, is_offline=self._kit.config.is_offline, refreshes=self._refreshes)
+        shelf = Shelf(self.work, finder.settings, is_offline=self._kit.config.is_offline, refreshes=self._refreshes)
         page_count = self._kit.config.page_count
         fetcher = Fetcher(shelf, self._client, self._conductor, fetch_wheel, page_count=page_count)
-        resolved = await resolve_live(problem, self._interpreter, fetcher)
-        self.resolved_at = time.monotonic()
+        resolved = await resolve_live(problem, self._interpreter, fetcher, chooser=finder.chooser, standing=standing)
+        self.resolved_at = self.obtained_at = time.monotonic()
         return resolved
 
-    def _finder(self, settings: IndexSettings) -> Finder:
+    async def _complete(self, lookup: Lookup, missing: list[Choice], filler: Filler) -> list[Ready]:
+        """Fetch what a look-up did not find, and give all of it in its order."""
+        there = {each.wanted.project: each for each in lookup.ready()}
+        there |= {each.wanted.project: each for each in await filler.obtain_all(missing)}
+        self.obtained_at = time.monotonic()
+        return [there[each.wanted.project] for each in lookup.results]
+
+    async def _finder(self) -> Finder:
+        settings = await in_thread(partial(self._kit.settings, self._files))
+        chooser = chooser_of(self._interpreter, self._files)
         is_offline = self._kit.config.is_offline
-        chooser = WheelChooser(self._interpreter)
         return Finder(self.work, settings, chooser, is_offline=is_offline, refreshes=self._refreshes)
 
     def _filler(self, finder: Finder) -> Filler:
@@ -107,4 +186,16 @@ class Call:
             self._kit.reporter,
             download_count=config.download_count,
             page_count=config.page_count,
+            on_ready=None if self._bytecoder is None else self._bytecoder.begin,
         )
+
+    async def _client(self) -> IndexClient:
+        """Give the engine's client, or one of this call where requirements files name indexes of their own."""
+        if not self._files.names_indexes():
+            return await self._shared_client()
+        if self._own_client is None:
+            settings = await in_thread(partial(self._kit.settings, self._files))
+            if self._own_client is None:
+                kit = self._kit
+                self._own_client = IndexClient(settings, offline=kit.config.is_offline, warn=kit.reporter.warns)
+        return self._own_client

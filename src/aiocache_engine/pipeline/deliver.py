@@ -9,7 +9,7 @@ import json
 import os
 import stat
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 
@@ -19,15 +19,16 @@ from aiocache_engine.model.names import digest
 from aiocache_engine.model.outcome import InstallReport, Named, Obtained
 from aiocache_engine.model.python import LinkMode, Target
 from aiocache_engine.model.records import Referrer
-from aiocache_engine.model.requirement import Wanted
 from aiocache_engine.model.value import value
+from aiocache_engine.pipeline.bytecode import Bytecoder
 from aiocache_engine.pipeline.find import Ready
 from aiocache_engine.pipeline.linking.install import PreparedInstall, ReadyWheel, apply_install, prepare_install
 from aiocache_engine.pipeline.linking.transaction import recover
 from aiocache_engine.pipeline.steps import InHold, Outside, Steps
 from aiocache_engine.python.environment import environment_id, write_environment_id
-from aiocache_engine.python.installed import JOURNAL, read_installed
+from aiocache_engine.python.installed import read_installed
 from aiocache_engine.python.target import Place, Prober, make_target, open_target
+from aiocache_engine.store.bytecode import Bytecode
 from aiocache_engine.store.cache_dir import CacheDir
 from aiocache_engine.store.referrers import fresh_stamp, read_referrer, register
 from aiocache_engine.store.work import Work
@@ -44,16 +45,22 @@ class Options:
     reinstalls: bool  #: also what is there already in the same version
     is_ephemeral: bool  #: the archives do not count as linked
     is_dry_run: bool
+    compiles: bool = True  #: modules come with their bytecode
+    upgrades: bool = False  #: what is there is not kept because it will do: the newest is wanted
+
+
+@value
+class Supply:
+    """All that a target is to have."""
+
+    ready: tuple[Ready, ...]  #: unpacked and leased
+    satisfied: tuple[Named, ...]  #: the target has it, and keeps it
+    asked: frozenset[str]  #: projects that were named; the others came as dependencies
+    warnings: tuple[str, ...] = ()
 
 
 def deliver(
-    work: Work,
-    place: Place,
-    prober: Prober,
-    ready: Sequence[Ready],
-    options: Options,
-    *,
-    satisfied: Sequence[Named] = (),
+    work: Work, place: Place, prober: Prober, supply: Supply, options: Options, *, bytecoder: Bytecoder | None = None
 ) -> Steps[InstallReport]:
     """Install what is ready into the place, creating it if it is missing; gives the report, its times still zero.
 
@@ -61,9 +68,9 @@ def deliver(
         work: leases everything that is ready.
         place: where to.
         prober: describes interpreters.
-        ready: what is to be there afterwards.
+        supply: what is to be there afterwards.
         options: how.
-        satisfied: what `already_there` found, for the report.
+        bytecoder: gives the bytecode of what is ready; None: it is installed without.
 
     Raises:
         TargetError, FileConflictError: the target cannot be written so; it is as before.
@@ -73,8 +80,11 @@ def deliver(
     started = time.monotonic()
     target: Target = yield Outside(partial(_open, place, prober, options))
     if options.is_dry_run and not os.path.isdir(target.root):
-        return _foreseen(target, ready, seconds=time.monotonic() - started)
-    prepared: PreparedInstall = yield Outside(partial(_prepare, target, ready, options))
+        return _foreseen(target, supply, seconds=time.monotonic() - started)
+    bytecode: dict[str, Bytecode] = {}
+    if bytecoder is not None:
+        bytecode = yield from bytecoder.bring(supply.ready)
+    prepared: PreparedInstall = yield Outside(partial(prepare, target, supply, options, bytecode))
     if not options.is_dry_run and not prepared.is_empty:
         environment = yield Outside(partial(_identify, work.cache, target))
         if not work.cache.is_read_only:
@@ -82,37 +92,7 @@ def deliver(
             yield InHold(LockMode.SHARED, partial(registration, links=not options.is_ephemeral))
         yield Outside(partial(apply_install, prepared))
     seconds = time.monotonic() - started
-    return _report(place, prepared, ready, satisfied=satisfied, is_dry_run=options.is_dry_run, seconds=seconds)
-
-
-def already_there(target: Target, wanted: Sequence[Wanted], options: Options) -> tuple[Named, ...]:
-    """Give what is pinned to exactly the version that the target has: it needs no wheel.
-
-    The caller holds the environment lock. A target in which an installation was interrupted has nothing for certain.
-    """
-    if options.reinstalls or os.path.lexists(os.path.join(target.root, JOURNAL)):
-        return ()
-    pinned = {each.project: each for each in wanted if each.pinned is not None and each.url is None}
-    if not pinned:
-        return ()
-    from packaging.specifiers import SpecifierSet  # noqa: PLC0415 - only where something is pinned
-
-    there: dict[str, list[str]] = {}
-    for distribution in read_installed(target.site_directories()):
-        there.setdefault(distribution.project, []).append(distribution.version)
-    return tuple(
-        Named(project, versions[0])
-        for project, versions in there.items()
-        if len(versions) == 1
-        and project in pinned
-        and SpecifierSet(pinned[project].specifier).contains(versions[0], prereleases=True)
-    )
-
-
-def without(satisfied: Sequence[Named], wanted: Sequence[Wanted]) -> tuple[Wanted, ...]:
-    """Leave out of what is wanted what is there already."""
-    projects = {each.project for each in satisfied}
-    return tuple(each for each in wanted if each.project not in projects)
+    return _report(place, prepared, supply, is_dry_run=options.is_dry_run, seconds=seconds)
 
 
 def lock_path(cache: CacheDir, target: Target) -> str:
@@ -144,28 +124,37 @@ def _open(place: Place, prober: Prober, options: Options) -> Target:
     return target
 
 
-def _prepare(target: Target, ready: Sequence[Ready], options: Options) -> PreparedInstall:
+def prepare(
+    target: Target, supply: Supply, options: Options, bytecode: Mapping[str, Bytecode] | None = None
+) -> PreparedInstall:
+    """Decide how what is ready gets into a target, with its bytecode by archive id; nothing in it is changed.
+
+    Raises:
+        As `prepare_install`.
+    """
+    compiled = bytecode or {}
     wheels = [
         ReadyWheel(
             archive_id=each.archive.id,
             tree=each.archive.tree,
             manifest=each.manifest,
-            requested=True,
+            requested=each.wanted.project in supply.asked,
             direct_url=_direct_url(each),
             origin=each.origin,
+            bytecode=compiled.get(each.archive.id),
         )
-        for each in sorted(ready, key=lambda one: one.wanted.project)
+        for each in sorted(supply.ready, key=lambda one: one.wanted.project)
     ]
     installed = read_installed(target.site_directories())
     return prepare_install(target, wheels, installed, reinstall=options.reinstalls, link_mode=options.link_mode)
 
 
 def _direct_url(ready: Ready) -> str | None:
-    """Give the content of direct_url.json (PEP 610) for a wheel named by path or URL.
+    """Give the content of direct_url.json (PEP 610) for a wheel named by path or URL, by other than a lock file.
 
     Neither a user name nor a query goes into it: the environment is for more eyes than a signature is.
     """
-    if ready.wanted.url is None:
+    if ready.wanted.url is None or ready.wanted.is_locked:
         return None
     archive_info = {"hash": f"sha256={ready.pointer.sha256}", "hashes": {"sha256": ready.pointer.sha256}}
     url = ready.choice.file.url.partition("?")[0]
@@ -208,15 +197,9 @@ def _register(
 
 
 def _report(
-    place: Place,
-    prepared: PreparedInstall,
-    ready: Sequence[Ready],
-    *,
-    satisfied: Sequence[Named],
-    is_dry_run: bool,
-    seconds: float,
+    place: Place, prepared: PreparedInstall, supply: Supply, *, is_dry_run: bool, seconds: float
 ) -> InstallReport:
-    origins = {each.wanted.project: each for each in ready}
+    origins = {each.wanted.project: each for each in supply.ready}
     installed = {wheel.manifest.totals.project for wheel in prepared.installed}
     return InstallReport(
         target=prepared.target.root,
@@ -225,11 +208,11 @@ def _report(
         installed=tuple(as_obtained(origins[project]) for project in sorted(installed)),
         removed=tuple(Named(each.project, each.version) for each in prepared.removed),
         unchanged=(
-            *satisfied,
+            *supply.satisfied,
             *(Named(wheel.manifest.totals.project, wheel.manifest.totals.version) for wheel in prepared.unchanged),
         ),
         link_mode=prepared.link_mode.value if prepared.installed else None,
-        warnings=tuple(prepared.warnings),
+        warnings=(*supply.warnings, *prepared.warnings),
         resolve_seconds=0.0,
         fetch_seconds=0.0,
         link_seconds=seconds,
@@ -237,17 +220,17 @@ def _report(
     )
 
 
-def _foreseen(target: Target, ready: Sequence[Ready], *, seconds: float) -> InstallReport:
+def _foreseen(target: Target, supply: Supply, *, seconds: float) -> InstallReport:
     """Say what would be installed into a place that is not there yet: everything."""
     return InstallReport(
         target=target.root,
         is_target_new=True,
         is_dry_run=True,
-        installed=tuple(as_obtained(each) for each in sorted(ready, key=lambda one: one.wanted.project)),
+        installed=tuple(as_obtained(each) for each in sorted(supply.ready, key=lambda one: one.wanted.project)),
         removed=(),
         unchanged=(),
         link_mode=None,
-        warnings=(),
+        warnings=supply.warnings,
         resolve_seconds=0.0,
         fetch_seconds=0.0,
         link_seconds=seconds,

@@ -19,11 +19,10 @@ from aiocache_engine.errors import (
     HashMismatchError,
     NoMatchingWheelError,
     OfflineError,
-    ProjectNotFoundError,
 )
 from aiocache_engine.index.client import IndexClient
 from aiocache_engine.index.local import is_local
-from aiocache_engine.index.urls import direct_file, shown
+from aiocache_engine.index.urls import direct_file
 from aiocache_engine.model.index import Index, IndexFile
 from aiocache_engine.model.manifest import dump_manifest
 from aiocache_engine.model.names import digest, wheel_name
@@ -31,7 +30,7 @@ from aiocache_engine.model.page import StoredPage
 from aiocache_engine.model.records import Pointer
 from aiocache_engine.model.requirement import Wanted
 from aiocache_engine.pipeline.find import Choice, Finder, Missing, Ready
-from aiocache_engine.pipeline.pages import ask_indexes, store_page, unknown_page
+from aiocache_engine.pipeline.pages import ask_indexes, not_found, store_page, unknown_page
 from aiocache_engine.pipeline.steps import Conductor, in_exclusive_hold, in_shared_hold, in_thread
 from aiocache_engine.pipeline.wheels.unpack import unpack
 from aiocache_engine.report import Reporter
@@ -56,7 +55,20 @@ class Filler:
         *,
         download_count: int,
         page_count: int,
+        on_ready: Callable[[Ready], None] | None = None,
     ) -> None:
+        """Keep what filling needs.
+
+        Args:
+            finder: found, or did not find, what is wanted.
+            client: gives the client of the indexes.
+            conductor: performs the holds.
+            reporter: is told of progress.
+            download_count: files that are fetched at the same time.
+            page_count: pages that are.
+            on_ready: called in a worker thread with each wheel that was fetched, while others are on their way.
+        """
+        self._on_ready = on_ready
         self._finder = finder
         self._work = finder.work
         self._client = client
@@ -103,7 +115,9 @@ class Filler:
 
         async def obtain(place: int, choice: Choice) -> None:
             with translated(self._work.cache.root):
-                ready[place] = await self._obtain(choice)
+                ready[place] = done = await self._obtain(choice)
+                if self._on_ready is not None:
+                    await in_thread(partial(self._on_ready, done))
 
         async with create_task_group() as journeys:
             for place, choice in enumerate(choices):
@@ -131,7 +145,7 @@ class Filler:
         ask, is_settled = partial(self._page, wanted.project), partial(self._finder.is_settled, wanted)
         pages = await ask_indexes(indexes, ask, is_settled, what=wanted.text)
         if not pages:
-            raise ProjectNotFoundError(wanted.project, tuple(shown(index.url) for index in indexes))
+            raise await in_thread(partial(not_found, self._work.cache, wanted.project, indexes))
         chosen = await in_thread(partial(self._finder.choice_among, wanted, pages))
         if not isinstance(chosen, Choice):
             raise NoMatchingWheelError(wanted.text, chosen.reason)
@@ -158,7 +172,7 @@ class Filler:
         what = f"the download of {key.filename}"
         # The download's slot comes first: who waits for a slot while holding a key lock shows no progress to others.
         async with self._downloads, lock.hold(what=what, on_wait=self._reporter.waits) as key_hold:
-            again = await self._conductor.conduct(self._finder.find(choice))
+            (again,) = (await self._conductor.conduct(self._finder.find([choice]))).results
             if isinstance(again, Ready):
                 return again
             if again.stale is not None and await self._is_unchanged(again.stale):

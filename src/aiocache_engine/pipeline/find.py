@@ -126,11 +126,13 @@ class Finder:
         )
         return Lookup(results)
 
-    def find(self, choice: Choice) -> Steps[Ready | Missing]:
-        """Look one chosen file up again."""
-        found = yield from self._look_up([choice])
-        result: Ready | Missing = yield Outside(partial(self._open, choice, found[choice.wanted.project]))
-        return result
+    def find(self, choices: Sequence[Choice]) -> Steps[Lookup]:
+        """Look files up that were chosen already."""
+        found = yield from self._look_up(choices)
+        results: tuple[Ready | Missing, ...] = yield Outside(
+            lambda: tuple(self._open(choice, found[choice.wanted.project]) for choice in choices)
+        )
+        return Lookup(results)
 
     def stored_page(self, project: str, index: Index) -> StoredPage | None:
         """Give the page that was stored for a project on an index when `find_all` read it; None: none, or damaged."""

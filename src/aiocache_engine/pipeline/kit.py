@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from aiocache_engine.config import Config, locate_cache_dir
+from aiocache_engine.hints import TYPE_CHECKING
 from aiocache_engine.index.settings import IndexOptions, discover_settings
 from aiocache_engine.model.index import IndexSettings
 from aiocache_engine.model.python import Interpreter
 from aiocache_engine.model.records import Holder
-from aiocache_engine.model.value import field, value
+from aiocache_engine.model.value import field, replace, value
 from aiocache_engine.pipeline.steps import Conductor
 from aiocache_engine.python.interpreter import decode_interpreter, encode_interpreter, key_of, probe
 from aiocache_engine.report import Reporter
@@ -22,6 +23,9 @@ from aiocache_engine.store.layout import SETTINGS_MEMO
 from aiocache_engine.store.work import Work
 from aiocache_engine.system.disk import replace_bytes, translated
 from aiocache_engine.system.process import me
+
+if TYPE_CHECKING:
+    from aiocache_engine.pipeline.requirements_file import FileOptions
 
 _HOUSEKEEPING_SECONDS = 0.25  #: a call that is done waits no longer for the cache lock
 
@@ -64,8 +68,8 @@ class Kit:
         )
         return Work(self.cache, holder)
 
-    def settings(self) -> IndexSettings:
-        """Find out which indexes are meant.
+    def settings(self, files: FileOptions | None = None) -> IndexSettings:
+        """Find out which indexes are meant, by requirements files too.
 
         Raises:
             IndexSettingsError: an option, a variable or a configuration file says something that cannot be used.
@@ -76,6 +80,15 @@ class Kit:
             find_links=self.config.find_links,
             strategy=self.config.index_strategy,
         )
+        if files is not None and files.names_indexes():
+            options = replace(
+                options,
+                file_index_url=files.index_url,
+                is_no_index=files.no_index,
+                added_index_urls=files.extra_index_urls,
+                added_find_links=files.find_links,
+                added_trusted_hosts=files.trusted_hosts,
+            )
         memo = None if self.cache.is_read_only else f"{self.cache.layout.interpreters}/{SETTINGS_MEMO}"
         return discover_settings(options, self.environ, memo_path=memo)
 
@@ -119,3 +132,16 @@ def open_kit(
             f"{cache.root} is read-only: what it holds is used, and nothing keeps others from cleaning it"
         )
     return kit
+
+
+def end_work(work: Work) -> None:
+    """End a work's lease, and remove what it left in staging."""
+    try:
+        staging = work.staging_directory()
+        if staging is not None:
+            from aiocache_engine.store.trash import sweep  # noqa: PLC0415 - what is only looked up leaves nothing there
+
+            with suppress(OSError):  # what cannot go now is left to the next prune
+                sweep(staging)
+    finally:
+        work.end()

@@ -6,14 +6,16 @@ import os
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from io import FileIO
 
-from aiocache_engine.errors import OfflineError
-from aiocache_engine.index.urls import page_url
+from aiocache_engine.errors import OfflineError, ProjectNotFoundError
+from aiocache_engine.index.urls import page_url, shown
 from aiocache_engine.model.index import Index
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.page import StoredPage
 from aiocache_engine.pipeline.steps import InHold, Outside, Steps
+from aiocache_engine.store.cache_dir import CacheDir
 from aiocache_engine.store.work import Work
 from aiocache_engine.system.lock import Hold
 
@@ -112,6 +114,18 @@ async def ask_indexes(
     if not pages and out_of_reach is not None:
         raise OfflineError(what) from out_of_reach
     return pages
+
+
+def not_found(cache: CacheDir, project: str, indexes: Sequence[Index]) -> ProjectNotFoundError:
+    """Make the error for a project that nobody knows; names that the cache knows wheels of may be what was meant."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only where something went wrong
+
+    known: list[str] = []
+    with suppress(OSError):
+        known = os.listdir(cache.layout.projects)
+    near = get_close_matches(project, [name for name in known if name != project], n=9, cutoff=0.75)
+    with_wheels = tuple(name for name in near if os.path.isdir(cache.layout.hash_names(name)))
+    return ProjectNotFoundError(project, tuple(shown(index.url) for index in indexes), near_names=with_wheels[:3])
 
 
 def unknown_page(project: str, index: Index) -> StoredPage:

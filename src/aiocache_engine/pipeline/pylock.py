@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import tomllib
-from typing import Any, cast
 
 from packaging.pylock import Package, PackageWheel, Pylock, PylockSelectError, PylockValidationError
 from packaging.tags import Tag
+from packaging.utils import canonicalize_version
 
 from aiocache_engine.errors import InvalidNameError, RequirementsFileError
+from aiocache_engine.hints import Any, cast
 from aiocache_engine.model.names import sha256_hex
 from aiocache_engine.model.python import Interpreter
 from aiocache_engine.model.requirement import Wanted
@@ -52,7 +53,17 @@ def _wanted(path: str, package: Package, chosen: object) -> Wanted:
         sha256 = sha256_hex(chosen.hashes["sha256"])
     except (KeyError, InvalidNameError) as error:
         raise RequirementsFileError(path, None, f"it gives no sha256 for the wheel of {name}") from error
-    return Wanted(name, package.name, "", None, frozenset({sha256}), location, origin=path)
+    version = None if package.version is None else str(package.version)
+    return Wanted(
+        text=name,
+        project=package.name,
+        specifier=f"=={version}" if version else "",
+        pinned=version and canonicalize_version(version),
+        sha256s=frozenset({sha256}),
+        url=location,
+        origin=path,
+        is_locked=True,
+    )
 
 
 def _location(path: str, wheel: PackageWheel) -> str | None:

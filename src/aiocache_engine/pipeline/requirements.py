@@ -1,31 +1,27 @@
-"""Read what people ask for: requirement strings, paths and URLs of wheels, and files of such lines.
+"""Read what people ask for: requirement strings, paths and URLs of wheels, and what a clean names. Follows PEP 508.
 
-Follows PEP 508. A requirements file may hold requirements with extras, markers and `--hash`, `${VARIABLES}`, comments
-and continued lines; what else pip allows there is refused with the file and the line named.
+Files of such lines are read by `requirements_file`.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_version
 
-from aiocache_engine.errors import InvalidNameError, InvalidRequirementError, RequirementsFileError, redacted
+from aiocache_engine.errors import InvalidNameError, InvalidRequirementError, redacted
 from aiocache_engine.model.names import project_name, sha256_hex, wheel_name
 from aiocache_engine.model.removal import CleanTarget
 from aiocache_engine.model.requirement import Wanted
 from aiocache_engine.model.value import replace
 
-_COMMENT = re.compile(r"(^|\s)#.*$")
-_HASH = re.compile(r"\s--hash(?:=|\s+)(\S+)")
-_OPTION = re.compile(r"(^|\s)-{1,2}[A-Za-z]")
-_VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
-_EDITABLE = ("-e", "--editable")
+_PER_LINE = re.compile(r"\s--(hash|config-settings?|global-option)(?:=|\s+)(\"[^\"]*\"|'[^']*'|\S+)")
+EDITABLE = ("-e", "--editable")
 _FOREIGN = ("git+", "hg+", "svn+", "bzr+")
 _URLS = ("file:", "http://", "https://")
 _NAMED = re.compile(r"[A-Za-z0-9][\w.-]*\s*(\[[^\]]*\])?\s*@", re.ASCII)
@@ -34,69 +30,59 @@ _MARKER_AFTER_URL = re.compile(r"\s;|;\s")  # a URL may hold a semicolon
 _WITH_EXTRAS = re.compile(r"(.*?)\s*(\[[^\[\]]*\])")
 
 
-def parse_requirement(text: str, markers: Mapping[str, str]) -> Wanted | None:
+def parse_requirement(text: str, markers: Mapping[str, str], *, origin: str = "") -> Wanted | None:
     """Parse one requirement; None if its marker says that it does not apply to this environment.
 
     Args:
         text: a requirement (PEP 508), or the path or URL of a wheel, which extras and a marker may follow;
             `--hash=sha256:…` may come last.
         markers: the marker environment of the target interpreter.
+        origin: the file and line that it stands in, for messages.
 
     Raises:
         InvalidRequirementError: it is malformed, or of a kind that this engine does not take.
     """
     stripped = text.strip()
-    sha256s = frozenset(_sha256(text, word) for word in _HASH.findall(stripped))
-    bare = _HASH.sub("", stripped).strip()
-    if bare.startswith((*_EDITABLE, *_FOREIGN)):
+    sha256s = frozenset(_sha256(text, value) for name, value in _PER_LINE.findall(stripped) if name == "hash")
+    bare = without_line_options(stripped)
+    if bare.startswith((*EDITABLE, *_FOREIGN)):
         raise InvalidRequirementError(text, "editable and version control requirements are for pip or uv")
-    location, extras, marker = _taken_apart(bare)
-    if _is_location(location):
-        if not _applies(_requirement(f"wheel{extras}{marker}", text), markers, text):
+    location, extras, marker = taken_apart(bare)
+    if is_location(location):
+        requirement = _requirement(f"wheel{extras}{marker}", text)
+        if not _applies(requirement, markers, text):
             return None
-        return _from_location(location, bare, sha256s)
+        return replace(_from_location(location, bare, sha256s), extras=_extras(requirement), origin=origin)
     requirement = _requirement(bare, text)
     if any(not each.version for each in requirement.specifier):  # `name===` is arbitrary equality with nothing
         raise InvalidRequirementError(text, "a version is missing after the operator")
     if not _applies(requirement, markers, text):
         return None
-    project = project_name(requirement.name)
-    if requirement.url is not None:
-        if requirement.url.startswith(_FOREIGN):
-            raise InvalidRequirementError(text, "version control requirements are for pip or uv")
-        wanted = _from_location(requirement.url, bare, sha256s)
-        if wanted.project != project:
-            raise InvalidRequirementError(text, f"the file is a wheel of {wanted.project}")
-        return wanted
-    return Wanted(bare, project, str(requirement.specifier), _pinned(requirement.specifier), sha256s, None)
+    project, extras_asked = project_name(requirement.name), _extras(requirement)
+    if requirement.url is None:
+        specifier = requirement.specifier
+        return Wanted(bare, project, str(specifier), _pinned(specifier), sha256s, None, extras_asked, origin)
+    if requirement.url.startswith(_FOREIGN):
+        raise InvalidRequirementError(text, "version control requirements are for pip or uv")
+    wanted = _from_location(requirement.url, bare, sha256s)
+    if wanted.project != project:
+        raise InvalidRequirementError(text, f"the file is a wheel of {wanted.project}")
+    return replace(wanted, extras=extras_asked, origin=origin)
 
 
-def parse_all(
-    requirements: Iterable[str],
-    files: Iterable[str],
-    markers: Mapping[str, str],
-    *,
-    environ: Mapping[str, str] | None = None,
-) -> tuple[Wanted, ...]:
-    """Parse requirements and requirements files; what names one project twice becomes one.
-
-    A relative path belongs to the current directory, also in a file that lies elsewhere, as pip and uv have it.
-
-    Args:
-        requirements: as for `parse_requirement`.
-        files: paths of requirements files.
-        markers: the marker environment of the target interpreter.
-        environ: what `${VARIABLE}` in a file stands for, in capitals only; None: the environment of this process.
-            One that is unset or empty stays as it is written.
+def one_per_project(wanted: Iterable[Wanted], constraints: Iterable[Wanted] = ()) -> tuple[Wanted, ...]:
+    """Put together what names one project several times, and what constrains it: enough where nothing is resolved.
 
     Raises:
-        InvalidRequirementError: a requirement cannot be taken, or two contradict each other.
-        RequirementsFileError: a file cannot be read, or a line of it not be taken; both are named.
+        InvalidRequirementError: two contradict each other.
     """
     by_project: dict[str, Wanted] = {}
-    for wanted in _each(requirements, files, markers, os.environ if environ is None else environ):
-        before = by_project.get(wanted.project)
-        by_project[wanted.project] = wanted if before is None else _merged(before, wanted)
+    for each in wanted:
+        before = by_project.get(each.project)
+        by_project[each.project] = each if before is None else _merged(before, each)
+    for each in constraints:
+        if each.project in by_project:
+            by_project[each.project] = _merged(by_project[each.project], each)
     return tuple(by_project.values())
 
 
@@ -116,62 +102,12 @@ def parse_clean_target(text: str) -> CleanTarget:
     return CleanTarget(project_name(requirement.name), str(requirement.specifier) or None)
 
 
-def _each(
-    requirements: Iterable[str], files: Iterable[str], markers: Mapping[str, str], environ: Mapping[str, str]
-) -> Iterator[Wanted]:
-    for text in requirements:
-        if (wanted := parse_requirement(text, markers)) is not None:
-            yield wanted
-    for path in files:
-        for line_number, line in _logical_lines(path):
-            try:
-                wanted = _parse_line(line, markers, environ)
-            except (InvalidRequirementError, InvalidNameError) as error:
-                raise RequirementsFileError(path, line_number, str(error)) from error
-            if wanted is not None:
-                yield wanted
+def without_line_options(line: str) -> str:
+    """Take off a requirement what pip lets follow it: its hashes, and settings for building it."""
+    return _PER_LINE.sub("", line).strip()
 
 
-def _parse_line(line: str, markers: Mapping[str, str], environ: Mapping[str, str]) -> Wanted | None:
-    bare = _HASH.sub("", line).strip()
-    if not bare.startswith(_EDITABLE) and (match := _OPTION.search(bare)):
-        option = bare[match.start() :].split()[0]
-        raise InvalidRequirementError(line, f"the option {option} is not supported in a requirements file yet")
-    expanded = _VARIABLE.sub(lambda match: environ.get(match[1]) or match[0], line)
-    if expanded == line:
-        return parse_requirement(line, markers)
-    # Messages name the line as it is written: a variable may hold a password.
-    try:
-        wanted = parse_requirement(expanded, markers)
-    except InvalidRequirementError as error:
-        raise InvalidRequirementError(line, error.reason) from None
-    return None if wanted is None else replace(wanted, text=bare)
-
-
-def _logical_lines(path: str) -> Iterator[tuple[int, str]]:
-    """Give the lines that say something, continued lines joined, each with the number of its first line."""
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            physical = file.read().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise RequirementsFileError(path, None, f"the requirements file cannot be read: {reason}") from error
-    parts: list[str] = []
-    start = 0
-    for number, line in enumerate(physical, 1):
-        start = start or number
-        if line.endswith("\\") and not line.lstrip().startswith("#"):
-            parts.append(line[:-1])
-            continue
-        parts.append(line)
-        if text := _COMMENT.sub("", " ".join(parts)).strip():
-            yield start, text
-        parts, start = [], 0
-    if text := _COMMENT.sub("", " ".join(parts)).strip():
-        yield start, text
-
-
-def _taken_apart(text: str) -> tuple[str, str, str]:
+def taken_apart(text: str) -> tuple[str, str, str]:
     """Give the path or URL of a wheel, then "" or `[extras]`, then "" or `;marker`."""
     found = (_MARKER_AFTER_URL if text.startswith(_URLS) else _MARKER).search(text)
     location, marker = (text, "") if found is None else (text[: found.start()], text[found.end() :].strip())
@@ -180,7 +116,8 @@ def _taken_apart(text: str) -> tuple[str, str, str]:
     return (with_extras[1], with_extras[2], marker) if with_extras else (location.strip(), "", marker)
 
 
-def _is_location(text: str) -> bool:
+def is_location(text: str) -> bool:
+    """Tell a path or URL from a requirement with a name."""
     return text.startswith((".", "/", "~", *_URLS)) or (text.endswith(".whl") and not _NAMED.match(text))
 
 
@@ -209,11 +146,15 @@ def _url_file_name(url: str, text: str) -> str:
         raise InvalidRequirementError(text, str(error)) from error
 
 
+def _extras(requirement: Requirement) -> frozenset[str]:
+    return frozenset(project_name(extra) for extra in requirement.extras)
+
+
 def _applies(requirement: Requirement, markers: Mapping[str, str], text: str) -> bool:
     if requirement.marker is None:
         return True
     try:
-        return requirement.marker.evaluate(dict(markers))
+        return requirement.marker.evaluate({**markers, "extra": ""})
     except (UndefinedComparison, UndefinedEnvironmentName) as error:
         raise InvalidRequirementError(text, f"its marker cannot be evaluated: {error}") from error
 
@@ -224,7 +165,7 @@ def _pinned(specifier: SpecifierSet) -> str | None:
 
 
 def _sha256(text: str, word: str) -> str:
-    algorithm, _, value = word.partition(":")
+    algorithm, _, value = word.strip("\"'").partition(":")
     if algorithm != "sha256":
         raise InvalidRequirementError(text, f"hashes by {algorithm or 'nothing'} are not supported; give sha256")
     try:
@@ -236,10 +177,18 @@ def _sha256(text: str, word: str) -> str:
 def _merged(one: Wanted, other: Wanted) -> Wanted:
     if one == other:
         return one
-    if one.url or other.url:
+    if (one.url or other.url) and one.url != other.url:
         raise InvalidRequirementError(other.text, f"{one.text!r} was asked for as well, and only one can be taken")
     specifier = SpecifierSet(f"{one.specifier},{other.specifier}".strip(","))
     sha256s = one.sha256s & other.sha256s if one.sha256s and other.sha256s else one.sha256s | other.sha256s
     if not sha256s and one.sha256s:
         raise InvalidRequirementError(other.text, f"it pins other hashes than {one.text!r}, and no file has both")
-    return Wanted(f"{one.text}, {other.text}", one.project, str(specifier), _pinned(specifier), sha256s, None)
+    text = one.text if one.text == other.text else f"{one.text}, {other.text}"
+    return replace(
+        one,
+        text=text,
+        specifier=str(specifier),
+        pinned=_pinned(specifier),
+        sha256s=sha256s,
+        extras=one.extras | other.extras,
+    )

@@ -15,24 +15,20 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.specifiers import SpecifierSet
-from packaging.utils import canonicalize_version
-
-from aiocache_engine.errors import (
-    InvalidNameError,
-    InvalidRequirementError,
-    RequirementsFileError,
-    UsageError,
-    redacted,
-)
-from aiocache_engine.model.names import project_name, sha256_hex, wheel_name
+from aiocache_engine.errors import InvalidRequirementError, RequirementsFileError, UsageError
+from aiocache_engine.hints import Any
+from aiocache_engine.model.names import project_name
 from aiocache_engine.model.python import Interpreter
 from aiocache_engine.model.requirement import Wanted
 from aiocache_engine.model.value import replace, value
+from aiocache_engine.pipeline.requirements import (
+    EDITABLE,
+    is_location,
+    parse_requirement,
+    taken_apart,
+    without_line_options,
+)
 
 _COMMENT = re.compile(r"(^|\s+)#.*$")
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
@@ -44,8 +40,6 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-_PER_LINE = re.compile(r"\s--(hash|config-settings?|global-option)(?:=|\s+)(\"[^\"]*\"|'[^']*'|\S+)")
-_FOREIGN = ("git+", "hg+", "svn+", "bzr+")
 _FLAGS = {"--no-index": "no_index", "--pre": "pre", "--require-hashes": "require_hashes"}
 _VALUES = {
     "-i": "index_url",
@@ -71,9 +65,17 @@ class FileOptions:
     no_index: bool = False
     pre: bool = False  #: pre-releases count like any other version
     require_hashes: bool = False
-    no_binary: tuple[str, ...] = ()  #: project names, ":all:" or ":none:", as they were written
-    only_binary: tuple[str, ...] = ()
+    no_binary: tuple[str, ...] = ()  #: normalized project names, or ":all:"
+    only_binary: tuple[str, ...] = ()  #: as above
     trusted_hosts: tuple[str, ...] = ()
+
+    def names_indexes(self) -> bool:
+        """Tell whether other places are asked than without it."""
+        return bool(self.index_url or self.extra_index_urls or self.find_links or self.no_index or self.trusted_hosts)
+
+    def is_to_be_built(self, project: str) -> bool:
+        """Tell whether the wheels of a project (normalized) are ruled out."""
+        return project in self.no_binary or (":all:" in self.no_binary and project not in self.only_binary)
 
 
 @value
@@ -104,6 +106,7 @@ def read_requested(
     files: Iterable[str] = (),
     constraint_files: Iterable[str] = (),
     *,
+    constraints: Iterable[str] = (),
     interpreter: Interpreter,
     environ: Mapping[str, str],
     requires_hashes: bool = False,
@@ -114,6 +117,7 @@ def read_requested(
         requirements: requirements (PEP 508), and paths or URLs of wheels.
         files: requirements files and lock files.
         constraint_files: files of constraints.
+        constraints: requirements that hold for a project only if it is needed.
         interpreter: whose markers and tags count.
         environ: where `${VARIABLES}` are looked up.
         requires_hashes: as `--require-hashes` in a file.
@@ -124,10 +128,14 @@ def read_requested(
     """
     gathered = _Gathered(interpreter.markers, environ, interpreter)
     for text in requirements:
-        wanted = parse_wanted(text, interpreter.markers)
+        wanted = parse_requirement(text, interpreter.markers)
         if wanted is not None:
             gathered.roots.append(wanted)
             gathered.unlocked += 1
+    for text in constraints:
+        wanted = parse_requirement(text, interpreter.markers)
+        if wanted is not None:
+            gathered.constraints.append(_as_constraint(wanted))
     for path in files:
         _read_file(path, gathered, (), is_constraint=False)
     for path in constraint_files:
@@ -143,48 +151,14 @@ def read_requested(
     )
 
 
-def parse_wanted(text: str, markers: Mapping[str, str], *, origin: str = "") -> Wanted | None:
-    """Parse one requirement, `--hash` options included; None if its marker says that it does not apply.
-
-    Raises:
-        InvalidRequirementError: it is malformed, or of a kind that this engine does not take.
-    """
-    stripped = text.strip()
-    sha256s = frozenset(_sha256(text, value) for name, value in _PER_LINE.findall(stripped) if name == "hash")
-    bare = _PER_LINE.sub("", stripped).strip()
-    if bare.startswith(("-e ", "-e=", "--editable")) or bare.startswith(_FOREIGN):
-        raise InvalidRequirementError(text, "editable and version control requirements are for pip or uv")
-    if _is_location(bare):
-        location, marker = _split_marker(bare)
-        if marker and not _applies(Requirement(f"x; {marker}"), markers, text):
-            return None
-        return replace(_from_location(location, location, sha256s), origin=origin)
-    try:
-        requirement = Requirement(bare)
-    except InvalidRequirement as error:
-        # packaging repeats the whole text, and whoever logs the cause would log its password.
-        cause = InvalidRequirement(redacted(str(error)))
-        raise InvalidRequirementError(text, str(error).splitlines()[0]) from cause
-    if not _applies(requirement, markers, text):
-        return None
-    project = project_name(requirement.name)
-    extras = frozenset(project_name(extra) for extra in requirement.extras)
-    if requirement.url is None:
-        specifier = requirement.specifier
-        return Wanted(bare, project, str(specifier), _pinned(specifier), sha256s, None, extras, origin)
-    if requirement.url.startswith(_FOREIGN):
-        raise InvalidRequirementError(text, "version control requirements are for pip or uv")
-    wanted = _from_location(requirement.url, bare, sha256s)
-    if wanted.project != project:
-        raise InvalidRequirementError(text, f"the file is a wheel of {wanted.project}")
-    return replace(wanted, extras=extras, origin=origin)
-
-
 def _read_file(path: str, gathered: _Gathered, above: tuple[str, ...], *, is_constraint: bool) -> None:
     """Read one file, and those nested in it."""
     if path.startswith(("http:", "https:")):
         raise RequirementsFileError(path, None, "requirements files are read from this machine only; download it first")
-    path = path.removeprefix("file://")
+    if path.startswith("file:"):
+        from aiocache_engine.index.urls import path_of_url  # noqa: PLC0415 - URLs are rare, urllib costs 5 ms
+
+        path = path_of_url(path)
     real = os.path.realpath(path)
     if real in above:
         raise RequirementsFileError(above[-1], None, f"it includes itself, by way of {path}")
@@ -194,7 +168,7 @@ def _read_file(path: str, gathered: _Gathered, above: tuple[str, ...], *, is_con
         locked = read_pylock(path, gathered.interpreter)
         (gathered.constraints if is_constraint else gathered.roots).extend(locked)
         return
-    for number, line in _logical_lines(path, gathered.environ):
+    for number, line in _logical_lines(path):
         try:
             _read_line(line, path, number, gathered, (*above, real), is_constraint=is_constraint)
         except RequirementsFileError:
@@ -206,10 +180,11 @@ def _read_file(path: str, gathered: _Gathered, above: tuple[str, ...], *, is_con
 def _read_line(
     line: str, path: str, number: int, gathered: _Gathered, above: tuple[str, ...], *, is_constraint: bool
 ) -> None:
-    """Read one line: a requirement, or options."""
+    """Read one line: a requirement, or options. Messages name it as it is written: a variable may hold a password."""
     directory = os.path.dirname(os.path.abspath(path))
-    if line.startswith("-") and not line.startswith(("-e", "--editable")):
-        for option, value in _options(line):
+    expanded = _VARIABLE.sub(lambda found: gathered.environ.get(found[1]) or found[0], line)
+    if line.startswith("-") and not line.startswith(EDITABLE):
+        for option, value in _options(expanded, line):
             if option in {"-r", "--requirement", "-c", "--constraint"}:
                 nested = value if "://" in value else os.path.join(directory, value)
                 is_nested_constraint = is_constraint or option in {"-c", "--constraint"}
@@ -217,21 +192,35 @@ def _read_line(
             else:
                 gathered.options = _with_option(gathered.options, option, value, directory)
         return
-    if _is_location(line) and "://" not in line:
-        line = _beside(line, directory)
-    wanted = parse_wanted(line, gathered.markers, origin=f"{path}, line {number}")
+    if is_location(expanded) and "://" not in expanded:
+        expanded = _beside(expanded, directory)
+    try:
+        wanted = parse_requirement(expanded, gathered.markers, origin=f"{path}, line {number}")
+    except InvalidRequirementError as error:
+        if expanded == line:
+            raise
+        raise InvalidRequirementError(line, error.reason) from None
     if wanted is None:
         return
-    if is_constraint and wanted.extras:
-        raise InvalidRequirementError(line, "a constraint cannot have extras")
-    gathered.unlocked += not is_constraint
-    (gathered.constraints if is_constraint else gathered.roots).append(wanted)
+    if expanded != line:
+        wanted = replace(wanted, text=without_line_options(line))
+    if is_constraint:
+        gathered.constraints.append(_as_constraint(wanted))
+        return
+    gathered.unlocked += 1
+    gathered.roots.append(wanted)
 
 
-def _options(line: str) -> Iterator[tuple[str, str]]:
+def _as_constraint(wanted: Wanted) -> Wanted:
+    if wanted.extras:
+        raise InvalidRequirementError(wanted.text, "a constraint cannot have extras")
+    return wanted
+
+
+def _options(expanded: str, line: str) -> Iterator[tuple[str, str]]:
     """Take a line of options apart."""
     try:
-        words = shlex.split(line)
+        words = shlex.split(expanded)
     except ValueError as error:
         raise InvalidRequirementError(line, str(error)) from error
     while words:
@@ -261,19 +250,31 @@ def _with_option(options: FileOptions, option: str, value: str, directory: str) 
         return replace(options, index_url=value)
     if name == "find_links" and "://" not in value:
         value = _beside(value, directory)
-    values = value.split(",") if name.endswith("_binary") else [value]
-    more: dict[str, Any] = {name: (*getattr(options, name), *values)}
+    if name.endswith("_binary"):
+        return _with_format(options, name, value)
+    more: dict[str, Any] = {name: (*getattr(options, name), value)}
+    return replace(options, **more)
+
+
+def _with_format(options: FileOptions, name: str, value: str) -> FileOptions:
+    """Follow pip: what is said of a project last holds, and `:none:` takes back all that was said before."""
+    words = [word if word.startswith(":") else project_name(word) for word in value.split(",")]
+    other = "only_binary" if name == "no_binary" else "no_binary"
+    kept: tuple[str, ...] = getattr(options, name)
+    for word in words:
+        kept = () if word == ":none:" else (*kept, word)
+    more: dict[str, Any] = {name: kept, other: tuple(each for each in getattr(options, other) if each not in words)}
     return replace(options, **more)
 
 
 def _beside(path: str, directory: str) -> str:
     """Give the path that is meant: from here, as pip takes it, or from the file's own directory."""
-    plain = os.path.expanduser(_split_marker(_PER_LINE.sub("", path).strip())[0])
+    plain = os.path.expanduser(taken_apart(without_line_options(path))[0])
     beside = os.path.join(directory, plain)
     return path if os.path.exists(plain) or not os.path.exists(beside) else path.replace(plain, beside, 1)
 
 
-def _logical_lines(path: str, environ: Mapping[str, str]) -> Iterator[tuple[int, str]]:
+def _logical_lines(path: str) -> Iterator[tuple[int, str]]:
     """Give the lines that say something, continued ones joined, each with the number of its first line."""
     parts: list[str] = []
     start = 0
@@ -287,7 +288,7 @@ def _logical_lines(path: str, environ: Mapping[str, str]) -> Iterator[tuple[int,
         parts.append(" " + line if is_comment and parts else line)
         text = _COMMENT.sub("", "".join(parts)).strip()
         if text:
-            yield start, _VARIABLE.sub(lambda found: environ.get(found[1]) or found[0], text)
+            yield start, text
         parts, start = [], 0
 
 
@@ -317,54 +318,6 @@ def _text(path: str) -> str:
 def _is_lock(path: str) -> bool:
     name = os.path.basename(path)
     return name == "pylock.toml" or (name.startswith("pylock.") and name.endswith(".toml"))
-
-
-def _is_location(text: str) -> bool:
-    path = _split_marker(text)[0]
-    return path.startswith((".", "/", "~", "file:", "http://", "https://")) or (
-        path.endswith(".whl") and " @ " not in path
-    )
-
-
-def _split_marker(text: str) -> tuple[str, str]:
-    """Take the marker off a path or URL; a URL may hold semicolons, so a space has to stand before it."""
-    separator = " ;" if "://" in text else ";"
-    location, _, marker = text.partition(separator)
-    return location.strip(), marker.strip()
-
-
-def _from_location(location: str, text: str, sha256s: frozenset[str]) -> Wanted:
-    from urllib.parse import unquote  # noqa: PLC0415 - requirements with URLs are rare
-
-    plain = location.split("#", maxsplit=1)[0].split("?", maxsplit=1)[0].rstrip("/")
-    filename = unquote(os.path.basename(plain)) if "://" in location else os.path.basename(plain)
-    if not filename.endswith(".whl"):
-        raise InvalidRequirementError(text, "only wheels can be installed from a path or URL, and this names none")
-    return Wanted(text, wheel_name(filename).project, "", None, sha256s, location)
-
-
-def _applies(requirement: Requirement, markers: Mapping[str, str], text: str) -> bool:
-    if requirement.marker is None:
-        return True
-    try:
-        return requirement.marker.evaluate({**markers, "extra": ""})
-    except (UndefinedComparison, UndefinedEnvironmentName) as error:
-        raise InvalidRequirementError(text, f"its marker cannot be evaluated: {error}") from error
-
-
-def _pinned(specifier: SpecifierSet) -> str | None:
-    exact = [each for each in specifier if each.operator in ("==", "===") and not each.version.endswith(".*")]
-    return canonicalize_version(exact[0].version) if exact else None
-
-
-def _sha256(text: str, word: str) -> str:
-    algorithm, _, value = word.strip("\"'").partition(":")
-    if algorithm != "sha256":
-        raise InvalidRequirementError(text, f"hashes by {algorithm or 'nothing'} are not supported; give sha256")
-    try:
-        return sha256_hex(value)
-    except InvalidNameError as error:
-        raise InvalidRequirementError(text, error.reason) from error
 
 
 def _check_hashes(roots: Iterable[Wanted], constraints: Iterable[Wanted]) -> None:

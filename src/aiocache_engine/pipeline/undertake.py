@@ -11,34 +11,72 @@ import sys
 import time
 
 from aiocache_engine.errors import TargetError
+from aiocache_engine.hints import TYPE_CHECKING
 from aiocache_engine.model.python import Interpreter, Target
 from aiocache_engine.model.requirement import Wanted
 from aiocache_engine.model.value import value
 from aiocache_engine.pipeline.deliver import Options, lock_path
 from aiocache_engine.pipeline.kit import Kit
-from aiocache_engine.pipeline.requirements import parse_all
+from aiocache_engine.pipeline.requirements import one_per_project
+from aiocache_engine.pipeline.requirements_file import Requested, read_requested
 from aiocache_engine.python.target import Place, TargetChoice, choose_target, find_python, open_target
+
+if TYPE_CHECKING:
+    from aiocache_engine.policy.resolution import Problem
+
+
+@value(kw_only=True)
+class Inputs:
+    """What is asked for, as it was told."""
+
+    requirements: tuple[str, ...] = ()  #: requirement strings, and paths or URLs of wheels
+    files: tuple[str, ...] = ()  #: requirements files and lock files
+    constraints: tuple[str, ...] = ()  #: requirement strings that hold for a project only if it is needed
+    constraint_files: tuple[str, ...] = ()
+    follows_dependencies: bool = True
+    requires_hashes: bool = False
+    refreshes: bool = False  #: ask the indexes even where stored pages are fresh
 
 
 @value
 class InstallRequest:
     """Everything that one installation is told."""
 
-    requirements: tuple[str, ...]  #: requirement strings, and paths or URLs of wheels
-    files: tuple[str, ...]  #: requirements files
+    inputs: Inputs
     target: TargetChoice
     options: Options
-    refreshes: bool  #: ask the indexes even where stored pages are fresh
 
 
 @value
 class FetchRequest:
     """Everything that one fetch is told."""
 
-    requirements: tuple[str, ...]
-    files: tuple[str, ...]
+    inputs: Inputs
     python: str | None  #: the interpreter that the wheels are for; None: the one that an installation would choose
+
+
+@value
+class Sought:
+    """What is asked for, read: for one interpreter, with the markers of which everything was judged."""
+
+    interpreter: Interpreter
+    requested: Requested
+    is_complete: bool  #: what is named is all that is wanted: nothing is to be resolved
     refreshes: bool
+
+    @property
+    def wanted(self) -> tuple[Wanted, ...]:
+        """Each project that is named, once. What constrains another is left aside.
+
+        Raises:
+            InvalidRequirementError: two requirements contradict each other.
+        """
+        return one_per_project(self.requested.roots, self.requested.constraints)
+
+    @property
+    def problem(self) -> Problem:
+        """What is to be resolved."""
+        return problem_of(self.requested)
 
 
 @value
@@ -47,10 +85,9 @@ class Installation:
 
     place: Place
     target: Target  #: as it is, or as it would be made
-    wanted: tuple[Wanted, ...]
+    sought: Sought
     lock_path: str  #: of the environment
     options: Options
-    refreshes: bool
     started_at: float  #: monotonic seconds
 
     @property
@@ -63,10 +100,20 @@ class Installation:
 class Fetching:
     """A fetch that was looked into: what, and for which interpreter."""
 
-    interpreter: Interpreter
-    wanted: tuple[Wanted, ...]
-    refreshes: bool
+    sought: Sought
     started_at: float  #: monotonic seconds
+
+
+def problem_of(requested: Requested) -> Problem:
+    """Say what is to be resolved of what was read."""
+    from aiocache_engine.policy.resolution import Problem  # noqa: PLC0415 - a complete list is not resolved
+
+    return Problem(
+        roots=requested.roots,
+        constraints=requested.constraints,
+        takes_pre_releases=requested.options.pre,
+        requires_hashes=requested.options.require_hashes,
+    )
 
 
 def look_into_install(kit: Kit, request: InstallRequest) -> Installation:
@@ -82,10 +129,9 @@ def look_into_install(kit: Kit, request: InstallRequest) -> Installation:
     return Installation(
         place=place,
         target=target,
-        wanted=parse_all(request.requirements, request.files, target.interpreter.markers, environ=kit.environ),
+        sought=_read(kit, request.inputs, target.interpreter),
         lock_path=lock_path(kit.cache, target),
         options=request.options,
-        refreshes=request.refreshes,
         started_at=started_at,
     )
 
@@ -98,9 +144,21 @@ def look_into_fetch(kit: Kit, request: FetchRequest) -> Fetching:
         InterpreterError: the interpreter cannot be used.
     """
     started_at = time.monotonic()
-    interpreter = _fetch_interpreter(kit, request.python)
-    wanted = parse_all(request.requirements, request.files, interpreter.markers, environ=kit.environ)
-    return Fetching(interpreter, wanted, request.refreshes, started_at)
+    return Fetching(_read(kit, request.inputs, _fetch_interpreter(kit, request.python)), started_at)
+
+
+def _read(kit: Kit, inputs: Inputs, interpreter: Interpreter) -> Sought:
+    requested = read_requested(
+        inputs.requirements,
+        inputs.files,
+        inputs.constraint_files,
+        constraints=inputs.constraints,
+        interpreter=interpreter,
+        environ=kit.environ,
+        requires_hashes=inputs.requires_hashes,
+    )
+    is_complete = requested.is_locked or not inputs.follows_dependencies
+    return Sought(interpreter, requested, is_complete, inputs.refreshes)
 
 
 def _fetch_interpreter(kit: Kit, python: str | None) -> Interpreter:

@@ -8,18 +8,22 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 
 from aiocache_engine.errors import CacheEngineError, DamagedEntryError
-from aiocache_engine.model.outcome import FetchReport, InstallReport
+from aiocache_engine.model.outcome import FetchReport, InstallReport, Named
 from aiocache_engine.model.python import Interpreter
 from aiocache_engine.model.value import replace
-from aiocache_engine.pipeline.deliver import already_there, as_obtained, deliver, without
+from aiocache_engine.pipeline.bytecode import Bytecoder
+from aiocache_engine.pipeline.deliver import Supply, as_obtained, deliver
 from aiocache_engine.pipeline.find import Finder
-from aiocache_engine.pipeline.kit import Kit
+from aiocache_engine.pipeline.kit import Kit, end_work
 from aiocache_engine.pipeline.remove import free_condemned_now
-from aiocache_engine.pipeline.undertake import Fetching, Installation
+from aiocache_engine.pipeline.requirements_file import FileOptions
+from aiocache_engine.pipeline.standing import Standing, read_standing, without
+from aiocache_engine.pipeline.steps import Conductor
+from aiocache_engine.pipeline.undertake import Fetching, Installation, Sought
 from aiocache_engine.policy.choose import WheelChooser
-from aiocache_engine.store.trash import sweep
 from aiocache_engine.store.work import Work
 from aiocache_engine.system.keylock import KeyLock
 
@@ -35,16 +39,16 @@ def install_warm(kit: Kit, installation: Installation) -> InstallReport | None:
     with _ending(kit), lock.hold_now(what=installation.what, on_wait=kit.reporter.waits, stall_seconds=None):
         work = kit.work()
         try:
-            satisfied = already_there(installation.target, installation.wanted, installation.options)
-            finder = _finder(kit, work, installation.target.interpreter, refreshes=installation.refreshes)
-            lookup = conductor.perform(finder.find_all(without(satisfied, installation.wanted)))
-            if lookup.missing():
+            sought, options = installation.sought, installation.options
+            supply = _supply(kit, work, conductor, sought, standing_of(installation))
+            if supply is None:
                 return None
             resolved = time.monotonic()
-            place, options = installation.place, installation.options
-            report = conductor.perform(
-                deliver(work, place, kit.describe_interpreter, lookup.ready(), options, satisfied=satisfied)
-            )
+            with bytecoder_of(kit, work, installation) as bytecoder:
+                steps = deliver(
+                    work, installation.place, kit.describe_interpreter, supply, options, bytecoder=bytecoder
+                )
+                report = conductor.perform(steps)
         except DamagedEntryError:  # the target is as before, and the engine fetches again what is damaged
             return None
         finally:
@@ -63,19 +67,73 @@ def fetch_warm(kit: Kit, fetching: Fetching) -> FetchReport | None:
     work = kit.work()
     with _ending(kit):
         try:
-            finder = _finder(kit, work, fetching.interpreter, refreshes=fetching.refreshes)
-            lookup = conductor.perform(finder.find_all(fetching.wanted))
+            supply = _supply(kit, work, conductor, fetching.sought, Standing())
         finally:
             end_work(work)
-    if lookup.missing():
+    if supply is None:
         return None
     seconds = time.monotonic() - fetching.started_at
-    return FetchReport(tuple(as_obtained(each) for each in lookup.ready()), seconds, 0.0, seconds)
+    return FetchReport(tuple(as_obtained(each) for each in supply.ready), seconds, 0.0, seconds, supply.warnings)
 
 
-def _finder(kit: Kit, work: Work, interpreter: Interpreter, *, refreshes: bool) -> Finder:
-    chooser = WheelChooser(interpreter)
-    return Finder(work, kit.settings(), chooser, is_offline=kit.config.is_offline, refreshes=refreshes)
+@contextmanager
+def bytecoder_of(kit: Kit, work: Work, installation: Installation) -> Iterator[Bytecoder | None]:
+    """Make what gives bytecode for an installation, if it wants any; at the end of the block it stops."""
+    if not installation.options.compiles or installation.options.is_dry_run:
+        yield None
+        return
+    with Bytecoder(work, installation.sought.interpreter, kit.reporter) as bytecoder:
+        yield bytecoder
+
+
+def standing_of(installation: Installation) -> Standing:
+    """Look at what the target has, as far as it counts. The caller holds the environment lock."""
+    options = installation.options
+    return read_standing(installation.target, counts=not options.reinstalls and not options.upgrades)
+
+
+def satisfied_by(standing: Standing, sought: Sought) -> Supply | None:
+    """Give a supply of nothing, if the target has all that is asked for; else None."""
+    satisfied: tuple[Named, ...] | None
+    if sought.is_complete:
+        satisfied = standing.named(sought.wanted)
+        if len(satisfied) < len(sought.wanted):
+            return None
+    elif (satisfied := standing.closure(sought.problem, sought.interpreter.markers)) is None:
+        return None
+    return Supply((), satisfied, frozenset())
+
+
+def _supply(kit: Kit, work: Work, conductor: Conductor, sought: Sought, standing: Standing) -> Supply | None:
+    """Find in the cache all that is asked for and not in the target; None: something lacks."""
+    if (nothing := satisfied_by(standing, sought)) is not None:
+        return nothing
+    files = sought.requested.options
+    settings, chooser = kit.settings(files), chooser_of(sought.interpreter, files)
+    finder = Finder(work, settings, chooser, is_offline=kit.config.is_offline, refreshes=sought.refreshes)
+    if sought.is_complete:
+        wanted = sought.wanted
+        satisfied = standing.named(wanted)
+        lookup = conductor.perform(finder.find_all(without(satisfied, wanted)))
+        supply = partial(Supply, satisfied=satisfied, asked=frozenset(each.project for each in wanted))
+    else:
+        from aiocache_engine.pipeline.resolution.resolve import resolve_stored  # noqa: PLC0415 - a list needs none
+        from aiocache_engine.pipeline.resolution.shelf import Shelf  # noqa: PLC0415 - as above
+
+        shelf = Shelf(work, settings, is_offline=kit.config.is_offline, refreshes=sought.refreshes)
+        resolved = resolve_stored(
+            sought.problem, sought.interpreter, shelf, conductor, chooser=chooser, standing=standing
+        )
+        if resolved is None:
+            return None
+        supply = partial(Supply, satisfied=resolved.kept, asked=resolved.asked, warnings=resolved.warnings)
+        lookup = conductor.perform(finder.find(resolved.choices))
+    return None if lookup.missing() else supply(tuple(lookup.ready()))
+
+
+def chooser_of(interpreter: Interpreter, files: FileOptions) -> WheelChooser:
+    """Make what chooses among the wheels of a version, as requirements files want it."""
+    return WheelChooser(interpreter, takes_pre_releases=files.pre, is_to_be_built=files.is_to_be_built)
 
 
 @contextmanager
@@ -91,14 +149,3 @@ def _ending(kit: Kit) -> Iterator[None]:
         free_condemned_now(kit)
     except CacheEngineError as error:  # the call itself is done
         kit.reporter.warns(f"{error}; what was cleaned while in use is freed by the next command")
-
-
-def end_work(work: Work) -> None:
-    """End a work's lease, and remove what it left in staging."""
-    try:
-        staging = work.staging_directory()
-        if staging is not None:
-            with suppress(OSError):  # what cannot go now is left to the next prune
-                sweep(staging)
-    finally:
-        work.end()

@@ -64,6 +64,9 @@ class Admission:
         """Give the best version of those that are in range; None: there is none."""
         if preferred is not None and is_in(preferred):
             return preferred
+        there = self._catalog.preferred(project)
+        if there is not None and is_in(there) and self._catalog.flaw(project, there) is None:
+            return there
         last_resort: list[Version] = []
         for version in self._catalog.versions(project):
             if not is_in(version):

@@ -5,7 +5,7 @@ Follows PEP 440 (versions and pre-releases), PEP 425 (tags), PEP 592 (yanked fil
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -21,12 +21,29 @@ from aiocache_engine.model.requirement import Refusal, Wanted
 class WheelChooser:
     """Chooses for one interpreter; its tags are looked up once."""
 
-    def __init__(self, interpreter: Interpreter) -> None:
+    def __init__(
+        self,
+        interpreter: Interpreter,
+        *,
+        takes_pre_releases: bool = False,
+        is_to_be_built: Callable[[str], bool] = lambda _: False,
+    ) -> None:
+        """Keep what choices rest on.
+
+        Args:
+            interpreter: whose tags and version count.
+            takes_pre_releases: they count like any other version.
+            is_to_be_built: tells whether a project's wheels were ruled out (pip's `--no-binary`).
+        """
         self._interpreter = interpreter
+        self._takes_pre_releases = takes_pre_releases or None  # None: where there is nothing else
+        self._is_to_be_built = is_to_be_built
         self._ranks = {tag: rank for rank, tag in enumerate(interpreter.tags)}
 
     def choose(self, wanted: Wanted, files: Iterable[IndexFile]) -> IndexFile | Refusal:
         """Give the best wheel for what is wanted, or why there is none."""
+        if self._is_to_be_built(wanted.project):
+            return Refusal("--no-binary wants it built from source, and building is not supported yet")
         wheels = [(name, file) for file in files if (name := _as_wheel(file, wanted.project)) is not None]
         if not wheels:
             return Refusal("it has no wheels at all, and building from source is not supported yet")
@@ -56,7 +73,8 @@ class WheelChooser:
         specifiers = SpecifierSet(wanted.specifier)
         usable = [each for each in wheels if self._is_usable(wanted, *each)] or wheels
         # filter() gives pre-releases only where nothing else matches, so it must see what could really be taken.
-        versions = set(specifiers.filter({_version(name.version) for name, _ in usable}))
+        offered = {_version(name.version) for name, _ in usable}
+        versions = set(specifiers.filter(offered, prereleases=self._takes_pre_releases))
         return [(name, file) for name, file in usable if _version(name.version) in versions]
 
     def _is_usable(self, wanted: Wanted, name: WheelName, file: IndexFile) -> bool:

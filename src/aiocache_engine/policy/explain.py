@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from packaging.version import Version
 
+from aiocache_engine.errors import redacted
 from aiocache_engine.model.requirement import Wanted
 from aiocache_engine.model.value import field, value
 from aiocache_engine.policy.resolution import Catalog, Conflict, Demand, Problem, named
@@ -212,7 +213,8 @@ class _Writer:
 
 def _asked(wanted: Wanted) -> str:
     where = f" ({wanted.origin})" if wanted.origin else ""
-    return f"{named(wanted.project, wanted.extras)}{f' @ {wanted.url}' if wanted.url else wanted.specifier}{where}"
+    what = f" @ {redacted(wanted.url)}" if wanted.url else wanted.specifier
+    return f"{named(wanted.project, wanted.extras)}{what}{where}"
 
 
 def _counted(project: str, versions: Sequence[Version]) -> str:

@@ -1,19 +1,27 @@
-"""Which archives are kept, and by what: reachability from the roots of a snapshot."""
+"""Which objects are kept, and by what: reachability from the roots of a snapshot."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 
-from aiocache_engine.model.records import NameKind
-from aiocache_engine.model.removal import KeepCode, KeepReason
-from aiocache_engine.model.snapshot import ReferrerState, SeenLease, SeenName, SeenReferrer, Snapshot
+from aiocache_engine.model.records import Member, NameKind
+from aiocache_engine.model.removal import KeepCode, KeepReason, Kept
+from aiocache_engine.model.snapshot import (
+    ReferrerState,
+    SeenEnvironment,
+    SeenLease,
+    SeenName,
+    SeenReferrer,
+    SeenTool,
+    Snapshot,
+)
 
 SYMLINK = "symlink"
 CLONE = "clone"
 
 
 class Marks:
-    """The roots of every archive in one snapshot, each kind by itself; a policy decides which of them count."""
+    """The roots of every object in one snapshot, each kind by itself; a policy decides which of them count."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
@@ -22,25 +30,37 @@ class Marks:
         for lease in snapshot.leases:
             for object_id in lease.objects or ():
                 self._leases[object_id].append(lease)
-        self._names: dict[str, list[SeenName]] = defaultdict(list)
-        for name in snapshot.names:
-            self._names[name.pointer.archive_id].append(name)
+        self._names: dict[str, list[SeenName | SeenTool]] = defaultdict(list)
+        for name in (*snapshot.names, *snapshot.tools):
+            if name.object_id is not None:
+                self._names[name.object_id].append(name)
+        self._containers: dict[str, list[SeenEnvironment]] = defaultdict(list)
+        for environment in snapshot.environments.values():
+            for member in self.members(environment):
+                self._containers[member.archive_id].append(environment)
         self._referrers: dict[str, list[tuple[SeenReferrer, str]]] = defaultdict(list)
         for seen in snapshot.referrers:
             for archive_id, link_mode in seen.uses.items():
                 self._referrers[archive_id].append((seen, link_mode))
 
-    def names(self, archive_id: str) -> tuple[SeenName, ...]:
-        """Every name that leads to the archive, hash names last: a crash then leaves it findable, not half-named."""
-        return tuple(sorted(self._names[archive_id], key=lambda name: name.kind is NameKind.HASH))
+    def names(self, object_id: str) -> tuple[SeenName | SeenTool, ...]:
+        """Every name that leads to the object, hash names last: a crash then leaves it findable, not half-named."""
+        return tuple(sorted(self._names[object_id], key=_is_hash_name))
 
-    def is_leased(self, archive_id: str) -> bool:
-        """Tell whether any live lease covers the archive."""
-        return bool(self._unreadable_leases or self._leases[archive_id])
+    def members(self, environment: SeenEnvironment) -> tuple[Member, ...]:
+        """Give what is in an environment: as its manifest says, or where that is damaged, one of its names."""
+        if environment.manifest is not None:
+            return environment.manifest.members
+        pointers = (name.pointer for name in self._names[environment.id] if isinstance(name, SeenTool))
+        return next((pointer.members for pointer in pointers if pointer is not None), ())
 
-    def leases(self, archive_id: str) -> list[KeepReason]:
-        """Give the live leases on the archive, as reasons."""
-        return [_by_lease(lease) for lease in (*self._leases[archive_id], *self._unreadable_leases)]
+    def containers(self, archive_id: str) -> list[SeenEnvironment]:
+        """Give the cached environments that the archive is in."""
+        return self._containers[archive_id]
+
+    def leases(self, object_id: str) -> list[KeepReason]:
+        """Give the live leases on the object, as reasons."""
+        return [_by_lease(lease) for lease in (*self._leases[object_id], *self._unreadable_leases)]
 
     def referrers(self, archive_id: str, *, symlinks_only: bool) -> list[KeepReason]:
         """Give the environments that use the archive, as reasons.
@@ -77,13 +97,33 @@ class Marks:
         """Tell whether an environment may share the bytes of the archive's files, though not the files."""
         return any(link_mode == CLONE for _, link_mode in self._referrers[archive_id])
 
-    def pointers(self, archive_id: str) -> list[KeepReason]:
-        """Give the names that keep the archive (all but hash names), as reasons."""
+    def pointers(self, object_id: str) -> list[KeepReason]:
+        """Give the names that keep the object, as reasons: not hash names, nor those of what can run no more."""
         return [
-            KeepReason(KeepCode.POINTER, path=name.path, release=f"aioc clean {name.pointer.project}")
-            for name in self._names[archive_id]
-            if name.kind is not NameKind.HASH
+            _by_name(name)
+            for name in self._names[object_id]
+            if (name.is_runnable if isinstance(name, SeenTool) else name.kind is not NameKind.HASH)
         ]
+
+
+def by_environment(kept: Kept) -> KeepReason:
+    """Give a cached environment that stays as the reason why its archives do."""
+    root = kept.reasons[0]
+    return KeepReason(
+        KeepCode.ENVIRONMENT,
+        path=getattr(kept.object, "path", None),
+        via=(f"environment {kept.object.id}", f"{root.code.value} {root.path or root.pid}"),
+        release=root.release,
+    )
+
+
+def _is_hash_name(name: SeenName | SeenTool) -> bool:
+    return isinstance(name, SeenName) and name.kind is NameKind.HASH
+
+
+def _by_name(name: SeenName | SeenTool) -> KeepReason:
+    project = name.pointer.project if isinstance(name, SeenName) else name.pointer and name.pointer.tool
+    return KeepReason(KeepCode.POINTER, path=name.path, release=f"aioc clean {project}")
 
 
 def _by_lease(lease: SeenLease) -> KeepReason:

@@ -9,10 +9,11 @@ Follows PEP 440 and PEP 508.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
 
 from packaging.version import Version
 
+from aiocache_engine.errors import redacted
+from aiocache_engine.hints import Protocol
 from aiocache_engine.model.requirement import Wanted
 from aiocache_engine.model.value import value
 
@@ -28,7 +29,7 @@ class Demand:
 
     def __str__(self) -> str:
         """Write it as a person would."""
-        return named(self.project, self.extras) + (f" @ {self.url}" if self.url else self.specifier)
+        return named(self.project, self.extras) + (f" @ {redacted(self.url)}" if self.url else self.specifier)
 
 
 @value
@@ -38,6 +39,7 @@ class Problem:
     roots: tuple[Wanted, ...]  #: what has to be there; a project may be named several times
     constraints: tuple[Wanted, ...] = ()  #: what has to hold for a project, should it be needed
     takes_pre_releases: bool = False  #: all pre-releases count like any other version
+    requires_hashes: bool = False  #: what has no hash is refused
 
 
 @value
@@ -71,6 +73,9 @@ class Catalog(Protocol):
 
     def versions(self, project: str) -> Sequence[Version]:
         """Give every version that there are files of, newest first; empty where nobody knows the project."""
+
+    def preferred(self, project: str) -> Version | None:
+        """Give the version that is taken before any other, where it suits everybody; None: the newest is."""
 
     def is_yanked(self, project: str, version: Version) -> bool:
         """Tell whether its maker took the version back (PEP 592)."""

@@ -10,9 +10,9 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import Any
 
 from aiocache_engine.errors import InvalidNameError
+from aiocache_engine.hints import Any
 from aiocache_engine.model.names import is_object_id, project_name
 from aiocache_engine.model.python import InstalledDistribution
 from aiocache_engine.system.disk import NO_PLAIN_FILE, disk_error, read_bytes
@@ -34,6 +34,23 @@ def read_installed(site_directories: Sequence[str]) -> list[InstalledDistributio
     """
     found = [distribution for site in site_directories for distribution in _read_site(site)]
     return sorted(found, key=lambda distribution: (distribution.project, distribution.dist_info))
+
+
+def read_installed_metadata(distribution: InstalledDistribution) -> bytes | None:
+    """Read the core metadata of a distribution; None where only its installer knows what it depends on.
+
+    Raises:
+        DiskError: it is there and cannot be read.
+    """
+    if not distribution.dist_info.endswith(_SUFFIXES[0]):
+        return None
+    path = os.path.join(distribution.dist_info, "METADATA")
+    try:
+        return read_bytes(path)
+    except OSError as error:
+        if error.errno in NO_PLAIN_FILE:
+            return None
+        raise disk_error(error, path) from error
 
 
 def marker(archive_id: str, link_mode: str) -> bytes:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from aiocache_engine.errors import InvalidWheelError, ProjectNotFoundError
-from aiocache_engine.index.urls import shown
+from aiocache_engine.hints import Protocol
 from aiocache_engine.model.index import Index
 from aiocache_engine.model.page import StoredPage
 from aiocache_engine.model.python import Interpreter
@@ -53,11 +52,11 @@ class IndexCatalog:
         chooser: WheelChooser,
         source: Source,
         *,
-        indexes: Sequence[Index],
+        not_found: Callable[[str], ProjectNotFoundError],
     ) -> None:
-        """Keep what the answers rest on; `indexes` are those that the source asks."""
+        """Keep what the answers rest on; `not_found` makes the error for a project that nobody knows."""
         self._source = source
-        self._indexes = indexes
+        self._not_found = not_found
         self._chooser = chooser
         self._markers: Mapping[str, str] = interpreter.markers
         self._python = interpreter.version
@@ -81,6 +80,9 @@ class IndexCatalog:
             ProjectNotFoundError: the user asked for a project that nobody knows.
         """
         return self.candidates(project).versions
+
+    def preferred(self, _: str) -> None:
+        """Prefer none: the newest is best."""
 
     def candidates(self, project: str) -> Candidates | DirectCandidate:
         """Give what may be chosen of a project; as `versions`."""
@@ -121,7 +123,7 @@ class IndexCatalog:
 
     def _among(self, project: str, pages: Sequence[tuple[Index, StoredPage]]) -> Candidates | DirectCandidate:
         if not pages and project in self._asked:
-            raise ProjectNotFoundError(project, tuple(shown(index.url) for index in self._indexes))
+            raise self._not_found(project)
         found = Candidates(project, pages, self._chooser, sha256s=self.sha256s(project))
         return self._candidates.setdefault(project, found)
 
@@ -129,7 +131,7 @@ class IndexCatalog:
         """Give the file that stands for a version that was pinned."""
         chosen = self.candidates(project).choose(version)
         if isinstance(chosen, Refusal):  # nobody pins what was refused
-            raise ProjectNotFoundError(project, ())
+            raise self._not_found(project)
         return chosen
 
     def is_yanked(self, project: str, version: Version) -> bool:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from anyio import Event, create_task_group, from_thread
 from anyio.abc import TaskGroup
 
+from aiocache_engine.hints import TYPE_CHECKING, Any, Generic, TypeVar
 from aiocache_engine.index.local import is_local
 from aiocache_engine.model.index import Index
 from aiocache_engine.model.page import StoredPage

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from nab_resolver.errors import ResolutionError, ResolutionTerminatedError
 from nab_resolver.resolver import BaseProvider
@@ -17,6 +17,7 @@ from nab_resolver.types import Incompatibility, IncompatibilityCause, RootRequir
 from packaging.version import Version
 
 from aiocache_engine.errors import ResolutionLimitError
+from aiocache_engine.hints import Any
 from aiocache_engine.model.requirement import Wanted
 from aiocache_engine.policy.admission import Admission, Learned
 from aiocache_engine.policy.explain import Facts, explain

@@ -6,15 +6,20 @@ and who resolves nothing imports nothing of it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from functools import partial
 
-from aiocache_engine.errors import DamagedEntryError, UnsatisfiableError
+from aiocache_engine.errors import DamagedEntryError, InvalidRequirementError, UnsatisfiableError
+from aiocache_engine.hints import TYPE_CHECKING
+from aiocache_engine.model.outcome import Named
 from aiocache_engine.model.python import Interpreter
 from aiocache_engine.model.value import value
 from aiocache_engine.pipeline.find import Choice, Ready
 from aiocache_engine.pipeline.resolution.catalog import IndexCatalog
+from aiocache_engine.pipeline.resolution.kept import KeepingCatalog
 from aiocache_engine.pipeline.resolution.shelf import Shelf
 from aiocache_engine.pipeline.resolution.stored import LacksError, StoredSource
+from aiocache_engine.pipeline.standing import Standing
 from aiocache_engine.pipeline.steps import Conductor
 from aiocache_engine.policy.choose import WheelChooser
 from aiocache_engine.policy.resolution import Conflict, Pin, Problem, Resolution, Resolver
@@ -29,8 +34,9 @@ if TYPE_CHECKING:
 class Resolved:
     """What was chosen."""
 
-    choices: tuple[Choice, ...]  #: one file of every project, in the order of their names
-    pins: tuple[Pin, ...]  #: as the resolver gave them, in the same order
+    choices: tuple[Choice, ...]  #: one file of every project that is not kept, in the order of their names
+    kept: tuple[Named, ...]  #: what the target has and keeps
+    pins: tuple[Pin, ...]  #: as the resolver gave them, kept ones too, by name
     asked: frozenset[str]  #: the projects that the user named; the others came as dependencies
     warnings: tuple[str, ...]  #: for the reporter
 
@@ -41,24 +47,36 @@ def resolve_stored(
     shelf: Shelf,
     conductor: Conductor,
     *,
+    chooser: WheelChooser | None = None,
+    standing: Standing | None = None,
     resolver: Resolver | None = None,
 ) -> Resolved | None:
     """Resolve from the cache alone, in this thread; None: it lacks something, or it is not enough to say no.
+
+    Args:
+        problem: what is asked for.
+        interpreter: for which.
+        shelf: what the cache holds.
+        conductor: performs the holds.
+        chooser: chooses among the wheels of a version; None: any that fits the interpreter.
+        standing: what the target has; it is kept where it suits everybody.
+        resolver: None: the one in use.
 
     Raises:
         ResolutionLimitError, InvalidWheelError, DiskError: as `resolve_live`.
         UnsatisfiableError: there is no answer; offline only, since what is stored may be behind.
     """
     source = StoredSource(shelf, conductor.perform)
-    catalog = _catalog(problem, interpreter, shelf, source)
+    catalog = _catalog(problem, interpreter, shelf, source, chooser)
+    keeping = KeepingCatalog(catalog, standing or Standing(), interpreter.markers)
     source.serve(catalog)
     try:
-        answer = (resolver or default_resolver()).resolve(problem, catalog)
+        answer = (resolver or default_resolver()).resolve(problem, keeping)
     except LacksError:
         return None
     if isinstance(answer, Conflict) and not shelf.is_offline:
         return None
-    return _resolved(answer, problem, catalog)
+    return _resolved(answer, problem, keeping)
 
 
 async def resolve_live(
@@ -66,9 +84,11 @@ async def resolve_live(
     interpreter: Interpreter,
     fetcher: Fetcher,
     *,
+    chooser: WheelChooser | None = None,
+    standing: Standing | None = None,
     resolver: Resolver | None = None,
 ) -> Resolved:
-    """Resolve, fetching pages and metadata that are missing.
+    """Resolve, fetching pages and metadata that are missing; arguments as for `resolve_stored`.
 
     Raises:
         UnsatisfiableError: there are no versions that suit everybody.
@@ -81,14 +101,16 @@ async def resolve_live(
 
     while True:
         source = LiveSource(fetcher)
-        catalog = _catalog(problem, interpreter, fetcher.shelf, source)
-        answer = await source.serve(catalog, lambda: (resolver or default_resolver()).resolve(problem, catalog))  # noqa: B023 - done before the next round
+        catalog = _catalog(problem, interpreter, fetcher.shelf, source, chooser)
+        keeping = KeepingCatalog(catalog, standing or Standing(), interpreter.markers)
+        solve = partial((resolver or default_resolver()).resolve, problem, keeping)
+        answer = await source.serve(catalog, solve)
         believed = fetcher.shelf.took_stored
         if isinstance(answer, Resolution) or not believed:
-            return _resolved(answer, problem, catalog)
+            return _resolved(answer, problem, keeping)
         fetcher = fetcher.refreshing()  # the stored pages may be a little behind: ask before saying no
         if not await fetcher.have_changed(believed):
-            return _resolved(answer, problem, catalog)
+            return _resolved(answer, problem, keeping)
 
 
 def default_resolver() -> Resolver:
@@ -107,11 +129,16 @@ def metadata_of(ready: Ready) -> bytes:
     return content
 
 
-def _resolved(answer: Resolution | Conflict, problem: Problem, catalog: IndexCatalog) -> Resolved:
+def _resolved(answer: Resolution | Conflict, problem: Problem, catalog: KeepingCatalog) -> Resolved:
     if isinstance(answer, Conflict):
         raise UnsatisfiableError(answer.lines)
+    kept = tuple(pin for pin in answer.pins if pin.version == catalog.preferred(pin.project))
+    choices = tuple(catalog.choice(pin.project, pin.version) for pin in answer.pins if pin not in kept)
+    if problem.requires_hashes:
+        _check_hashes(choices)
     return Resolved(
-        choices=tuple(catalog.choice(pin.project, pin.version) for pin in answer.pins),
+        choices=choices,
+        kept=tuple(Named(pin.project, str(pin.version)) for pin in kept),
         pins=answer.pins,
         asked=frozenset(each.project for each in problem.roots),
         warnings=tuple(
@@ -123,7 +150,20 @@ def _resolved(answer: Resolution | Conflict, problem: Problem, catalog: IndexCat
     )
 
 
+def _check_hashes(choices: Sequence[Choice]) -> None:
+    """Refuse dependencies that nobody gave a hash of."""
+    for choice in choices:
+        wanted = choice.wanted
+        if not wanted.sha256s and (wanted.url is None or choice.file.sha256 is None):
+            reason = "hashes are required, and this dependency has none; name it too, with --hash=sha256:…"
+            raise InvalidRequirementError(wanted.text, reason)
+
+
 def _catalog(
-    problem: Problem, interpreter: Interpreter, shelf: Shelf, source: StoredSource | LiveSource
+    problem: Problem,
+    interpreter: Interpreter,
+    shelf: Shelf,
+    source: StoredSource | LiveSource,
+    chooser: WheelChooser | None,
 ) -> IndexCatalog:
-    return IndexCatalog(problem, interpreter, WheelChooser(interpreter), source, indexes=shelf.settings.indexes)
+    return IndexCatalog(problem, interpreter, chooser or WheelChooser(interpreter), source, not_found=shelf.not_found)

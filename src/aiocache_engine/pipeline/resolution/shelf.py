@@ -6,12 +6,13 @@ import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 
+from aiocache_engine.errors import ProjectNotFoundError
 from aiocache_engine.index.local import is_local, read_local_page, usable_page
 from aiocache_engine.model.index import Index, IndexSettings, IndexStrategy
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.page import PageError, StoredPage, load_page
 from aiocache_engine.pipeline.find import Choice
-from aiocache_engine.pipeline.pages import read_pages, store_page
+from aiocache_engine.pipeline.pages import not_found, read_pages, store_page
 from aiocache_engine.pipeline.resolution.metadata import seal, unseal, without_body
 from aiocache_engine.pipeline.steps import InHold, Steps, in_shared_hold
 from aiocache_engine.store.work import Work
@@ -32,6 +33,10 @@ class Shelf:
         self.refreshes = refreshes
         self.took_stored: set[str] = set()  #: projects of which a stored page was used, and no index asked
         self._read: dict[str, dict[str, bytes | None]] = {}
+
+    def not_found(self, project: str) -> ProjectNotFoundError:
+        """Make the error for a project that nobody knows."""
+        return not_found(self._work.cache, project, self.settings.indexes)
 
     def refreshing(self) -> Shelf:
         """Give one that believes no stored page."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
 
+from aiocache_engine.hints import TYPE_CHECKING, Any
 from aiocache_engine.index.local import is_local, local_path
 from aiocache_engine.model.index import Index
 from aiocache_engine.model.page import StoredPage

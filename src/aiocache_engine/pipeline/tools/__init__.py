@@ -1,0 +1,1 @@
+"""Cached environments of tools: find one, make one, and tell its commands."""
