@@ -11,7 +11,6 @@ import io
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from functools import partial
-from typing import Any
 
 import typer
 
@@ -22,6 +21,7 @@ from aiocache_engine.cli.grammar import COMMANDS, COMMON, Command, Kind, Option
 from aiocache_engine.cli.options import Options
 from aiocache_engine.cli.streams import write_result
 from aiocache_engine.errors import UsageError
+from aiocache_engine.hints import Any
 
 
 def _print_version(is_given: bool) -> None:  # noqa: FBT001 - typer calls it so

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any, Protocol, cast
 
 from aiocache_engine.cli.options import Options
 from aiocache_engine.cli.terminal import Terminal
+from aiocache_engine.hints import Any, Protocol, cast
 
 
 class CommandModule(Protocol):

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-TYPE_CHECKING = False  # as in `typing`, which would be imported for this alone
+from aiocache_engine.hints import TYPE_CHECKING
+
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
 
@@ -51,7 +52,7 @@ class Interrupts:
         """Let KeyboardInterrupt be raised anywhere in the block; one that was held back is raised at once."""
         try:
             self._is_admitted = True
-            self._raise_held_back()
+            self.raise_held_back()
             yield
         finally:
             self._is_admitted = False
@@ -64,7 +65,7 @@ class Interrupts:
             yield
         finally:
             self._is_admitted = True
-            self._raise_held_back()
+            self.raise_held_back()
 
     @contextmanager
     def cancelling(self, cancel: Callable[[], object]) -> Iterator[None]:
@@ -90,7 +91,8 @@ class Interrupts:
         if self._is_admitted:
             raise KeyboardInterrupt
 
-    def _raise_held_back(self) -> None:
+    def raise_held_back(self) -> None:
+        """Raise KeyboardInterrupt if a signal has come: nothing new is to be begun."""
         if self.has_come:
             raise KeyboardInterrupt
 

@@ -6,11 +6,11 @@ Giving up is no error: the full parser then reads the same arguments, and knows 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from aiocache_engine.cli.commands import options_class
 from aiocache_engine.cli.grammar import COMMANDS, COMMON, Command, Kind, Option
 from aiocache_engine.cli.options import Options
+from aiocache_engine.hints import Any
 
 
 def parse(arguments: Sequence[str]) -> tuple[str, Options] | None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from aiocache_engine.cli.terminal import printable
 from aiocache_engine.cli.units import count_of, duration_of
+from aiocache_engine.hints import Any
 from aiocache_engine.model.outcome import FetchReport, InstallReport, Named, Obtained
 
 Document = Mapping[str, Any]

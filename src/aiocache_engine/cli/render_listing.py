@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from aiocache_engine.cli.terminal import printable
 from aiocache_engine.cli.units import count_of, local_time, size_of, table, utc
+from aiocache_engine.hints import Any
 from aiocache_engine.model.listing import CacheSize, Entry, Usage
 
 Document = Mapping[str, Any]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from aiocache_engine.cli.terminal import printable
 from aiocache_engine.cli.units import count_of, duration_of, size_of, table
+from aiocache_engine.hints import Any
 from aiocache_engine.model.removal import CleanTarget, KeepCode, KeepReason, Kept, Removal, Removed
 
 _ROWS_WITHOUT_PROJECT = {"pointer": "(names and pages)", "leftover": "(leftovers)", "format": "(older formats)"}

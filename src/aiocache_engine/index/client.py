@@ -10,11 +10,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
 
 import anyio
 
 from aiocache_engine.errors import HashMismatchError, OfflineError
+from aiocache_engine.hints import Self
 from aiocache_engine.index.credentials import Credentials
 from aiocache_engine.index.download import Downloaded, Downloader, Progress, no_progress
 from aiocache_engine.index.exchange import Exchange, Limits

@@ -13,8 +13,8 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from typing import Any
 
+from aiocache_engine.hints import Any
 from aiocache_engine.index.urls import origin_of, shown
 from aiocache_engine.model.index import IndexSettings, UrlCredentials
 

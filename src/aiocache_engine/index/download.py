@@ -12,11 +12,11 @@ import os
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, suppress
-from typing import BinaryIO
 
 import anyio
 
 from aiocache_engine.errors import HashMismatchError, IndexResponseError, NetworkError
+from aiocache_engine.hints import BinaryIO
 from aiocache_engine.index.exchange import Exchange, Limits
 from aiocache_engine.index.local import is_local, local_path, local_validator
 from aiocache_engine.index.transport import Answer

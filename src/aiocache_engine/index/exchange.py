@@ -13,11 +13,11 @@ import random
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
-from typing import TypeVar
 
 import anyio
 
 from aiocache_engine.errors import IndexResponseError, NetworkError
+from aiocache_engine.hints import TypeVar
 from aiocache_engine.index.credentials import Credentials
 from aiocache_engine.index.transport import Answer, Transport, UnreachableError
 from aiocache_engine.index.urls import joined, origin_of, shown, without_credentials

@@ -8,9 +8,9 @@ Environment variables are read by `settings`: here they only steer which files t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from aiocache_engine.errors import IndexSettingsError
+from aiocache_engine.hints import Any
 from aiocache_engine.model.value import value
 
 _SECTIONS = ("global", "download", "install")  #: later ones win, as pip's own command section wins over `global`

@@ -14,9 +14,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from enum import Enum
-from typing import Any
 
 from aiocache_engine.errors import CacheEngineError
+from aiocache_engine.hints import Any
 from aiocache_engine.model.index import Index, IndexKind, IndexSettings, IndexStrategy
 from aiocache_engine.model.value import field_names, value
 from aiocache_engine.system import disk

@@ -12,9 +12,9 @@ import os
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Protocol
 
 from aiocache_engine.errors import IndexResponseError, IndexSettingsError, NetworkError
+from aiocache_engine.hints import TYPE_CHECKING, Protocol
 from aiocache_engine.index.urls import origin_of, shown
 from aiocache_engine.model.index import IndexSettings
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
 
+from aiocache_engine.hints import Any
 from aiocache_engine.model.value import field_names, value
 
 FORMAT = 1

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from aiocache_engine.model.value import value
 
 
 class NameKind(enum.Enum):
@@ -21,7 +22,7 @@ class Origin(enum.Enum):
     INDEX = "index"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class FileKey:
     """One file of one index: what a pointer is found by."""
 
@@ -31,7 +32,7 @@ class FileKey:
     sha256: str | None  #: as page or requirement give it; None where neither does
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Pointer:
     """The content of a name that leads to an archive."""
 
@@ -44,7 +45,7 @@ class Pointer:
     last_modified: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Member:
     """One distribution of a cached environment."""
 
@@ -53,7 +54,7 @@ class Member:
     archive_id: str  #: what it was linked from
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ToolCommand:
     """One command that a cached environment has."""
 
@@ -62,7 +63,7 @@ class ToolCommand:
     project: str  #: which of its members gives it
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class EnvironmentPointer:
     """The content of a name that leads to a cached environment: enough to run a tool, and to judge the environment."""
 
@@ -75,7 +76,7 @@ class EnvironmentPointer:
     created_at: float  #: seconds since the epoch
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class EnvironmentManifest:
     """The description that lies beside a cached environment and tells of it when no name does any more."""
 
@@ -88,7 +89,7 @@ class EnvironmentManifest:
     own_bytes: int  #: of those that were not hard-linked from an archive
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Holder:
     """Who holds a lease, as its record tells."""
 
@@ -102,7 +103,7 @@ class Holder:
     since: float  #: seconds since the epoch
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Referrer:
     """A registered environment outside the cache."""
 

@@ -12,20 +12,14 @@ from __future__ import annotations
 
 from _operator import attrgetter
 
-TYPE_CHECKING = False  # as in `typing`, whose import would cost more than all classes together
+from aiocache_engine.hints import TYPE_CHECKING, Any, TypeVar, dataclass_transform
+
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, TypeVar, dataclass_transform, overload
 
-    _T = TypeVar("_T")
+    from aiocache_engine.hints import overload
 
-else:
-
-    def dataclass_transform(**_said: object) -> object:
-        """Say nothing at run time: type checkers know the one of `typing`."""
-        return lambda decorator: decorator
-
-
+_T = TypeVar("_T")
 _MISSING: Any = object()
 
 

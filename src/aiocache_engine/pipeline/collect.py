@@ -11,9 +11,9 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
-from typing import TypeVar
 
 from aiocache_engine.errors import KeyLockTimeoutError
+from aiocache_engine.hints import TypeVar
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.records import Referrer
 from aiocache_engine.model.removal import (

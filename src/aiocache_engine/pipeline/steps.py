@@ -11,8 +11,8 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import suppress
-from typing import Any, Generic, TypeVar
 
+from aiocache_engine.hints import Any, Generic, TypeVar
 from aiocache_engine.model.locking import LockMode, Wait
 from aiocache_engine.model.value import value
 from aiocache_engine.system.disk import translated

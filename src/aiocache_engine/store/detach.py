@@ -12,8 +12,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from typing import TypeVar
 
+from aiocache_engine.hints import TypeVar
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.names import is_object_id
 from aiocache_engine.model.records import Pointer

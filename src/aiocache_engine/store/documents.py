@@ -6,8 +6,8 @@ import errno
 import hashlib
 import json
 import os
-from typing import Any
 
+from aiocache_engine.hints import Any
 from aiocache_engine.system.disk import NO_PLAIN_FILE, read_bytes
 
 FORMAT = 1

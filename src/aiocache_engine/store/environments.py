@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import Any
 
+from aiocache_engine.hints import Any
 from aiocache_engine.model.names import is_object_id
 from aiocache_engine.model.records import EnvironmentManifest, EnvironmentPointer, Member, ToolCommand
 from aiocache_engine.model.value import value

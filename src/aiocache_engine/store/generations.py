@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from typing import Any
 
+from aiocache_engine.hints import Any
 from aiocache_engine.model.value import value
 from aiocache_engine.store.documents import read_document
 from aiocache_engine.system.disk import replace_bytes

@@ -14,8 +14,8 @@ import os
 import stat
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any
 
+from aiocache_engine.hints import Any
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.names import is_object_id, new_object_id
 from aiocache_engine.model.records import Holder

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from aiocache_engine.hints import Any
 from aiocache_engine.model.names import is_object_id
 from aiocache_engine.model.records import Pointer
 from aiocache_engine.model.value import field_names

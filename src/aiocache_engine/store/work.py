@@ -11,13 +11,13 @@ import secrets
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from io import FileIO
 
 from aiocache_engine.errors import CacheReplacedError, ReadOnlyCacheError
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.names import new_object_id
 from aiocache_engine.model.records import EnvironmentPointer, FileKey, Holder, Pointer
+from aiocache_engine.model.value import value
 from aiocache_engine.store import generations
 from aiocache_engine.store.archives import Archive, is_present, set_linked, write_stamp
 from aiocache_engine.store.cache_dir import GONE, CacheDir
@@ -39,7 +39,7 @@ from aiocache_engine.system.lock import Hold
 _LARGE_PAGE_BYTES = 1_000_000  #: reading so much in a hold takes less than a millisecond
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Found:
     """What a look-up found: the archive, and the name that led to it."""
 
@@ -47,7 +47,7 @@ class Found:
     pointer: Pointer
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Published:
     """What a publication led to."""
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Self
 
 from aiocache_engine.errors import TargetError
+from aiocache_engine.hints import Self
 
 PATH_FLAGS = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _STRANGE = frozenset({"", ".", ".."})

@@ -11,9 +11,9 @@ import os
 import stat
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Protocol
 
 from aiocache_engine.errors import CacheEngineError, DiskError, OutOfSpaceError, ReadOnlyCacheError
+from aiocache_engine.hints import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from aiofiles.threadpool.binary import AsyncBufferedIOBase

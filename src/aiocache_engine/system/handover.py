@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Mapping, Sequence
-from typing import NoReturn
+
+from aiocache_engine.hints import NoReturn
 
 _IGNORED_BY_PYTHON = ("SIGPIPE", "SIGXFSZ")
 

@@ -15,10 +15,10 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
-from typing import Final
 from weakref import WeakValueDictionary
 
 from aiocache_engine.errors import KeyLockTimeoutError, LockError, NestedHoldError
+from aiocache_engine.hints import Final
 from aiocache_engine.model.locking import LockMode, Wait
 from aiocache_engine.system.lock import refuse_inside_hold
 from aiocache_engine.system.lockfile import NOT_WRITABLE, LockFile, Patience, disk_errors, refuse_in_event_loop

@@ -23,7 +23,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 from contextlib import asynccontextmanager, closing, contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
 
 from aiocache_engine.errors import (
     CacheDirError,
@@ -33,6 +32,7 @@ from aiocache_engine.errors import (
     NestedHoldError,
     ReadOnlyCacheError,
 )
+from aiocache_engine.hints import TYPE_CHECKING
 from aiocache_engine.model.locking import LockMode, Wait
 from aiocache_engine.model.value import value
 from aiocache_engine.system.lockfile import NOT_WRITABLE, LockFile, Patience, disk_errors, refuse_in_event_loop

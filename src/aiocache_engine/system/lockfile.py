@@ -14,11 +14,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import FileIO
-from typing import Final
 
 from fasteners import InterProcessReaderWriterLock
 
 from aiocache_engine.errors import DiskError, LocksUnsupportedError, NestedHoldError, OutOfSpaceError
+from aiocache_engine.hints import Final
 from aiocache_engine.model.locking import LockMode
 
 #: What a file system answers that has no locks; 524 is Linux's ENOTSUPP, which has no name in `errno`.

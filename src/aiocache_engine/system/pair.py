@@ -9,7 +9,8 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+
+from aiocache_engine.hints import TypeVar
 
 Job = TypeVar("Job")
 

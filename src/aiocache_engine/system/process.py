@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import Final
 
 from aiocache_engine.errors import redacted
+from aiocache_engine.hints import Final
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.value import value
 

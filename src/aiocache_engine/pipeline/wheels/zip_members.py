@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
+from aiocache_engine.hints import TYPE_CHECKING
 from aiocache_engine.pipeline.wheels.zip_directory import (
     DEFLATED,
     LONGEST_DESCRIPTOR,
