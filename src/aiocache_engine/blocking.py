@@ -147,6 +147,7 @@ class BlockingCacheEngine:
         reinstall: bool = False,
         refresh: bool = False,
         ephemeral: bool = False,
+        compile: bool = True,  # noqa: A002 - as in `CacheEngine`
     ) -> InstallReport:
         """Install into an environment outside the cache: linked, not copied, wherever that is possible.
 
@@ -167,6 +168,7 @@ class BlockingCacheEngine:
                 reinstall=reinstall,
                 refresh=refresh,
                 ephemeral=ephemeral,
+                compile=compile,
             )
         )
 
@@ -185,6 +187,7 @@ class BlockingCacheEngine:
         reinstall: bool = False,
         refresh: bool = False,
         ephemeral: bool = False,
+        compile: bool = True,  # noqa: A002 - as in `CacheEngine`
     ) -> InstallReport:
         """Do all of `install` up to the point where it would touch the target, and tell what it would do to it.
 
@@ -205,6 +208,7 @@ class BlockingCacheEngine:
                 reinstall=reinstall,
                 refresh=refresh,
                 ephemeral=ephemeral,
+                compile=compile,
             )
         )
 

@@ -158,6 +158,7 @@ class CacheEngine:
         reinstall: bool = False,
         refresh: bool = False,
         ephemeral: bool = False,
+        compile: bool = True,  # noqa: A002 - what every installer calls it
     ) -> InstallReport:
         """Install into an environment outside the cache: linked, not copied, wherever that is possible.
 
@@ -177,6 +178,7 @@ class CacheEngine:
             reinstall: also what is there already in the same version.
             refresh: ask the indexes even where their stored pages are fresh.
             ephemeral: the environment is short-lived: what it used does not count as linked once it is gone.
+            compile: modules come with their bytecode, compiled once for all environments; False: Python compiles them.
 
         Raises:
             UsageError: a requirement or file cannot be understood.
@@ -200,6 +202,7 @@ class CacheEngine:
             reinstalls=reinstall,
             is_ephemeral=ephemeral,
             is_dry_run=False,
+            compiles=compile,
             upgrades=upgrade,
         )
         return await self.run_install(InstallRequest(inputs, target or TargetChoice(), options))
@@ -219,6 +222,7 @@ class CacheEngine:
         reinstall: bool = False,
         refresh: bool = False,
         ephemeral: bool = False,
+        compile: bool = True,  # noqa: A002 - as for `install`
     ) -> InstallReport:
         """Do all of `install` up to the point where it would touch the target, and tell what it would do to it.
 
@@ -239,6 +243,7 @@ class CacheEngine:
             reinstalls=reinstall,
             is_ephemeral=ephemeral,
             is_dry_run=True,
+            compiles=compile,
             upgrades=upgrade,
         )
         return await self.run_install(InstallRequest(inputs, target or TargetChoice(), options))

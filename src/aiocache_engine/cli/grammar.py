@@ -21,7 +21,6 @@ class Kind(enum.Enum):
     COUNT = "count"  #: nothing; how often it was given
     TEXT = "text"  #: one value
     TEXTS = "texts"  #: one value each time; all of them
-    IGNORED = "ignored"  #: nothing; it says what happens anyway
     REFUSED = "refused"  #: nothing; giving it is an error, and its help is the message
 
 
@@ -200,7 +199,7 @@ COMMANDS = {
                 "clone|hardlink|copy|symlink",
                 link_mode,
             ),
-            Option(("--no-compile",), Kind.IGNORED, "", "Do not compile bytecode. This release never does."),
+            Option(("--no-compile",), Kind.FLAG, "is_without_bytecode", "Leave compiling modules to Python."),
             Option(
                 ("--ephemeral",),
                 Kind.FLAG,

@@ -28,6 +28,7 @@ class InstallOptions(AskingOptions):
     upgrades: bool = False
     reinstalls: bool = False
     link_mode: LinkMode | None = None
+    is_without_bytecode: bool = False
     is_ephemeral: bool = False
     breaks_system_packages: bool = False
     is_dry_run: bool = False
@@ -53,6 +54,7 @@ def run(options: InstallOptions, terminal: Terminal) -> None:
             reinstalls=options.reinstalls,
             is_ephemeral=options.is_ephemeral,
             is_dry_run=options.is_dry_run,
+            compiles=not options.is_without_bytecode,
             upgrades=options.upgrades,
         ),
     )

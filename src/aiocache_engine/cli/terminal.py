@@ -98,6 +98,10 @@ class Terminal(Reporter):
         """Say that something went on in spite of a difficulty."""
         self.says(f"warning: {text}")
 
+    def uncompiled(self, distribution: str, reason: str) -> None:
+        """Say it to those who asked for more: it runs all the same."""
+        self.says(f"warning: {distribution} comes without bytecode: {reason}", least_verbosity=1)
+
     def download_started(self, filename: str, size_bytes: int | None) -> None:
         """Begin a bar for it, where somebody looks at stderr."""
         if self.is_quiet or sys.stderr is None or not sys.stderr.isatty():

@@ -10,17 +10,18 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 from aiocache_engine.errors import CacheEngineError
-from aiocache_engine.hints import TYPE_CHECKING
+from aiocache_engine.hints import TYPE_CHECKING, Self
 from aiocache_engine.model.bytecode import BytecodeManifest, BytecodeTotals, CompiledDirectory
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.manifest import Manifest
 from aiocache_engine.model.names import digest
 from aiocache_engine.model.python import Interpreter
 from aiocache_engine.model.value import value
+from aiocache_engine.pipeline.find import Ready
 from aiocache_engine.pipeline.steps import InHold, Outside, Steps
 from aiocache_engine.report import Reporter
 from aiocache_engine.store.archives import TREE, Archive
@@ -76,8 +77,15 @@ class Bytecoder:
         self._under_way: dict[str, _UnderWay] = {}  #: by archive id
         self._is_distrustful = self._is_closed = False
 
-    def begin(self, archive: Archive, manifest: Manifest) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def begin(self, ready: Ready) -> None:
         """Look whether a leased archive has bytecode, and start compiling it if not, without waiting."""
+        archive, manifest = ready.archive, ready.manifest
         with self._mutex:
             if self._is_closed or archive.id in self._known or archive.id in self._under_way:
                 return
@@ -91,20 +99,20 @@ class Bytecoder:
                 self._known[archive.id] = None
                 self._tell(manifest, error)
 
-    def bring(self, archives: Iterable[tuple[Archive, Manifest]]) -> Steps[dict[str, Bytecode]]:
+    def bring(self, wheels: Sequence[Ready]) -> Steps[dict[str, Bytecode]]:
         """Give the bytecode of leased archives, by archive id, once it is there."""
-        wanted = list(archives)
-        yield Outside(partial(self._begin_all, wanted))
+        yield Outside(partial(self._begin_all, wheels))
         compiled: list[_UnderWay] = []
         while self._under_way:
             compiled += yield Outside(self._wait)
         while compiled:
             yield InHold(LockMode.SHARED, partial(self._publish, compiled))
-        return {archive.id: found for archive, _ in wanted if (found := self._known.get(archive.id)) is not None}
+        ids = [each.archive.id for each in wheels]
+        return {archive_id: found for archive_id in ids if (found := self._known.get(archive_id)) is not None}
 
-    def _begin_all(self, wanted: Iterable[tuple[Archive, Manifest]]) -> None:
-        for archive, manifest in wanted:
-            self.begin(archive, manifest)
+    def _begin_all(self, wheels: Sequence[Ready]) -> None:
+        for each in wheels:
+            self.begin(each)
 
     def distrust(self) -> None:
         """Forget what is known, and look at every file from now on: one was missing."""

@@ -16,7 +16,7 @@ import marshal
 import os
 import sys
 from contextlib import suppress
-from typing import Any, Optional
+from typing import Any
 
 _MOST_SOURCE_BYTES = 32 * 1024 * 1024
 _MOST_MEMORY_BYTES = 2 * 1024 * 1024 * 1024
@@ -44,7 +44,7 @@ def main() -> None:
             answer(str(error))
 
 
-def compile_module(tree: str, into: str, suffix: str, path: str, size_bytes: int) -> Optional[list[Any]]:  # noqa: UP045 - Python 3.9
+def compile_module(tree: str, into: str, suffix: str, path: str, size_bytes: int) -> list[Any] | None:
     """Compile one module of an archive to a timestamp-based .pyc (PEP 552); None if it is no module of this Python.
 
     What goes into it does not depend on where the archive lies: importing puts the real path into the code anyway.
