@@ -69,7 +69,8 @@ def _app() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     for name, command in COMMANDS.items():
-        app.command(name, help=command.help)(_parser(name, command))
+        settings = {"allow_interspersed_args": not command.hands_on}
+        app.command(name, help=command.help, context_settings=settings)(_parser(name, command))
     app.callback()(_top)
     return app
 
@@ -81,7 +82,7 @@ def _top(*, version: bool = _version_option()) -> None:
 
 def _parser(name: str, command: Command) -> Callable[..., tuple[str, Options]]:
     """Make the function whose signature is the command's options, as typer wants it."""
-    options = (*command.options, *COMMON)
+    options = command.all_options()
 
     def give(**values: Any) -> tuple[str, Options]:
         del values["version"]
@@ -95,7 +96,7 @@ def _parser(name: str, command: Command) -> Callable[..., tuple[str, Options]]:
     parameters = [_parameter(option, f"_{place}") for place, option in enumerate(options)]
     if command.operands is not None:
         field, metavar, text = command.operands
-        shown = f"[{metavar}]..." if command.takes_many else f"[{metavar}]"
+        shown = metavar if command.hands_on else f"[{metavar}]..." if command.takes_many else f"[{metavar}]"
         argument = typer.Argument([] if command.takes_many else None, metavar=shown, help=text, show_default=False)
         parameters.insert(0, _keyword(field, argument, list[str] if command.takes_many else str))
     parameters.append(_keyword("version", _version_option(), bool))
@@ -111,8 +112,6 @@ def _parameter(option: Option, spare_name: str) -> inspect.Parameter:
             return _keyword(option.name, make(False, *option.flags), bool)
         case Kind.COUNT:
             return _keyword(option.name, make(0, *option.flags, count=True), int)
-        case Kind.IGNORED:
-            return _keyword(spare_name, make(False, *option.flags), bool)
         case Kind.REFUSED:
             refused = make(False, *option.flags, hidden=True, callback=_refuser(option.help))
             return _keyword(spare_name, refused, bool)
