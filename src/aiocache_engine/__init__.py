@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from aiocache_engine.errors import CacheDirError as CacheDirError
     from aiocache_engine.errors import CacheEngineError as CacheEngineError
     from aiocache_engine.errors import CacheReplacedError as CacheReplacedError
+    from aiocache_engine.errors import CommandNotFoundError as CommandNotFoundError
     from aiocache_engine.errors import DamagedEntryError as DamagedEntryError
     from aiocache_engine.errors import DiskError as DiskError
     from aiocache_engine.errors import ExternallyManagedError as ExternallyManagedError
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from aiocache_engine.model.removal import RemovalPlan as RemovalPlan
     from aiocache_engine.model.removal import RemovalReason as RemovalReason
     from aiocache_engine.model.removal import Removed as Removed
+    from aiocache_engine.pipeline.tools.environment import HeldEnvironment as HeldEnvironment
     from aiocache_engine.python.target import TargetChoice as TargetChoice
     from aiocache_engine.report import Reporter as Reporter
 
@@ -69,8 +71,9 @@ _NAMES = {
     "config": "Config",
     "engine": "CacheEngine",
     "errors": (
-        "CacheDirError CacheEngineError CacheReplacedError DamagedEntryError DiskError ExternallyManagedError"
-        " FileConflictError ForeignCacheDirError HashMismatchError IndexResponseError IndexSettingsError"
+        "CacheDirError CacheEngineError CacheReplacedError CommandNotFoundError DamagedEntryError DiskError"
+        " ExternallyManagedError FileConflictError ForeignCacheDirError HashMismatchError IndexResponseError"
+        " IndexSettingsError"
         " InterpreterError InvalidNameError InvalidRequirementError InvalidWheelError LockError LocksUnsupportedError"
         " LockTimeoutError NetworkError NoMatchingWheelError OfflineError OutOfSpaceError ProjectNotFoundError"
         " ReadOnlyCacheError RequirementsFileError SourceError TargetError UsageError"
@@ -81,6 +84,7 @@ _NAMES = {
     "model.outcome": "FetchReport InstallReport Named Obtained ResolveReport",
     "model.python": "LinkMode",
     "model.removal": "KeepCode KeepReason Kept Removal RemovalPlan RemovalReason Removed",
+    "pipeline.tools.environment": "HeldEnvironment",
     "python.target": "TargetChoice",
     "report": "Reporter",
 }

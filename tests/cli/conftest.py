@@ -18,9 +18,8 @@ from typing import Any
 import pytest
 
 from aiocache_engine.config import Config
-from aiocache_engine.pipeline.kit import Kit, open_kit
+from aiocache_engine.pipeline.kit import Kit, end_work, open_kit
 from aiocache_engine.pipeline.steps import in_shared_hold
-from aiocache_engine.pipeline.warm import end_work
 from aiocache_engine.system.lock import Hold
 from aiocache_engine.testing.index_server import IndexServer
 from aiocache_engine.testing.wheels import build_wheel

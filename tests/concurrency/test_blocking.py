@@ -91,7 +91,7 @@ def test_every_verb_of_the_engine_is_there_with_the_same_signature_and_purpose()
         assert inspect.isfunction(mine) == inspect.isfunction(verb), name
         assert (mine.__doc__ or "").partition("\n")[0] == (verb.__doc__ or "").partition("\n")[0], name
         if inspect.isfunction(verb) and inspect.isfunction(mine):
-            assert inspect.signature(mine) == inspect.signature(verb), name
+            assert str(inspect.signature(mine)) == str(inspect.signature(verb)).replace("-> 'Async", "-> '"), name
             assert not inspect.iscoroutinefunction(mine), name
     assert inspect.signature(BlockingCacheEngine) == inspect.signature(CacheEngine)
 

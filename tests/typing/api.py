@@ -11,6 +11,7 @@ from aiocache_engine import (
     CacheSize,
     Entry,
     FetchReport,
+    HeldEnvironment,
     InstallReport,
     Obtained,
     Removal,
@@ -57,6 +58,10 @@ async def embed() -> None:
     async with CacheEngine("cache", config=Config(is_offline=True), reporter=Lines(), environ=os.environ) as engine:
         assert_type(engine, CacheEngine)
         assert_type(engine.cache_dir, str)
+        async with engine.environment("ruff", additions=["six"], python="3.12") as environment:
+            assert_type(environment, HeldEnvironment)
+            assert_type(environment.command("ruff"), str)
+            assert_type(environment.variables(os.environ), dict[str, str])
         installed = await engine.install(["six"], files=["pins.txt"], target=TargetChoice(venv=".venv"))
         assert_type(installed, InstallReport)
         assert_type(installed.installed, tuple[Obtained, ...])

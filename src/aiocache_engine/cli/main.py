@@ -16,7 +16,8 @@ from aiocache_engine.cli.terminal import Terminal
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command that the arguments name; gives the exit code. No error gets past it."""
-    terminal = Terminal(is_json="--json" in arguments)
+    runs_tool = bool(arguments) and arguments[0] == "run"
+    terminal = Terminal(is_json="--json" in arguments and not runs_tool)
     try:
         parsed = quick.parse(arguments) or _parse_fully(arguments)
         if isinstance(parsed, ExitCode):
@@ -32,7 +33,7 @@ def run(arguments: Sequence[str]) -> int:
 
             terminal.close()
             traceback.print_exception(error, file=sys.stderr)
-        return terminal.fails(error)
+        return terminal.fails(error, runs_tool=runs_tool)
     finally:
         terminal.close()
     return ExitCode.DONE

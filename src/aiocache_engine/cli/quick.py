@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from aiocache_engine.cli.commands import options_class
-from aiocache_engine.cli.grammar import COMMANDS, COMMON, Command, Kind, Option
+from aiocache_engine.cli.grammar import COMMANDS, Command, Kind, Option
 from aiocache_engine.cli.options import Options
 from aiocache_engine.hints import Any
 
@@ -19,11 +19,13 @@ def parse(arguments: Sequence[str]) -> tuple[str, Options] | None:
         return None
     values: dict[str, Any] = {}
     operands: list[str] = []
-    table = {flag: option for option in (*COMMON, *command.options) for flag in option.flags}
+    table = {flag: option for option in command.all_options() for flag in option.flags}
     words = iter(arguments[1:])
     for word in words:
         if not word.startswith("-"):
             operands.append(word)
+            if command.hands_on:
+                operands += words
             continue
         flag, equals, text = word.partition("=")
         option = table.get("-v" if flag == "-vv" else flag)
