@@ -6,6 +6,8 @@ import errno
 import fcntl
 import itertools
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from io import FileIO
@@ -87,6 +89,31 @@ def test_only_shared_beside_shared_is_granted_across_processes(
     assert neighbour.ask("end", path) == "yes"
     with door.hold(lock, ours, timeout_seconds=0) as hold:
         assert ours is hold.mode
+
+
+@pytest.mark.parametrize("pair", list(itertools.product(LockMode, LockMode)))
+def test_our_locks_and_those_of_fasteners_as_it_comes_exclude_each_other(
+    lock: CacheLock, path: Path, neighbour: Neighbour, pair: tuple[LockMode, LockMode]
+) -> None:
+    ours, theirs = pair
+    fits = "yes" if ours is theirs is LockMode.SHARED else "no"
+    with lock.hold_now(ours):
+        assert neighbour.ask("fasten", path, theirs.value) == fits
+    if fits == "no":
+        assert neighbour.ask("fasten", path, theirs.value) == "yes"
+        with pytest.raises(LockTimeoutError), lock.hold_now(ours, timeout_seconds=0):
+            pass
+    assert neighbour.ask("loosen", path) == "yes"
+    with lock.hold_now(LockMode.EXCLUSIVE, timeout_seconds=5) as hold:
+        assert hold.locked
+
+
+def test_locking_loads_nothing_of_fasteners_but_the_module_that_locks() -> None:
+    code = "import sys, aiocache_engine.system.lock; print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    modules = set(ran.stdout.split())
+    assert "aiocache_engine.system.lock" in modules
+    assert not {"fasteners", "logging", "typing", "pathlib", "dataclasses"} & modules
 
 
 def test_nothing_is_created_before_the_first_hold_and_nothing_stays_locked_after_it(

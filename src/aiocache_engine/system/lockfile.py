@@ -1,4 +1,4 @@
-"""One lock file and one try: the door to fasteners, and the patience of those who wait.
+"""One lock file and one try, and the patience of those who wait.
 
 Called by `lock` and `keylock` only. fasteners locks with POSIX record locks, which belong to the process: two handles
 of one file in one process do not exclude each other, and closing either drops the lock of both. So a caller never has
@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import errno
 import os
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import FileIO
 
-from fasteners import InterProcessReaderWriterLock
-
 from aiocache_engine.errors import DiskError, LocksUnsupportedError, NestedHoldError, OutOfSpaceError
 from aiocache_engine.hints import Final
 from aiocache_engine.model.locking import LockMode
+from aiocache_engine.system.lock_mechanism import MECHANISM
 
 #: What a file system answers that has no locks; 524 is Linux's ENOTSUPP, which has no name in `errno`.
 _UNSUPPORTED: Final = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, 524})
@@ -35,12 +33,11 @@ _TELL_AFTER_SECONDS: Final = 1.0
 class LockFile:
     """A taken lock on one file; whoever has it ends it with `release`, and a forked child with `forget`."""
 
-    __slots__ = ("_lock", "_mode", "_path")
+    __slots__ = ("_handle", "_path")
 
-    def __init__(self, path: str, mode: LockMode, lock: InterProcessReaderWriterLock | None) -> None:
+    def __init__(self, path: str, handle: FileIO | None) -> None:
         self._path = path
-        self._mode = mode
-        self._lock = lock
+        self._handle = handle
 
     @classmethod
     def take(cls, path: str, mode: LockMode) -> LockFile | None:
@@ -55,49 +52,44 @@ class LockFile:
         """
         handle = _open(path, mode)
         if handle is None:
-            return cls(path, mode, None)
-        lock = InterProcessReaderWriterLock(path)
-        # A handle of our own: fasteners would create missing directories, and so bring a deleted cache dir back.
-        lock.lockfile = handle
-        acquire = lock.acquire_read_lock if mode is LockMode.SHARED else lock.acquire_write_lock
+            return cls(path, None)
         is_taken = False
         try:
-            is_taken = acquire(blocking=False) and _is_at(path, handle)
-        except threading.ThreadError as error:
-            raise _foreign(path, error) from error
+            # A lock on a file that no longer has the name excludes nobody.
+            is_taken = MECHANISM.trylock(handle, mode is LockMode.EXCLUSIVE) and _is_at(path, handle)
+        except OSError as error:
+            if error.errno in _UNSUPPORTED:
+                raise LocksUnsupportedError(path, error.strerror or f"error {error.errno}") from error
+            raise
         finally:
-            # A lock on a file that no longer has the name excludes nobody, and fasteners leaves failed tries open.
             if not is_taken:
                 handle.close()
-        return cls(path, mode, lock) if is_taken else None
+        return cls(path, handle) if is_taken else None
 
     @property
     def is_locked(self) -> bool:
         """Whether a kernel lock is behind it (not so in a read-only cache without lock files)."""
-        return self._lock is not None
+        return self._handle is not None
 
     def is_current(self) -> bool:
         """Whether the path still leads to the file that is locked. One stat."""
-        return self._lock is None or _is_at(self._path, self._lock.lockfile)
+        return self._handle is None or _is_at(self._path, self._handle)
 
     def touch(self) -> None:
         """Set the file's mtime through the locked descriptor."""
-        if self._lock is not None:
-            os.utime(self._lock.lockfile.fileno())
+        if self._handle is not None:
+            os.utime(self._handle.fileno())
 
     def release(self) -> None:
         """Unlock and close."""
-        if self._lock is None:
-            return
-        if self._mode is LockMode.SHARED:
-            self._lock.release_read_lock()
-        else:
-            self._lock.release_write_lock()
+        if self._handle is not None:
+            MECHANISM.unlock(self._handle)
+            self._handle.close()
 
     def forget(self) -> None:
         """Close the copy of the descriptor that a forked child has. The lock is the parent's and stays."""
-        if self._lock is not None:
-            self._lock.lockfile.close()
+        if self._handle is not None:
+            self._handle.close()
 
 
 class Patience:
@@ -191,13 +183,3 @@ def _is_at(path: str, handle: FileIO) -> bool:
         return False
     here = os.fstat(handle.fileno())
     return (here.st_ino, here.st_dev) == (there.st_ino, there.st_dev)
-
-
-def _foreign(path: str, error: threading.ThreadError) -> Exception:
-    """Find the operating system's answer in what fasteners makes of it."""
-    cause = error.__context__
-    if not isinstance(cause, OSError):
-        return error
-    if cause.errno in _UNSUPPORTED:
-        return LocksUnsupportedError(path, cause.strerror or f"error {cause.errno}")
-    return cause

@@ -1,7 +1,8 @@
 """Another process that takes and drops locks when told to, by bare system calls or by our own locks.
 
 Run as a program it obeys one command a line: `take PATH shared|exclusive` (lockf, no waiting), `drop PATH`,
-`hold PATH shared|exclusive` (CacheLock), `key PATH` (KeyLock, until `end`), `progress PATH`, `unlink PATH`, `end PATH`.
+`fasten PATH shared|exclusive` (fasteners as it comes, no waiting), `loosen PATH`, `hold PATH shared|exclusive`
+(CacheLock), `key PATH` (KeyLock, until `end`), `progress PATH`, `unlink PATH`, `end PATH`.
 It answers each with `yes`, `no`, or the name of an error.
 """
 
@@ -14,6 +15,8 @@ import sys
 from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
 from typing import Self
+
+import fasteners
 
 from aiocache_engine.errors import CacheEngineError
 from aiocache_engine.model.locking import LockMode
@@ -61,6 +64,7 @@ class Obedience:
 
     def __init__(self) -> None:
         self.descriptors: dict[str, int] = {}
+        self.fastened: dict[str, fasteners.InterProcessReaderWriterLock] = {}
         self.holds: dict[str, tuple[ExitStack, object]] = {}
 
     def take(self, path: str, mode: str) -> bool:
@@ -75,6 +79,14 @@ class Obedience:
 
     def drop(self, path: str) -> None:
         os.close(self.descriptors.pop(path))
+
+    def fasten(self, path: str, mode: str) -> bool:
+        lock = self.fastened[path] = fasteners.InterProcessReaderWriterLock(path)
+        is_shared = LockMode(mode) is LockMode.SHARED
+        return (lock.acquire_read_lock if is_shared else lock.acquire_write_lock)(blocking=False)
+
+    def loosen(self, path: str) -> None:
+        self.fastened.pop(path).release_write_lock()
 
     def hold(self, path: str, mode: str) -> None:
         self._enter(path, CacheLock.at(path).hold_now(LockMode(mode), timeout_seconds=5))
