@@ -17,7 +17,7 @@ from aiocache_engine.pipeline.kit import Kit, end_work
 from aiocache_engine.pipeline.steps import InHold, Outside, Steps
 from aiocache_engine.pipeline.tools.request import PYTHON, Tool
 from aiocache_engine.store.archives import is_checked, mark_checked
-from aiocache_engine.store.environments import CachedEnvironment, FoundEnvironment
+from aiocache_engine.store.environments import CachedEnvironment, FoundEnvironment, read_environment_pointer
 from aiocache_engine.store.work import Work
 from aiocache_engine.system.lock import Hold
 from aiocache_engine.system.process import me
@@ -107,11 +107,21 @@ def find_held(kit: Kit, tool: Tool) -> HeldEnvironment | None:
     return HeldEnvironment(work, found.environment, found.pointer)
 
 
-def look_up(work: Work, tool: Tool) -> Steps[FoundEnvironment | None]:
-    """Find the current environment of a tool and lease it; None where there is none that can be used."""
+def look_up(work: Work, tool: Tool, *, made_of: frozenset[str] | None = None) -> Steps[FoundEnvironment | None]:
+    """Find the current environment of a tool and lease it; None where there is none that can be used.
+
+    Args:
+        work: whose lease it is.
+        tool: whose environment.
+        made_of: ids of the archives that it must consist of; None: any.
+    """
 
     def find(hold: Hold) -> FoundEnvironment | None:
         work.begin(hold, ())
+        if made_of is not None:
+            pointer = read_environment_pointer(work.cache.layout.tool_pointer(tool.project, tool.digest))
+            if pointer is None or made_of != {each.archive_id for each in pointer.members}:
+                return None  # and nothing of it is leased
         return work.find_environment(hold, tool.project, tool.digest)
 
     found: FoundEnvironment | None = yield InHold(LockMode.SHARED, find)

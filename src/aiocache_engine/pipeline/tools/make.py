@@ -8,7 +8,7 @@ work and guards nothing: two who make the same publish two, and the later one co
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 from aiocache_engine.errors import DamagedEntryError
@@ -20,31 +20,30 @@ from aiocache_engine.model.python import Interpreter
 from aiocache_engine.model.records import EnvironmentPointer, Member
 from aiocache_engine.model.requirement import Wanted
 from aiocache_engine.model.value import value
+from aiocache_engine.pipeline.bytecode import Bytecoder
 from aiocache_engine.pipeline.call import Call
 from aiocache_engine.pipeline.deliver import Options, Supply, prepare
 from aiocache_engine.pipeline.find import Ready
 from aiocache_engine.pipeline.kit import Kit, end_work
 from aiocache_engine.pipeline.linking.install import apply_install
 from aiocache_engine.pipeline.requirements import parse_requirement
-from aiocache_engine.pipeline.steps import InHold, Outside, Steps, in_shared_hold, in_thread, in_thread_surely
+from aiocache_engine.pipeline.steps import InHold, Outside, Steps, in_thread, in_thread_surely
 from aiocache_engine.pipeline.tools.commands import commands_of
 from aiocache_engine.pipeline.tools.environment import HeldEnvironment, look_up
 from aiocache_engine.pipeline.tools.request import Tool
 from aiocache_engine.policy.resolution import Problem
 from aiocache_engine.python.environment import write_environment
 from aiocache_engine.python.target import environment_target
+from aiocache_engine.store.bytecode import Bytecode
 from aiocache_engine.store.environments import (
     ROOT,
     CachedEnvironment,
-    FoundEnvironment,
     PublishedEnvironment,
-    read_environment_pointer,
     write_environment_description,
 )
 from aiocache_engine.store.trash import sweep
 from aiocache_engine.store.work import Work
 from aiocache_engine.system.keylock import KeyHold, KeyLock
-from aiocache_engine.system.lock import Hold
 from aiocache_engine.system.process import me
 
 Result = TypeVar("Result")
@@ -105,38 +104,41 @@ class _Making:
 
     async def make_alone(self) -> HeldEnvironment:
         """Make it, whoever else does."""
+        async with self._call.compiling() as bytecoder:
+            supply = await self._obtain()
+            if self._tool.refreshes and not self._tool.is_isolated:  # asking anew may have changed nothing
+                archives = frozenset(each.archive.id for each in supply.ready)
+                found = await self._conductor.conduct(look_up(self._work, self._tool, made_of=archives))
+                if found is not None:
+                    return HeldEnvironment(self._work, found.environment, found.pointer)
+            try:
+                return await self._conductor.conduct(self._build(supply, bytecoder))
+            except DamagedEntryError:
+                if bytecoder is not None:
+                    bytecoder.distrust()
+                supply = await self._call.obtain_again(supply)
+                return await self._conductor.conduct(self._build(supply, bytecoder))
+
+    async def _obtain(self) -> Supply:
+        """Resolve and fetch all that is asked for."""
         wanted = await in_thread(self._parse)
-        supply = Supply((), (), frozenset())
-        if wanted:
-            supply = await self._call.resolve_and_obtain(Problem(roots=wanted))
+        if not wanted:
+            return Supply((), (), frozenset())
+        supply = await self._call.resolve_and_obtain(Problem(roots=wanted))
         for warning in supply.warnings:
             self._kit.reporter.warns(warning)
-        if not self._tool.is_isolated:
-            found = await self._conductor.conduct(in_shared_hold(partial(self._find_same, ready=supply.ready)))
-            if found is not None:
-                return HeldEnvironment(self._work, found.environment, found.pointer)
-        try:
-            return await self._conductor.conduct(self._build(supply))
-        except DamagedEntryError:
-            supply = await self._call.obtain_again(supply)
-            return await self._conductor.conduct(self._build(supply))
+        return supply
 
     def _parse(self) -> tuple[Wanted, ...]:
         each = (parse_requirement(text, self._interpreter.markers) for text in self._tool.requirements)
         return tuple(wanted for wanted in each if wanted is not None)
 
-    def _find_same(self, hold: Hold, *, ready: Sequence[Ready]) -> FoundEnvironment | None:
-        """Find the current environment if it is made of the same archives: then asking anew has changed nothing."""
-        tool = self._tool
-        self._work.begin(hold, ())
-        pointer = read_environment_pointer(self._kit.cache.layout.tool_pointer(tool.project, tool.digest))
-        if pointer is None or {each.archive_id for each in pointer.members} != {each.archive.id for each in ready}:
-            return None
-        return self._work.find_environment(hold, tool.project, tool.digest)
-
-    def _build(self, supply: Supply) -> Steps[HeldEnvironment]:
+    def _build(self, supply: Supply, bytecoder: Bytecoder | None) -> Steps[HeldEnvironment]:
         """Link everything into an environment in staging, and publish it (rules 18-20 and 24)."""
-        staged: _Staged = yield Outside(partial(self._stage, supply))
+        bytecode: dict[str, Bytecode] = {}
+        if bytecoder is not None:
+            bytecode = yield from bytecoder.bring(supply.ready)
+        staged: _Staged = yield Outside(partial(self._stage, supply, bytecode))
         publish = partial(
             self._work.publish_environment,
             staged=staged.path,
@@ -147,7 +149,7 @@ class _Making:
         published: PublishedEnvironment = yield InHold(LockMode.SHARED, publish)
         return HeldEnvironment(self._work, published.environment, staged.pointer)
 
-    def _stage(self, supply: Supply) -> _Staged:
+    def _stage(self, supply: Supply, bytecode: Mapping[str, Bytecode]) -> _Staged:
         """Write the environment. Its scripts name the place where it will be, so its id is drawn first."""
         layout, tool = self._kit.cache.layout, self._tool
         environment_id = new_object_id()
@@ -158,7 +160,7 @@ class _Making:
         target = environment_target(root, self._interpreter, location=place.root)
         link_mode = self._kit.config.link_mode
         options = Options(link_mode=link_mode, reinstalls=False, is_ephemeral=False, is_dry_run=False)
-        prepared = prepare(target, supply, options)
+        prepared = prepare(target, supply, options, bytecode)
         outcome = apply_install(prepared)
         for warning in outcome.warnings:
             self._kit.reporter.warns(warning)
