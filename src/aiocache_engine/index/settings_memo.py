@@ -7,7 +7,6 @@ A damaged, older or unwritable memo is none: it only saves time.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import sys
@@ -17,6 +16,7 @@ from enum import Enum
 
 from aiocache_engine.errors import CacheEngineError
 from aiocache_engine.hints import Any
+from aiocache_engine.model.digests import sha256_of
 from aiocache_engine.model.index import Index, IndexKind, IndexSettings, IndexStrategy
 from aiocache_engine.model.value import field_names, value
 from aiocache_engine.system import disk
@@ -43,7 +43,7 @@ class Question:
             [os.environ.get(name) for name in (*_STEERING, "PIP_CONFIG_FILE")],
             [sys.prefix, os.getuid() if hasattr(os, "getuid") else 0],
         ]
-        return cls(hashlib.sha256(json.dumps(asked).encode()).hexdigest())
+        return cls(sha256_of(json.dumps(asked).encode()))
 
 
 def recall(memo_path: str, question: Question) -> IndexSettings | None:
@@ -76,7 +76,7 @@ def remember(
         "settings": settings,
     }
     rest = json.dumps(memo, default=_plain).encode()
-    content = hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest
+    content = sha256_of(rest).encode() + b"\n" + rest
     # A cache dir that cannot be written now serves what it holds; the memo is made another time.
     with suppress(OSError, CacheEngineError):
         disk.replace_bytes(memo_path, content, by_way_of=f"{memo_path}.{os.urandom(8).hex()}")
@@ -84,7 +84,7 @@ def remember(
 
 def _read(memo_path: str) -> dict[str, Any] | None:
     checksum, _, rest = (disk.read_bytes(memo_path) or b"").partition(b"\n")
-    if hashlib.sha256(rest).hexdigest().encode() != checksum:
+    if sha256_of(rest).encode() != checksum:
         return None
     memo: dict[str, Any] = json.loads(rest)
     return memo if memo["format"] == _FORMAT else None

@@ -7,10 +7,10 @@ be written over, and is covered by no checksum.
 
 from __future__ import annotations
 
-import hashlib
 import json
 
 from aiocache_engine.hints import Any
+from aiocache_engine.model.digests import sha256_of
 from aiocache_engine.model.value import field_names, value
 
 FORMAT = 1
@@ -60,7 +60,7 @@ def dump_bytecode(manifest: BytecodeManifest) -> bytes:
         [[d.times, d.sha256] for d in manifest.directories]
     )
     totals = manifest.totals
-    first: dict[str, Any] = {"format": FORMAT, "rest": hashlib.sha256(rest).hexdigest()}
+    first: dict[str, Any] = {"format": FORMAT, "rest": sha256_of(rest)}
     first |= {name: getattr(totals, name) for name in field_names(BytecodeTotals)}
     first["self"] = _checksum(first)
     return _line(first) + rest + manifest.boot_id.encode()
@@ -90,7 +90,7 @@ def load_bytecode(content: bytes, *, with_checks: bool = False) -> BytecodeManif
         raise BytecodeError("it is not whole")
     first = _first(parts[0])
     second, third, boot_id = parts[1:]
-    if hashlib.sha256(second + b"\n" + third + b"\n").hexdigest() != first["rest"]:
+    if sha256_of(second + b"\n" + third + b"\n") != first["rest"]:
         raise BytecodeError("it does not match its checksum")
     directories = json.loads(second)
     checks: Any = json.loads(third) if with_checks else [((), ())] * len(directories)
@@ -128,4 +128,4 @@ def _line(content: object) -> bytes:
 
 
 def _checksum(first: dict[str, Any]) -> str:
-    return hashlib.sha256(_line({name: each for name, each in first.items() if name != "self"})).hexdigest()[:32]
+    return sha256_of(_line({name: each for name, each in first.items() if name != "self"}))[:32]

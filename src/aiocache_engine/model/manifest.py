@@ -6,10 +6,10 @@ needs; the third holds the hashes, which only verification reads. The first line
 
 from __future__ import annotations
 
-import hashlib
 import json
 
 from aiocache_engine.hints import Any
+from aiocache_engine.model.digests import sha256_of
 from aiocache_engine.model.value import field_names, value
 
 FORMAT = 1
@@ -71,7 +71,7 @@ def dump_manifest(manifest: Manifest) -> bytes:
     )
     rest = body + _line([d.sha256 for d in manifest.directories])
     totals = manifest.totals
-    first = {"format": FORMAT, "rest": hashlib.sha256(rest).hexdigest()}
+    first = {"format": FORMAT, "rest": sha256_of(rest)}
     first |= {name: getattr(totals, name) for name in field_names(Totals)}
     first["self"] = _checksum(first)
     return _line(first) + rest
@@ -94,7 +94,7 @@ def load_manifest(content: bytes, *, with_hashes: bool = False) -> Manifest:
     """
     first_line, _, rest = content.partition(b"\n")
     first = _first(first_line)
-    if hashlib.sha256(rest).hexdigest() != first["rest"]:
+    if sha256_of(rest) != first["rest"]:
         raise ManifestError("the manifest does not match its checksum")
     second, _, third = rest.partition(b"\n")
     body = json.loads(second)
@@ -119,7 +119,7 @@ def _line(value: object) -> bytes:
 
 
 def _checksum(first: dict[str, Any]) -> str:
-    return hashlib.sha256(_line({k: v for k, v in first.items() if k != "self"})).hexdigest()[:32]
+    return sha256_of(_line({k: v for k, v in first.items() if k != "self"}))[:32]
 
 
 def _first(line: bytes) -> dict[str, Any]:

@@ -6,11 +6,11 @@ Follows PEP 503 (project names) and the binary distribution format (wheel file n
 
 from __future__ import annotations
 
-import hashlib
+import os
 import re
-import secrets
 
 from aiocache_engine.errors import InvalidNameError
+from aiocache_engine.model.digests import sha256_of
 from aiocache_engine.model.value import value
 
 _PROJECT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
@@ -64,7 +64,7 @@ def sha256_hex(text: str) -> str:
 
 def new_object_id() -> str:
     """Make a random id: 32 hexadecimal digits, never used twice."""
-    return secrets.token_hex(16)
+    return os.urandom(16).hex()
 
 
 def is_object_id(text: str) -> bool:
@@ -74,7 +74,7 @@ def is_object_id(text: str) -> bool:
 
 def digest(*parts: str) -> str:
     """Give a short path-safe digest of the parts (32 hexadecimal digits); their order and borders count."""
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+    return sha256_of("\0".join(parts).encode())[:32]
 
 
 @value

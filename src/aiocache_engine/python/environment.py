@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import sys
 
 from aiocache_engine.errors import TargetError
@@ -75,7 +74,7 @@ def environment_id(root: str) -> str | None:
 
 def write_environment_id(root: str) -> str:
     """Give the environment a fresh random id and return it. The caller holds the environment lock."""
-    identity = secrets.token_hex(16)
+    identity = os.urandom(16).hex()
     content = json.dumps({"format": _FORMAT, "id": identity}).encode() + b"\n"
     with translated(root):
         _put(os.path.join(root, _FRESH_IDENTITY), content)

@@ -6,12 +6,12 @@ answer: the file behind the executable, the environment it belongs to, the runni
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import sys
 
 from aiocache_engine.errors import InterpreterError
+from aiocache_engine.model.digests import sha256_of
 from aiocache_engine.model.names import digest
 from aiocache_engine.model.python import Interpreter
 from aiocache_engine.model.value import field_names
@@ -134,7 +134,7 @@ def decode_interpreter(content: bytes) -> Interpreter | None:
 
 
 def _checksum(body: bytes) -> bytes:
-    return hashlib.sha256(body).hexdigest()[:32].encode()
+    return sha256_of(body)[:32].encode()
 
 
 def _interpreter(fields: dict[str, object]) -> Interpreter:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 from contextlib import suppress
 
@@ -39,7 +38,7 @@ class Archive:
 
 def fresh_stamp() -> bytes:
     """Give a value that no stamp ever had."""
-    return secrets.token_bytes(STAMP_BYTES)
+    return os.urandom(STAMP_BYTES)
 
 
 def write_stamp(path: str) -> None:
@@ -55,7 +54,7 @@ def write_stamp(path: str) -> None:
         if error.errno not in NO_PLAIN_FILE:
             raise
         with suppress(FileNotFoundError):  # another one was quicker
-            os.rename(used, f"{used}-{secrets.token_hex(8)}")
+            os.rename(used, f"{used}-{os.urandom(8).hex()}")
         fd = os.open(used, _STAMPING, 0o644)
     try:
         os.pwrite(fd, fresh_stamp(), 0)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 import time
 from contextlib import suppress
@@ -53,7 +52,7 @@ class CacheDir:
 
     def temporary(self) -> str:
         """Give a fresh path in staging for a small file that is renamed into place within one hold."""
-        return f"{self.layout.staging}/{_BIRTH_PREFIX}{secrets.token_hex(8)}"
+        return f"{self.layout.staging}/{_BIRTH_PREFIX}{os.urandom(8).hex()}"
 
     def ensure_writable(self) -> None:
         """Check that the cache dir can be written.
@@ -155,7 +154,7 @@ def _claim(layout: Layout, *, is_read_only: bool) -> None:
         raise ReadOnlyCacheError(
             layout.root, "the directory is empty and cannot be written; name another with --cache-dir"
         )
-    temporary = f"{layout.root}/{_BIRTH_PREFIX}{secrets.token_hex(8)}"
+    temporary = f"{layout.root}/{_BIRTH_PREFIX}{os.urandom(8).hex()}"
     write_bytes(temporary, encode({"created": time.time()}))
     os.rename(temporary, layout.marker)
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 
 from aiocache_engine.hints import Any
+from aiocache_engine.model.digests import sha256_of
 from aiocache_engine.system.disk import NO_PLAIN_FILE, read_bytes
 
 FORMAT = 1
@@ -87,4 +87,4 @@ def _dump(document: dict[str, Any]) -> bytes:
 
 
 def _checksum(document: dict[str, Any]) -> str:
-    return hashlib.sha256(_dump(document)).hexdigest()[:32]
+    return sha256_of(_dump(document))[:32]

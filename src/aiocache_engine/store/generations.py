@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 
 from aiocache_engine.hints import Any
 from aiocache_engine.model.value import value
@@ -78,7 +77,7 @@ def bump(path: str, cleaned: Cleaned, *, by_way_of: str) -> None:
         by_way_of: a temporary path on the same file system.
     """
     lines = [line for line in _lines(path) if line[0] != _DAMAGED] or [(NONE, Cleaned())]
-    lines.append((secrets.token_hex(16), cleaned))
+    lines.append((os.urandom(16).hex(), cleaned))
     content = b"".join(_line(value, what) for value, what in lines[-LINES_KEPT:])
     os.makedirs(os.path.dirname(path), exist_ok=True)  # a full clean that died may have left none
     replace_bytes(path, content, by_way_of=by_way_of)

@@ -7,7 +7,6 @@ remove one that another wrote meanwhile.
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterable
 from contextlib import suppress
 
@@ -26,7 +25,7 @@ class Note:
 
 def write_note(directory: str, object_id: str) -> None:
     """Write a note of one's own. Needs a hold of the cache lock."""
-    path = f"{directory}/{object_id}-{secrets.token_hex(8)}"
+    path = f"{directory}/{object_id}-{os.urandom(8).hex()}"
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
 
 

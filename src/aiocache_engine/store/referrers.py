@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterable
 from contextlib import suppress
 
@@ -23,7 +22,7 @@ _FIELDS = field_names(Referrer)
 
 def fresh_stamp() -> str:
     """Give a value that no registration ever had."""
-    return secrets.token_hex(16)
+    return os.urandom(16).hex()
 
 
 def register(hold: Hold, cache: CacheDir, referrer: Referrer, *, links: bool) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 import threading
 from collections.abc import Collection, Iterator, Sequence
@@ -62,7 +61,7 @@ def to_trash(layout: Layout, path: str, *, kind: str, entry_id: str) -> str | No
     Where a full disk has no room for the new directory entry, an archive (whose names are gone by now) is to be deleted
     where it stands, so its own path is given; anything else is small and is deleted at once. Needs the exclusive lock.
     """
-    destination = f"{layout.trash}/{kind}-{entry_id[:64]}-{secrets.token_hex(8)}"
+    destination = f"{layout.trash}/{kind}-{entry_id[:64]}-{os.urandom(8).hex()}"
     try:
         os.rename(path, destination)
     except FileNotFoundError:

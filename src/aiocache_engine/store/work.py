@@ -7,7 +7,6 @@ methods that touch names need a hold of the shared lock, and do only a few small
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -104,7 +103,7 @@ class Work:
 
     def stage_page(self, content: bytes) -> str:
         """Write a page where `write_page` takes it from; it dies with this work's lease. Needs no hold."""
-        path = f"{self._own_staging()}/{secrets.token_hex(8)}.page"
+        path = f"{self._own_staging()}/{os.urandom(8).hex()}.page"
         try:
             write_bytes(path, content)
         except FileNotFoundError as error:
@@ -173,7 +172,7 @@ class Work:
 
     def new_staging(self) -> str:
         """Make a private directory that dies with this work's lease (rule 18). Needs no hold."""
-        path = f"{self._own_staging()}/{secrets.token_hex(8)}"
+        path = f"{self._own_staging()}/{os.urandom(8).hex()}"
         try:
             os.mkdir(path, 0o755)
         except FileNotFoundError as error:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 import sys
 from collections.abc import Container, Iterable
@@ -136,7 +135,7 @@ def _link_otherwise(error: OSError, name: str, source: Source, source_fd: int, t
 def _freshen(name: str, source: Source) -> None:
     """Put a fresh inode with the same bytes, mode and times in the place of a file that bears no further link."""
     path = f"{source.path}/{name}"
-    fresh = os.path.join(source.spare, f"fresh-{secrets.token_hex(8)}")
+    fresh = os.path.join(source.spare, f"fresh-{os.urandom(8).hex()}")
     source_fd = os.open(path, _OLD)
     try:
         status = os.fstat(source_fd)

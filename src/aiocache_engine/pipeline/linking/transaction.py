@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import json
 import os
 from collections.abc import Container, Iterable, Sequence
@@ -23,6 +22,7 @@ from contextlib import suppress
 
 from aiocache_engine.errors import TargetError
 from aiocache_engine.hints import Any
+from aiocache_engine.model.digests import sha256_of
 from aiocache_engine.model.python import Target
 from aiocache_engine.model.record import RecordError
 from aiocache_engine.model.value import value
@@ -113,9 +113,7 @@ def begin(change: Change, *, root: str, root_fd: int) -> Journal:
         document = {
             "format": FORMAT,
             "archives": change.archives,
-            "distributions": [
-                [one.site, one.dist_info, hashlib.sha256(one.record).hexdigest()] for one in change.distributions
-            ],
+            "distributions": [[one.site, one.dist_info, sha256_of(one.record)] for one in change.distributions],
             "directories": change.directories,
             "kept": change.kept,
             "stashed": change.stashed,
@@ -246,7 +244,7 @@ def _reclaim(number: int, place: str, digest: str, journal_fd: int, descent: Des
     except FileNotFoundError:
         return None
     content = read_bytes("RECORD", dir_fd=fd)
-    if content is None or hashlib.sha256(content).hexdigest() != digest:
+    if content is None or sha256_of(content) != digest:
         return None
     os.rename("RECORD", _record_name(number), src_dir_fd=fd, dst_dir_fd=journal_fd)
     return content
