@@ -11,11 +11,24 @@ import pytest
 from aiocache_engine.config import locate_cache_dir
 
 HOMES = {
-         "a home": "/home/somebody", "the root": "/", "a trailing slash": "/h/", "odd": "/h//./x", "blank": "/with blank",
-         "empty": "", "relative": "home", "none": None}  # fmt: skip
+    "a home": "/home/somebody",
+    "the root": "/",
+    "a trailing slash": "/h/",
+    "odd": "/h//./x",
+    "blank": "/with blank",
+    "empty": "",
+    "relative": "home",
+    "none": None,
+}
 CACHES = {
-          "a place": "/var/tmp/caches", "odd": "/c//x/", "empty": "", "relative": "caches", "tilde": "~/c", "blank": "  ",
-          "none": None}  # fmt: skip
+    "a place": "/var/tmp/caches",
+    "odd": "/c//x/",
+    "empty": "",
+    "relative": "caches",
+    "tilde": "~/c",
+    "blank": "  ",
+    "none": None,
+}
 
 
 @pytest.mark.parametrize("home", HOMES.values(), ids=[f"HOME: {name}" for name in HOMES])
