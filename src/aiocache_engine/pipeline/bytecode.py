@@ -239,7 +239,8 @@ def _sources(manifest: Manifest) -> Iterator[tuple[str, int]]:
     """Give path and size of every module that is installed where modules are imported from."""
     for directory in manifest.directories:
         top, _, rest = directory.path.partition("/")
-        if top == manifest.dist_info or (manifest.data == top and rest.partition("/")[0] not in _MODULE_SCHEMES):
+        is_data = top == manifest.data != ""
+        if top == manifest.dist_info or (is_data and rest.partition("/")[0] not in _MODULE_SCHEMES):
             continue
         place = f"{directory.path}/" if directory.path else ""
         for name, size_bytes in zip(directory.names, directory.sizes, strict=True):

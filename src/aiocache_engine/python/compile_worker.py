@@ -21,7 +21,8 @@ from typing import Any
 _MOST_SOURCE_BYTES = 32 * 1024 * 1024
 _MOST_MEMORY_BYTES = 2 * 1024 * 1024 * 1024
 _MOST_NAME_BYTES = 255
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+#: One that died may have written the file before; nobody has seen it.
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def main() -> None:
