@@ -77,12 +77,12 @@ def test_a_plain_directory_is_a_target(aioc) -> None:
 
 
 def test_a_requirements_file_with_hashes_comments_and_continued_lines_is_read(aioc, server: IndexServer) -> None:
-    sha256 = server._sha256("tiny-1.0-py3-none-any.whl")
+    tiny, other = (server._sha256(f"{name}-1.0-py3-none-any.whl") for name in ("tiny", "other"))
     (aioc.home / "pins.txt").write_text(
-        f"# pins\ntiny==1.0 \\\n    --hash=sha256:{sha256}\n"
-        "other ; python_version >= '3'\nalien ; python_version < '3'\n"
+        f"# pins\ntiny==1.0 \\\n    --hash=sha256:{tiny}\n"
+        f"other==1.0 ; python_version >= '3' --hash=sha256:{other}\nalien ; python_version < '3'\n"
     )
-    ran = aioc("install", "--no-deps", "-r", "pins.txt", "--venv", "env")
+    ran = aioc("install", "-r", "pins.txt", "--venv", "env")
     assert ran.out.endswith(" + other 1.0\n + tiny 1.0\n"), ran.err
 
 
@@ -118,10 +118,11 @@ def test_the_environment_of_a_named_interpreter_is_installed_into(aioc) -> None:
     assert ran.out == "Installed 1 distribution into HOME/env in TIME\n + tiny 1.0\n"
 
 
-def test_no_compile_is_taken_for_what_happens_anyway(aioc) -> None:
-    ran = aioc("install", "--no-deps", "--no-compile", "tiny==1.0", "--venv", "env")
+def test_modules_come_with_their_bytecode_unless_no_compile_is_said(aioc) -> None:
+    aioc("install", "--no-deps", "tiny==1.0", "--venv", "with")
+    ran = aioc("install", "--no-deps", "--no-compile", "tiny==1.0", "--venv", "without")
     assert ran.code == 0
-    assert not list(Path(aioc.home, "env").rglob("tiny/__pycache__"))
+    assert [1, 0] == [len(list(Path(aioc.home, name).rglob("tiny/**/*.pyc"))) for name in ("with", "without")]
 
 
 def test_a_link_mode_can_be_forced_by_option_and_by_variable(aioc) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from aiocache_engine.errors import LockError
 from aiocache_engine.pipeline import deliver
-from aiocache_engine.pipeline.undertake import InstallRequest, look_into_install
+from aiocache_engine.pipeline.undertake import Inputs, InstallRequest, look_into_install
 from aiocache_engine.python.target import TargetChoice
 from aiocache_engine.testing.index_server import IndexServer
 
@@ -53,7 +53,7 @@ def test_a_new_environment_is_made_of_the_interpreter_that_is_named(aioc: Aioc, 
 
 def lock_of(aioc: Aioc, choice: TargetChoice) -> str:
     options = deliver.Options(link_mode=deliver.LinkMode.AUTO, reinstalls=False, is_ephemeral=False, is_dry_run=False)
-    return look_into_install(aioc.kit(), InstallRequest((), (), choice, options, refreshes=False)).lock_path
+    return look_into_install(aioc.kit(), InstallRequest(Inputs(), choice, options)).lock_path
 
 
 def test_an_environment_has_one_lock_however_it_is_named(aioc: Aioc, tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_strange_place_for_locks_is_refused(
 def look_into_target(aioc: Aioc, tmp_path: Path) -> deliver.Target:
     options = deliver.Options(link_mode=deliver.LinkMode.AUTO, reinstalls=False, is_ephemeral=False, is_dry_run=False)
     choice = TargetChoice(venv=str(tmp_path / "v"))
-    return look_into_install(aioc.kit(), InstallRequest((), (), choice, options, refreshes=False)).target
+    return look_into_install(aioc.kit(), InstallRequest(Inputs(), choice, options)).target
 
 
 HOLDER = """
