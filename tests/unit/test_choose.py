@@ -135,7 +135,7 @@ def test_hashes_choose_among_files() -> None:
     ("requirement", "files", "reason"),
     [
         ("tiny", [], "no wheels at all"),
-        ("tiny", ["tiny-1.tar.gz"], "no wheels at all"),
+        ("tiny", ["tiny-1.tar.gz"], "only as source, tiny-1.tar.gz, and building"),
         ("tiny", ["other-1-py3-none-any"], "no wheels at all"),
         ("tiny>2", wheels("1.0", "2.0"), "newest with a wheel is 2.0"),
         ("tiny", ["tiny-1-cp311-cp311-win_amd64"], "cp311-cp311-win_amd64"),

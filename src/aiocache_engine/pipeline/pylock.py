@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 
-from packaging.pylock import Package, PackageWheel, Pylock, PylockSelectError, PylockValidationError
+from packaging.pylock import Package, PackageSdist, PackageWheel, Pylock, PylockSelectError, PylockValidationError
 from packaging.tags import Tag
 from packaging.utils import canonicalize_version
 
@@ -45,7 +45,9 @@ def _read(path: str) -> Pylock:
 def _wanted(path: str, package: Package, chosen: object) -> Wanted:
     name = f"{package.name}=={package.version}" if package.version else str(package.name)
     if not isinstance(chosen, PackageWheel):
-        raise RequirementsFileError(path, None, f"it names no wheel for {name}, and nothing else is supported yet")
+        only = f" only {os.path.basename(chosen.filename)}," if isinstance(chosen, PackageSdist) else ""
+        reason = f"it names no wheel for {name},{only} and building is not supported yet"
+        raise RequirementsFileError(path, None, reason)
     location = _location(path, chosen)
     if location is None:
         raise RequirementsFileError(path, None, f"it says of no place where the wheel of {name} is")

@@ -44,9 +44,14 @@ class WheelChooser:
         """Give the best wheel for what is wanted, or why there is none."""
         if self._is_to_be_built(wanted.project):
             return Refusal("--no-binary wants it built from source, and building is not supported yet")
+        files = list(files)
         wheels = [(name, file) for file in files if (name := _as_wheel(file, wanted.project)) is not None]
         if not wheels:
-            return Refusal("it has no wheels at all, and building from source is not supported yet")
+            sources = [file.filename for file in files if not file.filename.endswith(".whl")]
+            if not sources:
+                return Refusal("it has no wheels at all")
+            # Indexes list the newest last.
+            return Refusal(f"it is there only as source, {sources[-1]}, and building is not supported yet")
         allowed = self._of_allowed_versions(wanted, wheels)
         if not allowed:
             newest = max(_version(name.version) for name, _ in wheels)

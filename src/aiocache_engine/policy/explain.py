@@ -17,6 +17,7 @@ from aiocache_engine.policy.resolution import Catalog, Conflict, Demand, Problem
 from aiocache_engine.policy.span import Universe
 
 _LINE = 3  #: so many facts fit into one line
+_NONE_FOR = " only, none "  #: after the tags of the wheels of one version
 _YANKED = "yanked"
 _SHOWN = 3  #: so many reasons or versions are listed, the others counted
 
@@ -45,7 +46,8 @@ def explain(facts: Facts, problem: Problem, catalog: Catalog) -> Conflict:
     clauses = [*writer.dependencies(), *writer.constraints(), *writer.lacks()]
     asked = _listed([_asked(each) for each in facts.asked])
     verdict = f"you ask for {asked}" if asked else ""
-    end = "there are no versions that suit everybody" if len(clauses) > 1 else "this cannot be had"
+    is_alone = len(clauses) < 2 and len(facts.asked) < 2  # noqa: PLR2004 - one wish, and one thing in its way
+    end = "this cannot be had" if is_alone else "there are no versions that suit everybody"
     if len(clauses) + bool(asked) <= _LINE:
         parts = [*clauses, *([verdict] if verdict else [])]
         return Conflict((f"Because {' and '.join(parts)}, {end}.", *writer.hints))
@@ -183,21 +185,22 @@ class _Writer:
             # Others of it were tried: nobody would have had the yanked ones.
             inside = [version for version in inside if not self._catalog.is_yanked(project, version)]
         by_reason: dict[str, list[Version]] = {}
-        for version in inside:
-            by_reason.setdefault(self._reason(project, version), []).append(version)
-        for versions in by_reason.values():
-            versions.sort(reverse=True)
+        reasons: dict[str, str] = {}  #: by what they have in common
+        for version in sorted(inside, reverse=True):
+            reason = self._reason(project, version)
+            common = reason.partition(_NONE_FOR)[2] or reason
+            reasons.setdefault(common, reason)
+            by_reason.setdefault(common, []).append(version)
         return " and ".join(
-            f"{_counted(project, versions)} cannot be taken ({reason})"
-            for reason, versions in list(by_reason.items())[:_SHOWN]
-            if reason
+            f"{_counted(project, versions)} cannot be taken ({reasons[common]})"
+            for common, versions in list(by_reason.items())[:_SHOWN]
+            if common
         )
 
     def _reason(self, project: str, version: Version) -> str:
         refusal = self._catalog.refusal(project, version)
         if refusal is not None:
-            _, is_platform, rest = refusal.partition(" only, none ")
-            return f"it has no wheel {rest}" if is_platform else refusal
+            return refusal
         if self._catalog.is_yanked(project, version):
             self._hint(f"A yanked version is taken only where it is asked for exactly: {project}=={version}.")
             return _YANKED
