@@ -25,6 +25,7 @@ BUCKETS = (
 )  #: versioned; each release prunes older versions of its own only
 HASH_NAMES = "hash"
 PAGE = "page"
+METADATA_SUFFIX = ".metadata"
 SETTINGS_MEMO = "settings.json"
 
 
@@ -155,7 +156,7 @@ class Layout:
 
     def metadata(self, project: str, index: str, filename: str) -> str:
         """Give the stored core metadata of a wheel on an index."""
-        return f"{self.project(project)}/{_object_id(index)}/{safe_segment(filename)}.metadata"
+        return f"{self.project(project)}/{_object_id(index)}/{safe_segment(filename)}{METADATA_SUFFIX}"
 
 
 def _project(text: str) -> str:

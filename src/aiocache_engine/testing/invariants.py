@@ -22,7 +22,7 @@ from aiocache_engine.model.names import is_object_id
 from aiocache_engine.model.record import hash_value, parse_record
 from aiocache_engine.store.archives import MANIFEST, STAMP_BYTES, TREE, USED
 from aiocache_engine.store.documents import list_directory
-from aiocache_engine.store.layout import HASH_NAMES, PAGE, Layout
+from aiocache_engine.store.layout import HASH_NAMES, METADATA_SUFFIX, PAGE, Layout
 from aiocache_engine.store.leases import BIRTH_PREFIX, LeaseReader
 from aiocache_engine.store.names import read_pointer
 
@@ -140,7 +140,7 @@ def _names(layout: Layout) -> Iterator[Violation]:
         for index in list_directory(f"{layout.projects}/{project}"):
             directory = f"{layout.projects}/{project}/{index}"
             for name in list_directory(directory):
-                if index == HASH_NAMES or name != PAGE:
+                if index == HASH_NAMES or (name != PAGE and not name.endswith(METADATA_SUFFIX)):
                     yield from _name(layout, project, f"{directory}/{name}", is_hash=index == HASH_NAMES)
 
 
