@@ -99,7 +99,7 @@ def test_every_verb_of_the_engine_is_there_with_the_same_signature_and_purpose()
 def test_sixteen_threads_install_clean_and_prune_the_same_names_and_every_environment_is_right(
     place: Place, server: IndexServer
 ) -> None:
-    rounds = 24
+    rounds = 12
     modes = (LinkMode.HARDLINK, LinkMode.COPY, LinkMode.SYMLINK)
 
     def install(engine: BlockingCacheEngine, number: int) -> None:
@@ -110,6 +110,7 @@ def test_sixteen_threads_install_clean_and_prune_the_same_names_and_every_enviro
                 [f"{project}=={version}" for project in PROJECTS],
                 target=TargetChoice(venv=str(environment)),
                 link_mode=modes[number % 3],
+                compile=number % 6 == 0,  # a process each time, and not what this is about
             )
             assert {each.version for each in report.installed} == {version}
             assert_environment_sound(environment)
@@ -217,7 +218,7 @@ def test_closing_waits_for_the_calls_of_other_threads(place: Place, server: Inde
             job = threads.submit(engine.fetch, PROJECTS)
             assert downloading.has_begun.wait(30)
         assert os.listdir(place.cache / "leases") == []
-        assert [each.project for each in job.result().fetched] == list(PROJECTS)
+        assert {each.project for each in job.result().fetched} == set(PROJECTS)
 
 
 def test_a_cache_dir_that_cannot_be_opened_is_told_as_by_the_engine_and_leaves_no_loop(tmp_path: Path) -> None:
@@ -348,7 +349,7 @@ def test_a_forked_child_is_told_to_make_its_own_engine_and_can_while_its_parent_
         assert "make a new BlockingCacheEngine here" in told[use]
         assert str(program.pid) in told[use]
     assert told["close"] == "nothing"
-    assert told["own"] == ["cache", "index"]
+    assert sorted(told["own"]) == ["cache", "index"]
     assert told["threads"] == 1
 
 
