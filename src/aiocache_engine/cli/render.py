@@ -72,6 +72,7 @@ def fetch_document(report: FetchReport) -> Document:
     return {
         "schema": "aioc.fetch/1",
         "fetched": [_obtained(each) for each in report.fetched],
+        "warnings": list(report.warnings),
         "seconds": {
             "resolve": report.resolve_seconds,
             "fetch": report.fetch_seconds,
