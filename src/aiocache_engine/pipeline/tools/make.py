@@ -8,7 +8,7 @@ work and guards nothing: two who make the same publish two, and the later one co
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 from aiocache_engine.errors import DamagedEntryError
