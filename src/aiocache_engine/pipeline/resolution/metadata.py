@@ -1,6 +1,6 @@
 """A wheel's core metadata, as far as resolving needs it: what it is, what it depends on, what Python it needs.
 
-Read leniently, as pip and uv do: the fields by `packaging.metadata`, the body not at all; spellings that old tools
+Read leniently, as pip and uv do: fields as in the head of a mail, the body not at all; spellings that old tools
 wrote and that can mean only one thing are put right; one requirement that cannot be read makes the whole version
 unusable, since leaving it out would break whoever needs it.
 """
@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
-from packaging.metadata import parse_email
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
@@ -28,6 +27,7 @@ _PLAIN = re.compile(
     r"[\w.-]+\s*(?:\[[\w\s.,-]*\])?\s*(?P<open>\()?\s*"
     r"(?:(?:[<>~]=?|[!=]=)\s*\d[\w.]*(?:\s*,\s*(?:[<>~]=?|[!=]=)\s*\d[\w.]*)*)?\s*(?(open)\))\s*(?:;|$)"
 )
+_NAMES = ("name", "version", "requires-dist", "requires-python", "provides-extra")
 _LENIENT = (
     (re.compile(r"(>=|<=|>|<|~=)(\s*\d+(?:\.\d+)*)\.\*"), r"\1\2"),  # >=3.6.* can only mean >=3.6
     (re.compile(r"(\d(?:\.\*)?)\s*(>=|<=|!=|==|~=|<|>)"), r"\1,\2"),  # >=1.0<2.0 lacks a comma
@@ -58,17 +58,16 @@ def parse_metadata(content: bytes) -> CoreMetadata:
     Raises:
         MetadataError: it does not even say what it is.
     """
-    fields, others = parse_email(without_body(content))
-    name, version = fields.get("name"), fields.get("version")
-    if not name or not version:
+    fields = _fields(content)
+    names, versions, pythons = fields["name"], fields["version"], fields["requires-python"]
+    if not names or not names[0] or not versions or not versions[0]:
         raise MetadataError("its metadata names no project or no version")
-    pythons = others.get("requires-python", [])
     return CoreMetadata(
-        project=canonicalize_name(name),
-        version=version,
-        requires=tuple(fields.get("requires_dist", ())),
-        requires_python=fields.get("requires_python") or (pythons[0] if pythons else None),
-        extras=frozenset(canonicalize_name(extra) for extra in fields.get("provides_extra", ())),
+        project=canonicalize_name(names[0]),
+        version=versions[0],
+        requires=tuple(fields["requires-dist"]),
+        requires_python=pythons[0] or None if pythons else None,
+        extras=frozenset(canonicalize_name(extra) for extra in fields["provides-extra"]),
     )
 
 
@@ -126,6 +125,24 @@ def unseal(stored: bytes | None, of_file: str) -> bytes | None:
         return None
     of, _, content = rest.partition(b"\n")
     return content if of == of_file.encode() else None
+
+
+def _fields(content: bytes) -> dict[str, list[str]]:
+    """Read the fields that count, each as often as it is there (RFC 5322, as the email package reads it)."""
+    fields: dict[str, list[str]] = {name: [] for name in _NAMES}
+    values: list[str] | None = None
+    for line in without_body(content).decode(errors="replace").replace("\r\n", "\n").split("\n"):
+        if line[:1] in (" ", "\t"):
+            if values:
+                values[-1] = f"{values[-1]} {line.strip()}".strip()
+            continue
+        name, colon, value = line.partition(":")
+        if not colon or " " in name:  # no field: the body begins without an empty line before it
+            break
+        values = fields.get(name.lower())
+        if values is not None:
+            values.append(value.strip())
+    return fields
 
 
 def _is_of_another_extra(text: str, extra: str) -> bool:
