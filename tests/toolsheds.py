@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -20,8 +21,8 @@ from caches import HOLDER, Place, in_hold
 
 
 def fetched(place: Place, *requirements: str) -> tuple[str, ...]:
-    """Fetch from a test that runs no loop; gives the archives."""
-    return asyncio.run(place.fetch(*requirements))
+    """Fetch from a test that runs no loop; gives the archives in the order in which they are asked for."""
+    return tuple(asyncio.run(place.fetch(requirement))[0] for requirement in requirements)
 
 
 def begin(cache: CacheDir, *projects: str) -> Work:
@@ -57,8 +58,8 @@ def stage(work: Work, pointer: EnvironmentPointer) -> str:
     for member in pointer.members:
         tree = f"{work.cache.layout.archive(member.archive_id)}/tree"
         for directory, _, files in os.walk(tree):
-            place = f"{staged}/env/site/{os.path.relpath(directory, tree)}"
-            os.makedirs(place)
+            place = f"{staged}/env/site{directory.removeprefix(tree)}"
+            os.makedirs(place, exist_ok=True)
             for name in files:
                 os.link(f"{directory}/{name}", f"{place}/{member.project}-{name}")
     with open(f"{staged}/env/pyvenv.cfg", "x", encoding="utf-8") as file:
@@ -79,12 +80,20 @@ def publish(work: Work, pointer: EnvironmentPointer, *, is_named: bool = True) -
     return published
 
 
+def finish(work: Work) -> None:
+    """End a work as its call does."""
+    staging = work.staging_directory()
+    work.end()
+    if staging is not None:
+        shutil.rmtree(staging)
+
+
 def make_tool(cache: CacheDir, archive_ids: Sequence[str], tool: str = "", **what: Any) -> EnvironmentPointer:
     """Make a cached environment of archives, and end the work: nobody uses it. Gives what its name says."""
     pointer = describe(cache, archive_ids, tool, **what)
     work = begin(cache, *(each.project for each in pointer.members))
     published = publish(work, pointer)
-    work.end()
+    finish(work)
     assert published.is_named
     return pointer
 

@@ -20,8 +20,9 @@ from aiocache_engine.model.listing import CacheSize, Entry, Usage
 from aiocache_engine.model.outcome import FetchReport, InstallReport, ResolveReport
 from aiocache_engine.model.python import LinkMode
 from aiocache_engine.model.removal import Removal, RemovalPlan
+from aiocache_engine.pipeline.account import foresee
 from aiocache_engine.pipeline.cold import ending, fetch_cold, install_cold, resolve_cold
-from aiocache_engine.pipeline.collect import Collector, foresee
+from aiocache_engine.pipeline.collect import Collector
 from aiocache_engine.pipeline.deliver import Options
 from aiocache_engine.pipeline.inspect import list_entries, list_usage, measure_cache
 from aiocache_engine.pipeline.kit import Kit, open_kit

@@ -51,7 +51,7 @@ def test_size_adds_up_what_ls_lists(filled) -> None:
         "bytes": total,
         "files": sum(entry["files"] for entry in entries),
         "entries": 2,
-        "buckets": {"archives": total},
+        "buckets": {"archives": total, "environments": 0, "bytecode": 0},
     }
     assert filled("size").out == "SIZE in 7 files of 2 entries\n"
 

@@ -77,7 +77,8 @@ def test_the_json_of_a_removal_has_the_promised_keys(filled) -> None:
         "goal_met",
     }
     archive = next(one for one in document["removed"] if one["kind"] == "archive")
-    assert set(archive) == {"kind", "project", "version", "id", "files", "bytes_logical", "bytes_freed", "reason"}
+    keys = {"kind", "project", "version", "id", "files", "bytes_logical", "bytes_freed", "reason", "tool"}
+    assert set(archive) == keys
     assert (archive["project"], archive["version"], archive["reason"]) == ("tiny", "1.0", "named")
     assert document["summary"]["bytes_freed"] == sum(one["bytes_freed"] for one in document["removed"])
     assert {"kept", "waited_seconds", "longest_hold_seconds", "warnings"} <= set(document)
@@ -115,7 +116,7 @@ def test_prune_takes_what_only_a_deleted_environment_used(filled) -> None:
     )
     shutil.rmtree(filled.home / "env")
     after = filled("prune")
-    assert after.out.startswith(f"{HEAD}(names and pages)  1  1  SIZE  SIZE  unreachable\ntiny  1.0  1  ")
+    assert after.out.startswith(f"{HEAD}(names and pages)  1  1  SIZE  SIZE  unreachable\ntiny  1.0  2  ")
     assert after.out.splitlines()[2].endswith("  environments-gone")
     assert after.out.splitlines()[-1].startswith("Freed SIZE (")
     assert filled("prune").out == "kept: 1 entry to be used again (SIZE)\nNothing to remove\n"

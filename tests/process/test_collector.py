@@ -17,7 +17,7 @@ from aiocache_engine.model.python import LinkMode
 from aiocache_engine.model.removal import Removal
 from aiocache_engine.pipeline import collect
 from aiocache_engine.pipeline.kit import open_kit
-from aiocache_engine.pipeline.undertake import FetchRequest, look_into_fetch
+from aiocache_engine.pipeline.undertake import FetchRequest, Inputs, look_into_fetch
 from aiocache_engine.pipeline.warm import fetch_warm
 from aiocache_engine.store.documents import decode, encode
 from aiocache_engine.store.notes import write_note
@@ -172,7 +172,7 @@ async def test_names_of_what_is_leased_go_at_once_and_bytes_when_the_lease_ends(
     with process(HOLD, place.root, archive) as holder:
         said(holder)
         removal = await place.clean(*named)
-        assert [kept.archive.id for kept in removal.kept] == [archive]
+        assert [kept.object.id for kept in removal.kept] == [archive]
         assert codes(removal) == {"lease"}
         assert removal.kept[0].reasons[0].pid == holder.pid
         assert place.archives() == {archive}
@@ -210,7 +210,12 @@ def test_a_warm_call_that_fails_frees_what_was_condemned(place: Place) -> None:
     shutil.rmtree(place.cache / "projects-v1" / "tiny")
     kit = open_kit(place.cache, config=place.config(), environ={"PATH": os.environ["PATH"]})
     with pytest.raises(CacheEngineError):
-        fetch_warm(kit, look_into_fetch(kit, FetchRequest(("tiny==9",), (), sys.executable, refreshes=False)))
+        fetch_warm(
+            kit,
+            look_into_fetch(
+                kit, FetchRequest(Inputs(requirements=("tiny==9",), follows_dependencies=False), sys.executable)
+            ),
+        )
     assert place.archives() == set()
 
 
@@ -285,7 +290,7 @@ async def test_a_prune_takes_what_was_uninstalled_from_its_last_environment(plac
 async def test_an_upgrade_lets_the_old_version_go(place: Place) -> None:
     await place.install("env", "tiny")
     place.wheel("tiny", "2.0")
-    await place.install("env", "tiny")
+    await place.install("env", "tiny==2.0")
     removal = await place.prune()
     assert [each.version for each in removal.removed if each.kind == "archive"] == ["1.0"]
 
@@ -408,14 +413,14 @@ async def test_a_warning_of_a_prune_is_told_though_a_later_pass_finds_no_cause_f
     shutil.rmtree(environment)
     [other] = await place.fetch("other")
     shutil.rmtree(place.cache / "projects-v1" / "other")
-    detach = collect.detach_archives
+    detach = collect.detach_objects
 
     def stamped_meanwhile(*arguments: object, **named: object) -> object:
         monkeypatch.undo()
         (place.cache / "archives-v1" / other / "used").write_bytes(os.urandom(16))
         return detach(*arguments, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(collect, "detach_archives", stamped_meanwhile)
+    monkeypatch.setattr(collect, "detach_objects", stamped_meanwhile)
     removal = await place.prune()
     assert place.archives() == set()
     assert [str(environment) in warning for warning in removal.warnings] == [True]
@@ -494,7 +499,7 @@ async def test_a_prune_takes_key_locks_that_nobody_holds(place: Place) -> None:
     script = """
 import sys
 from aiocache_engine.pipeline.kit import open_kit
-from aiocache_engine.pipeline.undertake import FetchRequest, look_into_fetch
+from aiocache_engine.pipeline.undertake import FetchRequest, Inputs, look_into_fetch
 from aiocache_engine.pipeline.warm import fetch_warm
 from aiocache_engine.store.notes import write_note
 from aiocache_engine.system.keylock import KeyLock
@@ -607,7 +612,7 @@ async def test_a_dry_run_changes_nothing(place: Place) -> None:
 async def test_what_is_used_between_scan_and_detach_stays(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     [archive] = await place.fetch("tiny")
     shutil.rmtree(place.cache / "projects-v1" / "tiny")
-    detach = collect.detach_archives
+    detach = collect.detach_objects
     seen: list[str] = []
 
     def stamped_meanwhile(*arguments: object, **named: object) -> object:
@@ -615,7 +620,7 @@ async def test_what_is_used_between_scan_and_detach_stays(place: Place, monkeypa
         seen.append("stamped")
         return detach(*arguments, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(collect, "detach_archives", stamped_meanwhile)
+    monkeypatch.setattr(collect, "detach_objects", stamped_meanwhile)
     removal = await place.prune()
     assert place.archives() == {archive}
     assert len(seen) == collect.PASSES

@@ -29,7 +29,7 @@ async def test_a_clean_keeps_what_an_unplugged_environment_links_to_by_symlink_w
 
     removal = await place.clean("alpha")
 
-    assert [kept.archive.totals.project for kept in removal.kept if kept.archive.totals] == ["alpha"]
+    assert [kept.object.project for kept in removal.kept] == ["alpha"]
     module = next(environment.glob("lib/*/site-packages/alpha/__init__.py"))
     assert module.is_symlink()
     assert module.read_bytes() is not None

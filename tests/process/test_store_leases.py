@@ -121,7 +121,7 @@ def test_a_lease_with_a_line_that_cannot_be_understood_covers_everything_while_i
     archive(cache, OBJECT)
     [seen] = read(cache)
     assert (seen.holder, seen.objects) == (HOLDER, None)
-    assert [each.archive.id for each in prune_now(cache).kept] == [OBJECT]
+    assert [each.object.id for each in prune_now(cache).kept] == [OBJECT]
     lease.end()
 
 
@@ -144,7 +144,7 @@ def test_a_lease_whose_record_cannot_be_read_covers_everything_while_it_is_held(
     [seen] = read(cache)
     assert seen.objects is None
     kept = prune_now(cache).kept
-    assert [(each.archive.id, each.reasons[0].code.value) for each in kept] == [(OBJECT, "lease")]
+    assert [(each.object.id, each.reasons[0].code.value) for each in kept] == [(OBJECT, "lease")]
     lease.end()
     prune_now(cache)
     assert not path.exists()

@@ -114,9 +114,9 @@ def test_clean_of_a_project_decides_as_the_table_says(case: str) -> None:
 
 def verdict(plan: RemovalPlan) -> str:
     """Give why the only archive goes, or what keeps it first."""
-    if plan.archives:
+    if plan.objects:
         assert not plan.kept
-        [item] = plan.archives
+        [item] = plan.objects
         return item.reason.value
     [kept] = plan.kept
     return kept.reasons[0].code.value
@@ -125,12 +125,12 @@ def verdict(plan: RemovalPlan) -> str:
 def test_a_clean_of_another_project_or_version_takes_nothing() -> None:
     for target in (CleanTarget("other", None), CleanTarget("tiny", "==2"), CleanTarget("tiny", ">1.0")):
         plan = clean(POINTED, target)
-        assert plan.archives == plan.kept == ()
+        assert plan.objects == plan.kept == ()
 
 
 def test_a_pointer_names_an_archive_whose_manifest_says_another_version() -> None:
     seen = snapshot(archive(A, version="1.0"), names=(name(A, version="1.0.post1"),))
-    assert [item.archive.id for item in clean(seen, CleanTarget("tiny", "==1.0.post1")).archives] == [A]
+    assert [item.object.id for item in clean(seen, CleanTarget("tiny", "==1.0.post1")).objects] == [A]
 
 
 def test_what_only_a_lease_keeps_is_condemned_and_what_else_is_kept_is_not() -> None:
@@ -144,7 +144,7 @@ def test_what_only_a_lease_keeps_is_condemned_and_what_else_is_kept_is_not() -> 
 def test_all_names_of_an_archive_go_with_it_the_hash_name_last() -> None:
     names = (name(A, kind=NameKind.HASH), name(A), name(B))
     plan = plan_prune(snapshot(archive(A, is_linked=True), archive(B), names=names))
-    [item] = plan.archives
+    [item] = plan.objects
     assert [each.kind for each in item.names] == [NameKind.INDEX, NameKind.HASH]
 
 
@@ -157,9 +157,9 @@ def test_a_prune_takes_names_that_lead_nowhere_and_projects_that_are_left_alone(
 
 
 def test_condemned_archives_that_a_name_leads_to_again_stay() -> None:
-    assert plan_condemned(POINTED, {A}).archives == ()
+    assert plan_condemned(POINTED, {A}).objects == ()
     only_hash = snapshot(archive(A), names=(name(A, kind=NameKind.HASH),))
-    assert [item.archive.id for item in plan_condemned(only_hash, {A, B}).archives] == [A]
+    assert [item.object.id for item in plan_condemned(only_hash, {A, B}).objects] == [A]
 
 
 def test_near_names_are_offered_only_for_what_matches_nothing() -> None:
@@ -237,8 +237,8 @@ def test_removed_and_kept_are_apart_and_all_there(
     plan: Callable[[Snapshot, tuple[CleanTarget, ...]], RemovalPlan], seen: Snapshot, targets: tuple[CleanTarget, ...]
 ) -> None:
     made = plan(seen, targets)
-    removed = [item.archive.id for item in made.archives]
-    kept = [each.archive.id for each in made.kept]
+    removed = [item.object.id for item in made.objects]
+    kept = [each.object.id for each in made.kept]
     assert len({*removed, *kept}) == len(removed) + len(kept)
     assert {*removed, *kept} <= seen.archives.keys()
     if made.command == "prune" or made.is_everything:
@@ -252,15 +252,15 @@ def test_nothing_that_a_root_keeps_is_removed(
     plan: Callable[[Snapshot, tuple[CleanTarget, ...]], RemovalPlan], seen: Snapshot, targets: tuple[CleanTarget, ...]
 ) -> None:
     made = plan(seen, targets)
-    for item in made.archives:
-        archive_id = item.archive.id
+    for item in made.objects:
+        archive_id = item.object.id
         assert not any(each.covers(archive_id) for each in seen.leases)
         modes = [each.uses[archive_id] for each in seen.referrers if archive_id in each.uses]
         assert SYMLINK not in modes
         if made.command == "prune":
             assert not modes
             pointers = [n for n in seen.names if n.pointer.archive_id == archive_id and n.kind is NameKind.INDEX]
-            assert not pointers or item.archive.is_linked
+            assert not pointers or item.object.is_linked
         assert set(item.names) == {n for n in seen.names if n.pointer.archive_id == archive_id}
 
 
@@ -287,10 +287,10 @@ def test_the_order_of_what_was_seen_decides_nothing(
         seen.leftovers,
     )
     one, other = plan(seen, targets), plan(mixed, tuple(reversed(targets)))
-    assert {(item.archive.id, item.reason) for item in one.archives} == {
-        (item.archive.id, item.reason) for item in other.archives
+    assert {(item.object.id, item.reason) for item in one.objects} == {
+        (item.object.id, item.reason) for item in other.objects
     }
-    assert {kept.archive.id for kept in one.kept} == {kept.archive.id for kept in other.kept}
+    assert {kept.object.id for kept in one.kept} == {kept.object.id for kept in other.kept}
     assert (set(one.projects), set(one.dangling)) == (set(other.projects), set(other.dangling))
 
 
@@ -300,8 +300,8 @@ def test_doing_it_twice_is_doing_it_once(
     plan: Callable[[Snapshot, tuple[CleanTarget, ...]], RemovalPlan], seen: Snapshot, targets: tuple[CleanTarget, ...]
 ) -> None:
     made = plan(seen, targets)
-    gone = {item.archive.id for item in made.archives}
-    taken = {n for item in made.archives for n in item.names} | set(made.dangling)
+    gone = {item.object.id for item in made.objects}
+    taken = {n for item in made.objects for n in item.names} | set(made.dangling)
     after = replace(
         seen,
         archives={i: each for i, each in seen.archives.items() if i not in gone},
@@ -310,14 +310,14 @@ def test_doing_it_twice_is_doing_it_once(
         leftovers=(),
     )
     again = plan(after, targets)
-    assert again.archives == ()
+    assert again.objects == ()
     assert again.dangling == again.projects == ()
-    assert {kept.archive.id for kept in again.kept} == {kept.archive.id for kept in made.kept}
+    assert {kept.object.id for kept in again.kept} == {kept.object.id for kept in made.kept}
 
 
 @given(seen=snapshots(), candidates=st.sets(IDS))
 def test_candidates_are_a_part_of_what_a_clean_of_everything_takes(seen: Snapshot, candidates: set[str]) -> None:
-    part = {item.archive.id for item in plan_candidates(seen, candidates, reason=RemovalReason.NAMED).archives}
-    whole = {item.archive.id for item in clean(seen).archives}
+    part = {item.object.id for item in plan_candidates(seen, candidates, reason=RemovalReason.NAMED).objects}
+    whole = {item.object.id for item in clean(seen).objects}
     assert part == whole & candidates
     assert KeepCode.POINTER not in {r.code for kept in clean(seen).kept for r in kept.reasons}

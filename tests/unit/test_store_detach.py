@@ -15,7 +15,7 @@ from aiocache_engine.model.locking import LockMode
 from aiocache_engine.pipeline.scan import scan
 from aiocache_engine.store import detach
 from aiocache_engine.store.cache_dir import CacheDir
-from aiocache_engine.store.detach import take_dangling, take_projects
+from aiocache_engine.store.detach import take_dangling, take_lonely
 from aiocache_engine.store.leases import LeaseReader
 from aiocache_engine.system.lock import Hold
 from caches import Place, in_hold
@@ -36,13 +36,13 @@ def names(cache: CacheDir) -> deque[Any]:
     return deque(scan(cache, LeaseReader(cache.layout.leases)).names)
 
 
-def projects(_: CacheDir) -> deque[Any]:
-    return deque(PROJECTS)
+def projects(cache: CacheDir) -> deque[Any]:
+    return deque(f"{cache.layout.projects}/{project}" for project in PROJECTS)
 
 
 TAKERS = [
     pytest.param(take_dangling, names, id="dangling"),
-    pytest.param(take_projects, projects, id="projects"),
+    pytest.param(take_lonely, projects, id="projects"),
 ]
 Take = Callable[[Hold, CacheDir, deque[Any]], list[str]]
 

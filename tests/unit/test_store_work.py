@@ -128,7 +128,7 @@ def test_what_is_leased_stays_beside_clean_and_prune_and_goes_with_the_lease(pla
     work = begun(cache)
     published = publish(work)
     removal = clean_now(cache, "tiny")
-    assert [kept.archive.id for kept in removal.kept] == [published.archive.id]
+    assert [kept.object.id for kept in removal.kept] == [published.archive.id]
     assert place.names() == set()
     prune_now(cache)
     assert os.path.isdir(published.archive.path)

@@ -26,8 +26,18 @@ def entries_document(entries: Sequence[Entry]) -> Document:
                 "files": entry.file_count,
                 "bytes": entry.size_bytes,
                 "last_used": utc(entry.last_used_at),
+                **(_contents(entry) if entry.kind == "environment" else {}),
             }
             for entry in entries
+        ],
+    }
+
+
+def _contents(entry: Entry) -> Document:
+    return {
+        "tool": entry.tool,
+        "distributions": [
+            {"name": each.project, "version": each.version, "archive": each.archive_id} for each in entry.distributions
         ],
     }
 
@@ -39,7 +49,7 @@ def entries_text(entries: Sequence[Entry], *, verbosity: int) -> str:
     head = ["PROJECT", "VERSION", "FILES", "SIZE", "LAST USED"]
     rows = [
         [
-            entry.project or "(unreadable)",
+            _called(entry),
             entry.version or "",
             str(entry.file_count),
             size_of(entry.size_bytes),
@@ -49,8 +59,18 @@ def entries_text(entries: Sequence[Entry], *, verbosity: int) -> str:
     ]
     if verbosity:
         head += ["FILE", "ID"]
-        rows = [[*row, entry.filename or "", entry.id] for row, entry in zip(rows, entries, strict=True)]
+        rows = [[*row, _file_of(entry), entry.id] for row, entry in zip(rows, entries, strict=True)]
     return "\n".join(table(head, rows, right=(2, 3)))
+
+
+def _called(entry: Entry) -> str:
+    if entry.kind == "environment":
+        return f"(environment of {entry.tool})" if entry.tool is not None else "(unreadable environment)"
+    return entry.project or "(unreadable)"
+
+
+def _file_of(entry: Entry) -> str:
+    return entry.filename or ", ".join(f"{each.project} {each.version}" for each in entry.distributions)
 
 
 def usage_document(usage: Usage) -> Document:

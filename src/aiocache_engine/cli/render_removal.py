@@ -10,7 +10,13 @@ from aiocache_engine.cli.units import count_of, duration_of, size_of, table
 from aiocache_engine.hints import Any
 from aiocache_engine.model.removal import CleanTarget, KeepCode, KeepReason, Kept, Removal, Removed
 
-_ROWS_WITHOUT_PROJECT = {"pointer": "(names and pages)", "leftover": "(leftovers)", "format": "(older formats)"}
+_NAMED = frozenset({KeepCode.POINTER, KeepCode.ENVIRONMENT})  #: that it is there to be used again, no more
+_ROWS_WITHOUT_PROJECT = {
+    "pointer": "(names and pages)",
+    "bytecode": "(compiled modules)",
+    "leftover": "(leftovers)",
+    "format": "(older formats)",
+}
 
 
 def removal_document(removal: Removal) -> Mapping[str, Any]:
@@ -38,6 +44,7 @@ def removal_document(removal: Removal) -> Mapping[str, Any]:
                 "bytes_logical": each.size_bytes,
                 "bytes_freed": each.freed_bytes,
                 "reason": each.reason.value,
+                "tool": each.tool,
             }
             for each in removal.removed
         ],
@@ -76,7 +83,7 @@ def unmatched_text(removal: Removal) -> str:
 def _removed_lines(removed: Sequence[Removed]) -> list[str]:
     rows: dict[str, list[Removed]] = defaultdict(list)
     for each in removed:
-        rows[each.project or _ROWS_WITHOUT_PROJECT.get(each.kind, "(unreadable)")].append(each)
+        rows[_row_of(each)].append(each)
     if not rows:
         return []
     return table(
@@ -97,9 +104,15 @@ def _removed_lines(removed: Sequence[Removed]) -> list[str]:
     )
 
 
+def _row_of(removed: Removed) -> str:
+    if removed.tool is not None:
+        return f"(environments of {removed.tool})"
+    return removed.project or _ROWS_WITHOUT_PROJECT.get(removed.kind, "(unreadable)")
+
+
 def _kept_lines(removal: Removal, *, shows_names: bool) -> list[str]:
     """Tell who keeps what; of what is simply there to be used again, only how much it is."""
-    named = [kept for kept in removal.kept if all(reason.code is KeepCode.POINTER for reason in kept.reasons)]
+    named = [kept for kept in removal.kept if not kept.is_condemned and {each.code for each in kept.reasons} <= _NAMED]
     in_environments = [kept for kept in removal.kept if kept not in named and _is_plainly_used(kept)]
     lines = [
         _kept_line(kept)
@@ -120,7 +133,7 @@ def _kept_lines(removal: Removal, *, shows_names: bool) -> list[str]:
 def _is_plainly_used(kept: Kept) -> bool:
     """Tell whether nothing but names and environments that have links of their own keep it."""
     return all(
-        reason.code is KeepCode.POINTER or (reason.code is KeepCode.REFERRER and "symlink" not in reason.via)
+        reason.code in _NAMED or (reason.code is KeepCode.REFERRER and "symlink" not in reason.via)
         for reason in kept.reasons
     )
 
@@ -132,38 +145,37 @@ def _kept_line(kept: Kept) -> str:
 
 
 def _reason(reason: KeepReason) -> str:
-    match reason.code:
-        case KeepCode.LEASE if reason.pid is not None:
-            return f"process {reason.pid} ({reason.command})"
-        case KeepCode.LEASE:
-            return f"lease {reason.path}"
-        case KeepCode.REFERRER:
-            return f"environment {reason.path}"
-        case KeepCode.POINTER:
-            return f"its name {reason.path}"
-        case KeepCode.RECENTLY_USED:
-            return "use that kept changing"
-        case KeepCode.UNKNOWN:
-            return f"{reason.path}, which cannot be read"
+    said = {
+        KeepCode.LEASE: f"lease {reason.path}" if reason.pid is None else f"process {reason.pid} ({reason.command})",
+        KeepCode.REFERRER: f"environment {reason.path}",
+        KeepCode.POINTER: f"its name {reason.path}",
+        KeepCode.ENVIRONMENT: " ".join(reason.via[:1]),
+        KeepCode.RECENTLY_USED: "use that kept changing",
+        KeepCode.UNKNOWN: f"{reason.path}, which cannot be read",
+    }
+    return said[reason.code]
 
 
 def _name_of(kept: Kept) -> str:
-    totals = kept.archive.totals
-    return f"{totals.project} {totals.version}" if totals is not None else kept.archive.id
+    seen = kept.object
+    if seen.project is not None:
+        return f"{seen.project} {seen.version}"
+    return f"environment of {seen.tool} {seen.id}" if seen.tool is not None else seen.id
 
 
 def _total(kept: Sequence[Kept]) -> str:
-    return size_of(sum(each.archive.totals.size_bytes for each in kept if each.archive.totals is not None))
+    return size_of(sum(each.object.size_bytes for each in kept))
 
 
 def _kept(kept: Kept) -> Mapping[str, Any]:
-    totals = kept.archive.totals
+    seen = kept.object
     return {
-        "kind": "archive",
-        "project": totals.project if totals is not None else None,
-        "version": totals.version if totals is not None else None,
-        "id": kept.archive.id,
-        "bytes_logical": totals.size_bytes if totals is not None else 0,
+        "kind": seen.kind,
+        "project": seen.project,
+        "version": seen.version,
+        "id": seen.id,
+        "tool": seen.tool,
+        "bytes_logical": seen.size_bytes,
         "reasons": [
             {
                 "code": reason.code.value,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from aiocache_engine.model.records import Member
 from aiocache_engine.model.value import value
 
 
@@ -9,14 +10,16 @@ from aiocache_engine.model.value import value
 class Entry:
     """One entry of the cache."""
 
-    kind: str  #: "archive"
-    project: str | None  #: normalized; None where its manifest cannot be read
+    kind: str  #: "archive", "environment"
+    project: str | None  #: normalized; None where its manifest cannot be read, and of an environment
     version: str | None
     filename: str | None  #: of the wheel
     id: str
     file_count: int
     size_bytes: int
     last_used_at: float  #: seconds since the epoch
+    tool: str | None = None  #: which one a cached environment was made for
+    distributions: tuple[Member, ...] = ()  #: what is in a cached environment
 
 
 @value
@@ -27,8 +30,8 @@ class LeaseInfo:
     pid: int | None  #: None where its record cannot be read
     command: str | None
     since: float | None  #: seconds since the epoch
-    objects: tuple[str, ...]  #: ids of archives
-    size_bytes: int  #: of those archives
+    objects: tuple[str, ...]  #: ids of archives and cached environments
+    size_bytes: int  #: of all these, what environments share with archives counted once
 
 
 @value

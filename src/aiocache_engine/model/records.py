@@ -87,6 +87,7 @@ class EnvironmentManifest:
     file_count: int
     size_bytes: int  #: sum of the sizes of its files
     own_bytes: int  #: of those that were not hard-linked from an archive
+    is_cloned: bool  #: some of them may share their bytes with an archive, as clones do
 
 
 @value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 
 from aiocache_engine.model.records import Referrer
-from aiocache_engine.model.snapshot import Leftover, SeenArchive, SeenName
+from aiocache_engine.model.snapshot import Leftover, SeenName, SeenObject, SeenTool
 from aiocache_engine.model.value import value
 
 
@@ -15,6 +15,7 @@ class RemovalReason(enum.Enum):
     NAMED = "named"  #: a clean named it
     UNREACHABLE = "unreachable"  #: nothing refers to it
     ENVIRONMENTS_GONE = "environments-gone"  #: it was linked once, and all its environments are gone
+    SUPERSEDED = "superseded"  #: a tool environment that no request names, or whose interpreter is gone
     LEFTOVER = "leftover"  #: dead work left it
     OLD_FORMAT = "old-format"  #: an older release of ours made it
 
@@ -25,6 +26,7 @@ class KeepCode(enum.Enum):
     LEASE = "lease"
     REFERRER = "referrer"
     POINTER = "pointer"
+    ENVIRONMENT = "environment"
     RECENTLY_USED = "recently-used"
     UNKNOWN = "unknown"
 
@@ -38,25 +40,26 @@ class KeepReason:
     pid: int | None = None
     command: str | None = None
     path: str | None = None
-    via: tuple[str, ...] = ()
+    via: tuple[str, ...] = ()  #: the chain from the thing to the root, or how an environment was linked
 
 
 @value
-class PlannedArchive:
-    """One archive that shall go, with every name that the scan found for it."""
+class PlannedObject:
+    """One object that shall go, with all that the scan found to lead to it."""
 
-    archive: SeenArchive
-    names: tuple[SeenName, ...]
+    object: SeenObject
+    names: tuple[SeenName | SeenTool, ...]
     reason: RemovalReason
+    containers: tuple[str, ...] = ()  #: ids of the cached environments it is in; they go before it, or it stays
 
 
 @value
 class Kept:
-    """One archive that stays although it was looked at, and all that keeps it."""
+    """One object that stays although it was looked at, and all that keeps it."""
 
-    archive: SeenArchive
+    object: SeenObject
     reasons: tuple[KeepReason, ...]
-    is_condemned: bool  #: nothing but leases keeps it: it goes when they end
+    is_condemned: bool  #: nothing but leases keeps it, or an environment that nothing else keeps: it goes when they end
 
 
 @value
@@ -72,12 +75,14 @@ class RemovalPlan:
     """A frozen list of what would go. Executing it checks every entry again."""
 
     command: str  #: "clean" or "prune"
-    archives: tuple[PlannedArchive, ...]
+    objects: tuple[PlannedObject, ...]  #: environments before archives
     kept: tuple[Kept, ...]
     targets: tuple[CleanTarget, ...] = ()  #: of a clean; its names are listed again when they are taken
     is_everything: bool = False  #: a clean without arguments
-    dangling: tuple[SeenName, ...] = ()  #: names whose archive is gone
+    named: frozenset[str] = frozenset()  #: ids of all objects that a clean names
+    dangling: tuple[SeenName | SeenTool, ...] = ()  #: names whose object is gone
     projects: tuple[str, ...] = ()  #: that have no archive left: what else is stored for them goes too
+    tools: tuple[str, ...] = ()  #: that have no name left
     leftovers: tuple[Leftover, ...] = ()
     forgotten: tuple[Referrer, ...] = ()  #: environments that are gone
     warnings: tuple[str, ...] = ()
@@ -90,7 +95,7 @@ class RemovalPlan:
 class Removed:
     """One entry that went, or in a dry run would go."""
 
-    kind: str  #: "archive", "pointer", "leftover", "format"
+    kind: str  #: "archive", "environment", "bytecode", "pointer", "leftover", "format"
     project: str | None
     version: str | None
     id: str | None
@@ -98,6 +103,7 @@ class Removed:
     size_bytes: int  #: logical
     freed_bytes: int  #: allocated bytes of inodes whose last link went
     reason: RemovalReason
+    tool: str | None = None  #: whose environment it was
 
 
 @value

@@ -1,7 +1,7 @@
 """What a scan saw: the frozen picture from which a clean or a prune is planned.
 
-It was read without a lock, in the order stamps, leases, names, referrers (rule 28), so any part of it may be out of
-date; what is planned from it is checked again, entry by entry, before anything is taken away.
+It was read without a lock, in the order stamps, leases, names, environments, referrers (rule 28), so any part of it may
+be out of date; what is planned from it is checked again, entry by entry, before anything is taken away.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import enum
 from collections.abc import Mapping
 
 from aiocache_engine.model.manifest import Totals
-from aiocache_engine.model.records import Holder, NameKind, Pointer, Referrer
-from aiocache_engine.model.value import value
+from aiocache_engine.model.records import EnvironmentManifest, EnvironmentPointer, Holder, NameKind, Pointer, Referrer
+from aiocache_engine.model.value import field, value
 
 
 @value
@@ -22,7 +22,54 @@ class SeenArchive:
     totals: Totals | None  #: None: its manifest cannot be read
     stamp: bytes
     last_used_at: float  #: seconds since the epoch
-    is_linked: bool  #: a referrer was registered for it once
+    is_linked: bool  #: a referrer was registered, or a tool environment published, for it once
+
+    kind = "archive"
+    tool = None  #: no archive is one tool's alone
+
+    @property
+    def project(self) -> str | None:
+        """Whose distribution it is; None where its manifest cannot be read."""
+        return self.totals.project if self.totals is not None else None
+
+    @property
+    def version(self) -> str | None:
+        """Its version; None as above."""
+        return self.totals.version if self.totals is not None else None
+
+    @property
+    def size_bytes(self) -> int:
+        """The logical size of its files, as far as that is known."""
+        return self.totals.size_bytes if self.totals is not None else 0
+
+
+@value
+class SeenEnvironment:
+    """One cached environment in its bucket."""
+
+    id: str
+    path: str  #: absolute, of the object's directory
+    manifest: EnvironmentManifest | None  #: None: it cannot be read
+    stamp: bytes
+    last_used_at: float  #: seconds since the epoch
+    is_new: bool = False  #: it appeared while the scan was under way, so it counts as used
+
+    kind = "environment"
+    project = None  #: it is several projects'
+    version = None
+
+    @property
+    def tool(self) -> str | None:
+        """For which tool it was made; None where its manifest cannot be read."""
+        return self.manifest.tool if self.manifest is not None else None
+
+    @property
+    def size_bytes(self) -> int:
+        """The logical size of its files, as far as that is known."""
+        return self.manifest.size_bytes if self.manifest is not None else 0
+
+
+SeenObject = SeenArchive | SeenEnvironment
 
 
 @value
@@ -33,6 +80,30 @@ class SeenName:
     path: str  #: absolute
     pointer: Pointer
     content: bytes  #: as read: a name whose content changed since is not the planned one
+
+    @property
+    def object_id(self) -> str:
+        """What it leads to."""
+        return self.pointer.archive_id
+
+
+FileIdentity = tuple[int, int, int]  #: inode, size and time of the last change in nanoseconds
+
+
+@value
+class SeenTool:
+    """One name that leads from a tool, and what was asked of it, to a cached environment."""
+
+    path: str  #: absolute
+    pointer: EnvironmentPointer | None  #: None: it cannot be read, so that it leads nowhere
+    content: bytes  #: as read
+    identity: FileIdentity  #: of the file, taken before it was read: one that replaces it has another
+    is_runnable: bool  #: False: the interpreter that its environment was made for is gone
+
+    @property
+    def object_id(self) -> str | None:
+        """What it leads to; None: nowhere."""
+        return self.pointer.environment_id if self.pointer is not None else None
 
 
 @value
@@ -70,7 +141,7 @@ class Leftover:
     """Something that dead work left: a staging directory, an entry of trash, the file of a dead lease."""
 
     path: str
-    kind: str  #: "staging", "trash", "lease", "temporary", "format"
+    kind: str  #: "staging", "trash", "lease", "temporary", "format", "bytecode"
 
 
 @value
@@ -85,3 +156,6 @@ class Snapshot:
     projects: frozenset[str]  #: every project that has a directory: names, pages, or nothing any more
     leftovers: tuple[Leftover, ...]
     damaged_referrers: tuple[str, ...] = ()  #: paths of records that nobody can read: they keep everything, too
+    environments: Mapping[str, SeenEnvironment] = field(default_factory=dict)
+    tools: tuple[SeenTool, ...] = ()
+    tool_directories: frozenset[str] = frozenset()  #: the name of every tool that has a directory: names, or nothing

@@ -21,14 +21,23 @@ from aiocache_engine.model.removal import (
     KeepCode,
     KeepReason,
     Kept,
-    PlannedArchive,
+    PlannedObject,
     Removal,
     RemovalPlan,
     RemovalReason,
     Removed,
 )
-from aiocache_engine.model.snapshot import Leftover, ReferrerState, SeenName, Snapshot
-from aiocache_engine.model.value import replace, value
+from aiocache_engine.model.snapshot import ReferrerState, Snapshot
+from aiocache_engine.model.value import replace
+from aiocache_engine.pipeline.account import (
+    OLD_FORMAT,
+    Names,
+    foresee,
+    leftover_removed,
+    object_removed,
+    total,
+    with_names,
+)
 from aiocache_engine.pipeline.scan import look_at, scan
 from aiocache_engine.pipeline.steps import InHold, Outside, Steps
 from aiocache_engine.policy.clean import plan_candidates, plan_clean, plan_condemned
@@ -36,26 +45,25 @@ from aiocache_engine.policy.prune import plan_prune
 from aiocache_engine.store.cache_dir import CacheDir
 from aiocache_engine.store.detach import (
     Batch,
-    NameChoice,
+    Trashed,
     Verdict,
     condemn,
-    detach_archives,
-    matching_names,
-    name_directories,
+    detach_objects,
     take_dangling,
     take_everything,
+    take_lonely,
     take_names,
     take_paths,
-    take_projects,
 )
 from aiocache_engine.store.documents import list_directory
 from aiocache_engine.store.generations import version_matches
 from aiocache_engine.store.layout import Layout
 from aiocache_engine.store.leases import LeaseReader
+from aiocache_engine.store.name_choice import NameChoice
 from aiocache_engine.store.notes import read_notes, remove_notes
 from aiocache_engine.store.referrers import forget
 from aiocache_engine.store.reserve import restore_reserve, spend_reserve
-from aiocache_engine.store.trash import Swept, measure, sweep
+from aiocache_engine.store.trash import Swept, sweep
 from aiocache_engine.system.keylock import KeyLock
 
 Item = TypeVar("Item")
@@ -63,17 +71,8 @@ Item = TypeVar("Item")
 PASSES = 5
 _NOTHING = Swept(0, 0, 0)
 _ITEMS_A_HOLD = 100
-_OLD_FORMAT = "format"
-_TAKEN_FIRST = frozenset({"temporary", _OLD_FORMAT})  #: leftovers that somebody might still be making or reading
+_TAKEN_FIRST = frozenset({"temporary", OLD_FORMAT})  #: leftovers that somebody might still be making or reading
 _IN_USE = frozenset({KeepCode.LEASE, KeepCode.RECENTLY_USED})
-
-
-@value
-class _Names:
-    """Names and pages that go together, and are reported together."""
-
-    project: str | None  #: None: of several projects
-    reason: RemovalReason
 
 
 class Collector:
@@ -82,7 +81,8 @@ class Collector:
     def __init__(self, cache: CacheDir) -> None:
         self._cache = cache
         self._leases = LeaseReader(cache.layout.leases)
-        self._trashed: list[tuple[str, PlannedArchive | _Names]] = []
+        self._trashed: list[Trashed | tuple[str, Names]] = []
+        self._gone: set[str] = set()
         self._kept: dict[str, Kept] = {}
         self._noted: set[str] = set()
         self._warnings: dict[str, None] = {}  #: of every pass, each once: a later one no longer sees what went
@@ -106,7 +106,7 @@ class Collector:
         yield Outside(partial(spend_reserve, self._cache.layout))
         plan = yield from self._collect(plan_prune)
         yield from self._take_dangling(plan)
-        yield from self._take_lonely_projects(plan)
+        yield from self._take_lonely(plan)
         removed = yield from self._sweep()
         removed += yield from self._take_leftovers(plan)
         # Looked at again just before the hold, never in it: a dead mount would stop everybody (rule 26).
@@ -128,16 +128,15 @@ class Collector:
         if targets:
             yield Outside(self._leases.unlink_dead)  # every later collector would look at them again
             for target in targets:
-                yield from self._take_names(target, seen.names)
+                yield from self._take_names(target, seen)
         else:
             trashed = yield InHold(LockMode.EXCLUSIVE, partial(take_everything, cache=self._cache))
             self._trash(trashed, RemovalReason.NAMED)
-        before = {item.archive.id for item in named.archives} | {kept.archive.id for kept in named.kept}
 
         def decide(snapshot: Snapshot) -> RemovalPlan:
             again = plan_clean(snapshot, targets, matches=version_matches)
-            ids = before | {item.archive.id for item in again.archives} | {kept.archive.id for kept in again.kept}
-            return plan_candidates(snapshot, _without_names(snapshot, ids), reason=RemovalReason.NAMED)
+            ids = _without_names(snapshot, named.named | again.named)
+            return plan_candidates(snapshot, ids, reason=RemovalReason.NAMED)
 
         yield from self._collect(decide)
         removed = yield from self._sweep()
@@ -167,7 +166,7 @@ class Collector:
             return
         yield from self._collect(partial(plan_condemned, candidates=free))
         yield from self._sweep()
-        in_use = {i for i, kept in self._kept.items() if any(reason.code in _IN_USE for reason in kept.reasons)}
+        in_use = {i for i, kept in self._kept.items() if kept.is_condemned or _is_in_use(kept)}
         settled = [note for note in notes if note.object_id in free - in_use]
         yield Outside(partial(remove_notes, settled))
 
@@ -175,43 +174,50 @@ class Collector:
         """Scan, plan and detach until nothing changes under our hands any more; gives the last plan."""
         for _ in range(PASSES):
             plan = decide((yield from self.scan()))
-            self._kept = {kept.archive.id: kept for kept in plan.kept}
+            self._kept = {kept.object.id: kept for kept in plan.kept}
             self._warnings |= dict.fromkeys(plan.warnings)
             again = yield from self._detach(plan)
             again |= yield from self._condemn(plan)
             if not again:
                 return plan
-        for item in plan.archives:
-            if item.archive.id in again:
+        for item in plan.objects:
+            if item.object.id in again:
                 reason = KeepReason(KeepCode.RECENTLY_USED, release="run the command again")
-                self._kept[item.archive.id] = Kept(item.archive, (reason,), is_condemned=False)
+                self._kept[item.object.id] = Kept(item.object, (reason,), is_condemned=False)
         return plan
 
     def _detach(self, plan: RemovalPlan) -> Steps[set[str]]:
         """Detach what is planned; gives the ids of what changed and has to be scanned again."""
-        queue = deque(plan.archives)
+        queue = deque(plan.objects)
         again: set[str] = set()
         while queue:
-            work = partial(detach_archives, cache=self._cache, leases=self._leases, queue=queue)
+            work = partial(detach_objects, cache=self._cache, leases=self._leases, queue=queue, gone=self._gone)
             batch: Batch = yield InHold(LockMode.EXCLUSIVE, work)
             self._trashed += batch.trashed
             again |= {
-                item.archive.id for item, verdict in batch.verdicts if verdict in (Verdict.CHANGED, Verdict.LEASED)
+                item.object.id for item, verdict in batch.verdicts if verdict in (Verdict.CHANGED, Verdict.LEASED)
             }
         return again
 
     def _condemn(self, plan: RemovalPlan) -> Steps[set[str]]:
-        """Note what only leases keep; gives the ids of what has lost its last lease meanwhile."""
-        ids = [kept.archive.id for kept in plan.kept if kept.is_condemned and kept.archive.id not in self._noted]
-        self._noted.update(ids)
+        """Note what only leases keep; gives the ids of what has lost its last lease meanwhile.
+
+        What is in a condemned environment, and on no lease of its own, goes by the environment's note (rule 35).
+        """
+        objects = [
+            kept.object
+            for kept in plan.kept
+            if kept.is_condemned and kept.object.id not in self._noted and _is_in_use(kept)
+        ]
+        self._noted.update(each.id for each in objects)
         again: set[str] = set()
-        for part in _parts(ids):
-            work = partial(condemn, cache=self._cache, leases=self._leases, archive_ids=part)
+        for part in _parts(objects):
+            work = partial(condemn, cache=self._cache, leases=self._leases, objects=part)
             again.update((yield InHold(LockMode.EXCLUSIVE, work)))
         return again
 
-    def _take_names(self, target: CleanTarget, seen: Iterable[SeenName]) -> Steps[None]:
-        choice: NameChoice = yield Outside(partial(NameChoice, target, seen, matches=version_matches))
+    def _take_names(self, target: CleanTarget, seen: Snapshot) -> Steps[None]:
+        choice: NameChoice = yield Outside(partial(_choice, target, seen))
         is_all = False
         while not is_all:
             work = partial(take_names, cache=self._cache, choice=choice)
@@ -224,11 +230,12 @@ class Collector:
             work = partial(take_dangling, cache=self._cache, queue=queue)
             self._trash((yield InHold(LockMode.EXCLUSIVE, work)), RemovalReason.UNREACHABLE)
 
-    def _take_lonely_projects(self, plan: RemovalPlan) -> Steps[None]:
-        queue = deque(plan.projects)
-        while queue:
-            work = partial(take_projects, cache=self._cache, queue=queue)
-            self._trash((yield InHold(LockMode.EXCLUSIVE, work)), RemovalReason.UNREACHABLE)
+    def _take_lonely(self, plan: RemovalPlan) -> Steps[None]:
+        for bucket, names in ((self._cache.layout.projects, plan.projects), (self._cache.layout.tools, plan.tools)):
+            queue = deque(f"{bucket}/{name}" for name in names)
+            while queue:
+                work = partial(take_lonely, cache=self._cache, queue=queue)
+                self._trash((yield InHold(LockMode.EXCLUSIVE, work)), RemovalReason.UNREACHABLE)
 
     def _take_leftovers(self, plan: RemovalPlan) -> Steps[list[Removed]]:
         """Sweep what dead work left: what is dead for ever directly, the rest after an exclusive hold."""
@@ -240,25 +247,26 @@ class Collector:
             for path in paths:
                 swept = yield Outside(partial(sweep, path))
                 if swept != _NOTHING:
-                    removed.append(_leftover_removed(leftover, swept))
+                    removed.append(leftover_removed(leftover, swept))
         return removed
 
     def _trash(self, paths: Iterable[str], reason: RemovalReason, *, project: str | None = None) -> None:
-        self._trashed += [(path, _Names(project, reason)) for path in paths]
+        self._trashed += [(path, Names(project, reason)) for path in paths]
 
     def _sweep(self) -> Steps[list[Removed]]:
-        """Delete what this collector detached; gives one entry per archive, and one per project for all other names."""
-        by_archive: dict[str, tuple[PlannedArchive, list[Swept]]] = {}
-        by_names: dict[_Names, list[Swept]] = defaultdict(list)
-        for path, item in self._trashed:
-            swept = yield Outside(partial(sweep, path))
-            if isinstance(item, _Names):
-                by_names[item].append(swept)
+        """Delete what this collector detached; gives one entry per object, and one per project for all other names."""
+        by_object: dict[tuple[str, str], tuple[PlannedObject, list[Swept]]] = {}
+        by_names: dict[Names, list[Swept]] = defaultdict(list)
+        for trashed in self._trashed:
+            if isinstance(trashed, Trashed):
+                swept = yield Outside(partial(sweep, trashed.path))
+                by_object.setdefault((trashed.item.object.id, trashed.kind), (trashed.item, []))[1].append(swept)
             else:
-                by_archive.setdefault(item.archive.id, (item, []))[1].append(swept)
+                path, names = trashed
+                by_names[names].append((yield Outside(partial(sweep, path))))
         self._trashed.clear()
-        removed = [_archive_removed(item, _sum(parts)) for item, parts in by_archive.values()]
-        return _with_names(removed, {names: _sum(parts) for names, parts in by_names.items()})
+        removed = [object_removed(item, kind, total(parts)) for (_, kind), (item, parts) in by_object.items()]
+        return with_names(removed, {names: total(parts) for names, parts in by_names.items()})
 
     def _removal(self, plan: RemovalPlan, removed: list[Removed]) -> Removal:
         return Removal(
@@ -273,55 +281,6 @@ class Collector:
             unmatched=plan.unmatched,
             is_freed_exact=plan.is_freed_exact,
         )
-
-
-def foresee(cache: CacheDir, plan: RemovalPlan) -> Removal:
-    """Tell what executing the plan now would give, by looking at every file it names and touching none."""
-    layout = cache.layout
-    is_clean = plan.command == "clean"
-    by_names = _names_of_clean(cache, plan) if is_clean else _names_of_prune(cache, plan)
-    # A clean takes the names first, so that nothing of them is left to go with the archive.
-    with_archive = set() if is_clean else {name.path for item in plan.archives for name in item.names}
-    removed: list[Removed] = []
-    for item in plan.archives:
-        paths = [layout.archive(item.archive.id), *(n.path for n in item.names if n.path in with_archive)]
-        removed.append(_archive_removed(item, _sum(measure(path) for path in paths)))
-    alone = {names: _sum(measure(p, without=with_archive) for p in paths) for names, paths in by_names.items()}
-    removed = _with_names(removed, alone)
-    removed += [_leftover_removed(each, measure(each.path)) for each in plan.leftovers]
-    return Removal(
-        command=plan.command,
-        is_dry_run=True,
-        removed=tuple(removed),
-        kept=plan.kept,
-        waited_seconds=0.0,
-        longest_hold_seconds=0.0,
-        warnings=plan.warnings,
-        near_names=plan.near_names,
-        unmatched=plan.unmatched,
-        is_freed_exact=plan.is_freed_exact,
-    )
-
-
-def _names_of_clean(cache: CacheDir, plan: RemovalPlan) -> dict[_Names, list[str]]:
-    """Give the paths that a clean takes before anything else: all that leads to what it names."""
-    if plan.is_everything:
-        return {_Names(None, RemovalReason.NAMED): list(name_directories(cache.layout))}
-    paths: dict[_Names, list[str]] = defaultdict(list)
-    for target in plan.targets:
-        paths[_Names(target.project, RemovalReason.NAMED)] += (
-            [cache.layout.project(target.project)]
-            if target.specifier is None
-            else matching_names(cache.layout, NameChoice(target, (), matches=version_matches))
-        )
-    return paths
-
-
-def _names_of_prune(cache: CacheDir, plan: RemovalPlan) -> dict[_Names, list[str]]:
-    """Give the paths that a prune takes by themselves: lonely projects, and names that lead nowhere in the others."""
-    lonely = [f"{cache.layout.projects}/{project}" for project in plan.projects]
-    others = [name.path for name in plan.dangling if not name.path.startswith(tuple(f"{path}/" for path in lonely))]
-    return {_Names(None, RemovalReason.UNREACHABLE): [*lonely, *others]}
 
 
 def _parts(items: list[Item]) -> Iterator[list[Item]]:
@@ -345,53 +304,14 @@ def _still_missing(referrers: Iterable[Referrer]) -> list[Referrer]:
     return [referrer for referrer in referrers if look_at(referrer)[0] is ReferrerState.MISSING]
 
 
-def _without_names(snapshot: Snapshot, ids: set[str]) -> set[str]:
+def _choice(target: CleanTarget, seen: Snapshot) -> NameChoice:
+    return NameChoice(target, seen.names, seen.tools, matches=version_matches)
+
+
+def _is_in_use(kept: Kept) -> bool:
+    return any(reason.code in _IN_USE for reason in kept.reasons)
+
+
+def _without_names(snapshot: Snapshot, ids: frozenset[str]) -> frozenset[str]:
     """Leave out what a name has come to lead to again: it was published after the clean."""
-    named = {name.pointer.archive_id for name in snapshot.names}
-    return ids - named
-
-
-def _archive_removed(item: PlannedArchive, swept: Swept) -> Removed:
-    totals = item.archive.totals
-    return Removed(
-        kind="archive",
-        project=totals.project if totals is not None else None,
-        version=totals.version if totals is not None else None,
-        id=item.archive.id,
-        file_count=swept.file_count,
-        size_bytes=swept.size_bytes,
-        freed_bytes=swept.freed_bytes,
-        reason=item.reason,
-    )
-
-
-def _with_names(archives: list[Removed], by_names: dict[_Names, Swept]) -> list[Removed]:
-    """Add names and pages to what went. An empty directory is nobody's entry: its bytes are told with an archive's."""
-    removed = list(archives)
-    for names, swept in by_names.items():
-        if swept.file_count:
-            removed.append(_names_removed(names, swept))
-        elif archives:
-            removed[0] = replace(removed[0], freed_bytes=removed[0].freed_bytes + swept.freed_bytes)
-    return removed
-
-
-def _names_removed(names: _Names, swept: Swept) -> Removed:
-    return Removed(
-        "pointer", names.project, None, None, swept.file_count, swept.size_bytes, swept.freed_bytes, names.reason
-    )
-
-
-def _leftover_removed(leftover: Leftover, swept: Swept) -> Removed:
-    is_old = leftover.kind == _OLD_FORMAT
-    kind, reason = ("format", RemovalReason.OLD_FORMAT) if is_old else ("leftover", RemovalReason.LEFTOVER)
-    return Removed(kind, None, None, None, swept.file_count, swept.size_bytes, swept.freed_bytes, reason)
-
-
-def _sum(parts: Iterable[Swept]) -> Swept:
-    whole = list(parts)
-    return Swept(
-        sum(part.file_count for part in whole),
-        sum(part.size_bytes for part in whole),
-        sum(part.freed_bytes for part in whole),
-    )
+    return ids - {name.object_id for name in snapshot.names} - {name.object_id for name in snapshot.tools}

@@ -9,50 +9,91 @@ from aiocache_engine.model.listing import CacheSize, Entry, LeaseInfo, LockInfo,
 from aiocache_engine.model.names import is_object_id
 from aiocache_engine.model.removal import CleanTarget
 from aiocache_engine.store.archives import read_stamp, read_totals
+from aiocache_engine.store.bytecode import read_bytecode_totals
 from aiocache_engine.store.cache_dir import CacheDir
+from aiocache_engine.store.documents import list_directory
+from aiocache_engine.store.environments import read_environment_manifest
+from aiocache_engine.store.layout import Layout
 from aiocache_engine.store.leases import LeaseReader
+from aiocache_engine.store.name_choice import stored_for
 from aiocache_engine.system.process import command_of, locks_on
 
 
 def list_entries(
     cache: CacheDir, target: CleanTarget | None, *, matches: Callable[[str, str], bool]
 ) -> tuple[Entry, ...]:
-    """List the archives, of one project or of all, by project and version."""
-    entries: list[Entry] = []
-    for archive_id in os.listdir(cache.layout.archives):
-        if not is_object_id(archive_id):
-            continue
-        path = cache.layout.archive(archive_id)
-        totals = read_totals(path)
-        used = read_stamp(path)
-        if totals is None:
-            entry = Entry("archive", None, None, None, archive_id, 0, 0, used[1] if used else 0.0)
-        else:
-            entry = Entry(
-                kind="archive",
-                project=totals.project,
-                version=totals.version,
-                filename=totals.filename,
-                id=archive_id,
-                file_count=totals.file_count,
-                size_bytes=totals.size_bytes,
-                last_used_at=used[1] if used else 0.0,
-            )
-        if target is None or _is_of(entry, target, matches):
-            entries.append(entry)
-    return tuple(sorted(entries, key=lambda each: (each.project or "", each.version or "", each.id)))
+    """List archives by project and version, and after them the cached environments; of one project, or of all."""
+    layout = cache.layout
+    entries = [_archive(layout, each) for each in _ids(layout.archives)]
+    entries += [_environment(layout, each) for each in _ids(layout.environments)]
+    if target is not None:
+        entries = [each for each in entries if _is_of(each, target, matches)]
+    return tuple(sorted(entries, key=_place))
 
 
 def measure_cache(cache: CacheDir) -> CacheSize:
-    """Add up what the manifests say."""
-    entries = list_entries(cache, None, matches=lambda _specifier, _version: True)
-    size_bytes = sum(entry.size_bytes for entry in entries)
+    """Add up what the manifests say. What an environment shares with archives is counted with them."""
+    layout = cache.layout
+    archives = [each for each in (read_totals(layout.archive(i)) for i in _ids(layout.archives)) if each]
+    environments = [read_environment_manifest(layout.environment(i)) for i in _ids(layout.environments)]
+    compiled = [read_bytecode_totals(path) for _, path in stored_for(layout.bytecodes)]
+    buckets = {
+        "archives": sum(each.size_bytes for each in archives),
+        "environments": sum(each.own_bytes for each in environments if each is not None),
+        "bytecode": sum(each.size_bytes for each in compiled if each is not None),
+    }
+    described = (*archives, *environments, *compiled)
     return CacheSize(
-        size_bytes=size_bytes,
-        file_count=sum(entry.file_count for entry in entries),
-        entry_count=len(entries),
-        buckets={"archives": size_bytes},
+        size_bytes=sum(buckets.values()),
+        file_count=sum(each.file_count for each in described if each is not None),
+        entry_count=len(_ids(layout.archives)) + len(environments),
+        buckets=buckets,
     )
+
+
+def _ids(bucket: str) -> list[str]:
+    return [name for name in list_directory(bucket) if is_object_id(name)]
+
+
+def _archive(layout: Layout, archive_id: str) -> Entry:
+    path = layout.archive(archive_id)
+    totals = read_totals(path)
+    return Entry(
+        kind="archive",
+        project=totals.project if totals is not None else None,
+        version=totals.version if totals is not None else None,
+        filename=totals.filename if totals is not None else None,
+        id=archive_id,
+        file_count=totals.file_count if totals is not None else 0,
+        size_bytes=totals.size_bytes if totals is not None else 0,
+        last_used_at=_last_used_at(path),
+    )
+
+
+def _environment(layout: Layout, environment_id: str) -> Entry:
+    path = layout.environment(environment_id)
+    manifest = read_environment_manifest(path)
+    return Entry(
+        kind="environment",
+        project=None,
+        version=None,
+        filename=None,
+        id=environment_id,
+        file_count=manifest.file_count if manifest is not None else 0,
+        size_bytes=manifest.size_bytes if manifest is not None else 0,
+        last_used_at=_last_used_at(path),
+        tool=manifest.tool if manifest is not None else None,
+        distributions=manifest.members if manifest is not None else (),
+    )
+
+
+def _last_used_at(path: str) -> float:
+    used = read_stamp(path)
+    return used[1] if used is not None else 0.0
+
+
+def _place(entry: Entry) -> tuple[bool, str, str, str]:
+    return entry.kind == "environment", entry.project or entry.tool or "", entry.version or "", entry.id
 
 
 def list_usage(cache: CacheDir) -> Usage:
@@ -62,7 +103,6 @@ def list_usage(cache: CacheDir) -> Usage:
         if not lease.is_alive():
             continue
         objects = tuple(sorted(lease.objects or ()))
-        totals = [read_totals(cache.layout.archive(object_id)) for object_id in objects]
         leases.append(
             LeaseInfo(
                 id=lease.id,
@@ -70,10 +110,18 @@ def list_usage(cache: CacheDir) -> Usage:
                 command=lease.holder.command if lease.holder else None,
                 since=lease.holder.since if lease.holder else None,
                 objects=objects,
-                size_bytes=sum(each.size_bytes for each in totals if each is not None),
+                size_bytes=sum(_own_bytes(cache.layout, object_id) for object_id in objects),
             )
         )
     return Usage(tuple(sorted(leases, key=lambda each: each.since or 0.0)), tuple(_locks(cache)))
+
+
+def _own_bytes(layout: Layout, object_id: str) -> int:
+    """Give the size of an object, without what an environment shares with the archives on the same lease."""
+    if (totals := read_totals(layout.archive(object_id))) is not None:
+        return totals.size_bytes
+    manifest = read_environment_manifest(layout.environment(object_id))
+    return manifest.own_bytes if manifest is not None else 0
 
 
 def _locks(cache: CacheDir) -> list[LockInfo]:
@@ -84,6 +132,8 @@ def _locks(cache: CacheDir) -> list[LockInfo]:
 
 
 def _is_of(entry: Entry, target: CleanTarget, matches: Callable[[str, str], bool]) -> bool:
-    if entry.project != target.project:
-        return False
-    return target.specifier is None or matches(target.specifier, entry.version or "")
+    called = [(entry.project, entry.version or ""), *((each.project, each.version) for each in entry.distributions)]
+    return any(
+        project == target.project and (target.specifier is None or matches(target.specifier, version))
+        for project, version in called
+    )

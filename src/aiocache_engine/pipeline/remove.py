@@ -9,7 +9,8 @@ from functools import partial
 from aiocache_engine.errors import LockTimeoutError
 from aiocache_engine.model.removal import CleanTarget, Removal, RemovalPlan
 from aiocache_engine.model.value import replace
-from aiocache_engine.pipeline.collect import Collector, foresee
+from aiocache_engine.pipeline.account import foresee
+from aiocache_engine.pipeline.collect import Collector
 from aiocache_engine.pipeline.kit import Kit
 from aiocache_engine.pipeline.steps import Conductor, Outside, Steps
 from aiocache_engine.store.cache_dir import CacheDir

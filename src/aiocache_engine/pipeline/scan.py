@@ -1,13 +1,15 @@
 """Look at everything in the cache, without a lock, in the order that makes the picture safe to plan from (rule 28).
 
-Stamps first, then leases, then names, then environments: a hand-over goes the other way round (rule 1), so whatever is
-missed in one reading shows in a later one, or as a changed stamp when the plan is carried out.
+Stamps first, then leases, then names, then environments, those in the cache before those outside: a hand-over goes the
+other way round (rule 1), so whatever is missed in one reading shows in a later one, or as a changed stamp when the plan
+is carried out.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 
 from aiocache_engine.model.names import is_object_id
 from aiocache_engine.model.records import NameKind, Referrer
@@ -15,9 +17,11 @@ from aiocache_engine.model.snapshot import (
     Leftover,
     ReferrerState,
     SeenArchive,
+    SeenEnvironment,
     SeenLease,
     SeenName,
     SeenReferrer,
+    SeenTool,
     Snapshot,
 )
 from aiocache_engine.python.environment import environment_id
@@ -26,8 +30,10 @@ from aiocache_engine.store.archives import is_linked, read_stamp, read_totals
 from aiocache_engine.store.cache_dir import CacheDir
 from aiocache_engine.store.detach import dead_staging, half_born
 from aiocache_engine.store.documents import list_directory, read_document
+from aiocache_engine.store.environments import decode_environment_pointer, read_environment_manifest
 from aiocache_engine.store.layout import BUCKETS, HASH_NAMES, PAGE, Layout
 from aiocache_engine.store.leases import LeaseFile, LeaseReader
+from aiocache_engine.store.name_choice import identity, tool_names
 from aiocache_engine.store.names import decode_pointer
 from aiocache_engine.store.referrers import read_referrers
 from aiocache_engine.system.process import me
@@ -39,14 +45,14 @@ _VERSIONED = re.compile(r"([a-z]+)-v(\d+)")
 def scan(cache: CacheDir, leases: LeaseReader) -> Snapshot:
     """Read the whole cache. Needs no hold."""
     layout = cache.layout
-    # One that lost its stamp is taken for what it is: nothing that a look-up gives away before it is stamped again.
-    stamps = {
-        archive_id: read_stamp(layout.archive(archive_id)) or (b"", 0.0)
-        for archive_id in list_directory(layout.archives)
-        if is_object_id(archive_id)
-    }
+    compiled = list_directory(layout.bytecodes)  # before the archives: one that is not seen then is gone for ever
+    stamps = _stamps(layout.archives)
+    environment_stamps = _stamps(layout.environments)
     alive, dead = leases.part()
     names, projects = _names(layout)
+    tool_directories = list_directory(layout.tools)
+    tools = _tools(layout)
+    environments = _environments(layout, environment_stamps)
     archives = {
         archive_id: SeenArchive(
             id=archive_id,
@@ -66,8 +72,68 @@ def scan(cache: CacheDir, leases: LeaseReader) -> Snapshot:
         unreadable_referrers=tuple(newer),
         damaged_referrers=tuple(damaged),
         projects=frozenset(projects),
-        leftovers=tuple(_leftovers(layout, dead)),
+        leftovers=(
+            *_leftovers(layout, dead),
+            *(Leftover(f"{layout.bytecodes}/{name}", "bytecode") for name in compiled if name not in stamps),
+        ),
+        environments=environments,
+        tools=tuple(tools),
+        tool_directories=frozenset(tool_directories),
     )
+
+
+def _stamps(bucket: str) -> dict[str, tuple[bytes, float]]:
+    """Read the stamps of all objects of a bucket.
+
+    One that lost its stamp is taken for what it is: nothing that a look-up gives away before it is stamped again.
+    """
+    return {
+        object_id: read_stamp(f"{bucket}/{object_id}") or (b"", 0.0)
+        for object_id in list_directory(bucket)
+        if is_object_id(object_id)
+    }
+
+
+def _environments(layout: Layout, stamps: Mapping[str, tuple[bytes, float]]) -> dict[str, SeenEnvironment]:
+    """List the cached environments again, after leases and names, and read what they contain."""
+    return {
+        environment_id: SeenEnvironment(
+            environment_id,
+            layout.environment(environment_id),
+            read_environment_manifest(layout.environment(environment_id)),
+            *stamps.get(environment_id, (b"", 0.0)),
+            is_new=environment_id not in stamps,
+        )
+        for environment_id in list_directory(layout.environments)
+        if is_object_id(environment_id)
+    }
+
+
+def _tools(layout: Layout) -> list[SeenTool]:
+    tools: list[SeenTool] = []
+    runnable: dict[str, bool] = {}
+    for path in tool_names(layout):
+        file = identity(path)
+        content = read_document(path)
+        if file is None or content is None:
+            continue
+        pointer = decode_environment_pointer(content)
+        executable = pointer.executable if pointer is not None else ""
+        if executable not in runnable:
+            runnable[executable] = _may_be_there(executable)
+        tools.append(SeenTool(path, pointer, content, file, runnable[executable]))
+    return tools
+
+
+def _may_be_there(path: str) -> bool:
+    """Tell whether a file is there; what cannot be told may be."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _names(layout: Layout) -> tuple[list[SeenName], list[str]]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
-from aiocache_engine.model.removal import CleanTarget, Kept, PlannedArchive, RemovalPlan, RemovalReason
-from aiocache_engine.model.snapshot import SeenArchive, Snapshot
-from aiocache_engine.policy.mark import Marks
+from aiocache_engine.model.removal import CleanTarget, Kept, PlannedObject, RemovalPlan, RemovalReason
+from aiocache_engine.model.snapshot import SeenArchive, SeenEnvironment, SeenName, SeenObject, Snapshot
+from aiocache_engine.policy.mark import Marks, by_environment, keep_new
 
 VersionMatch = Callable[[str, str], bool]  #: (specifier set, version) -> whether it matches
 
@@ -16,57 +16,104 @@ def plan_clean(snapshot: Snapshot, targets: tuple[CleanTarget, ...], *, matches:
     """Plan a clean of the targets; no targets: of everything.
 
     A live lease keeps the bytes, and so does an environment that links to them by symlink. Whatever keeps them, the
-    names go.
+    names go. A cached environment with something of a target in it goes, too.
     """
     marks = Marks(snapshot)
-    named = [archive for archive in snapshot.archives.values() if _is_named(archive, targets, marks, matches)]
-    plan = plan_candidates(snapshot, {archive.id for archive in named}, reason=RemovalReason.NAMED)
+    everything: tuple[SeenObject, ...] = (*snapshot.environments.values(), *snapshot.archives.values())
+    named = [seen for seen in everything if _is_named(seen, targets, marks, matches)]
+    ids = frozenset(seen.id for seen in named)
+    plan = plan_candidates(snapshot, ids, reason=RemovalReason.NAMED)
     unmatched = _unmatched(snapshot, targets, named, marks, matches)
     return RemovalPlan(
         command="clean",
-        archives=plan.archives,
+        objects=plan.objects,
         kept=plan.kept,
         targets=targets,
         is_everything=not targets,
+        named=ids,
         leftovers=snapshot.leftovers if not targets else (),
         is_freed_exact=plan.is_freed_exact,
         unmatched=unmatched,
-        near_names=_near_names(snapshot, unmatched),
+        near_names=_near_names(snapshot, unmatched, marks),
     )
 
 
 def plan_candidates(snapshot: Snapshot, candidates: Collection[str], *, reason: RemovalReason) -> RemovalPlan:
-    """Plan the removal of objects that a clean named or a note condemned, where only leases and symlinks keep."""
+    """Plan the removal of objects that a clean named or a note condemned, where only leases and symlinks keep.
+
+    What was in an environment among them goes with it if nothing at all refers to it any more.
+    """
     marks = Marks(snapshot)
-    planned: list[PlannedArchive] = []
-    kept: list[Kept] = []
-    for archive_id in sorted(candidates):
-        archive = snapshot.archives.get(archive_id)
-        if archive is None:
-            continue
-        leases = marks.leases(archive_id)
-        referrers = marks.referrers(archive_id, symlinks_only=True)
-        if leases or referrers:
-            kept.append(Kept(archive, (*leases, *referrers), is_condemned=not referrers))
-        else:
-            planned.append(PlannedArchive(archive, marks.names(archive_id), reason))
-    is_exact = not any(marks.is_cloned(item.archive.id) for item in planned)
-    return RemovalPlan(command="clean", archives=tuple(planned), kept=tuple(kept), is_freed_exact=is_exact)
+    chosen = {*candidates, *_abandoned(snapshot, candidates, marks)}
+    environments = [snapshot.environments[each] for each in sorted(chosen & snapshot.environments.keys())]
+    decisions: list[PlannedObject | Kept | None] = [_decide_environment(each, marks, reason) for each in environments]
+    staying = {each.object.id: each for each in decisions if isinstance(each, Kept)}
+    for each in snapshot.environments.values():
+        if each.id not in chosen and (kept := marks.keep(each)) is not None:
+            staying[each.id] = kept
+    inside = {member.archive_id for each in environments for member in marks.members(each)}
+    decisions += [
+        _decide_archive(snapshot.archives[each], marks, staying, reason if each in chosen else None)
+        for each in sorted((chosen | inside) & snapshot.archives.keys())
+    ]
+    planned = tuple(each for each in decisions if isinstance(each, PlannedObject))
+    return RemovalPlan(
+        command="clean",
+        objects=planned,
+        kept=tuple(each for each in decisions if isinstance(each, Kept)),
+        is_freed_exact=not any(marks.is_cloned(item.object) for item in planned),
+    )
 
 
 def plan_condemned(snapshot: Snapshot, candidates: Collection[str]) -> RemovalPlan:
     """Plan the removal of condemned objects; one that a name has come to lead to again is kept by it."""
     marks = Marks(snapshot)
-    nameless = [archive_id for archive_id in candidates if not marks.pointers(archive_id)]
+    nameless = [object_id for object_id in candidates if not marks.pointers(object_id)]
     return plan_candidates(snapshot, nameless, reason=RemovalReason.UNREACHABLE)
 
 
-def _is_named(archive: SeenArchive, targets: tuple[CleanTarget, ...], marks: Marks, matches: VersionMatch) -> bool:
+def _abandoned(snapshot: Snapshot, candidates: Collection[str], marks: Marks) -> list[str]:
+    """Give the environments around candidates that nothing keeps: they have to go first (rules 30 and 33)."""
+    archives = [archive_id for archive_id in candidates if archive_id in snapshot.archives]
+    return [each.id for archive_id in archives for each in marks.containers(archive_id) if marks.keep(each) is None]
+
+
+def _decide_environment(environment: SeenEnvironment, marks: Marks, reason: RemovalReason) -> PlannedObject | Kept:
+    if environment.is_new:
+        return keep_new(environment)
+    if leases := marks.leases(environment.id):
+        return Kept(environment, tuple(leases), is_condemned=True)
+    return PlannedObject(environment, marks.names(environment.id), reason)
+
+
+def _decide_archive(
+    archive: SeenArchive, marks: Marks, staying: Mapping[str, Kept], reason: RemovalReason | None
+) -> PlannedObject | Kept | None:
+    """Decide on an archive; without a reason to take it, it goes if nothing at all refers to it."""
+    containers = marks.containers(archive.id)
+    keeping = [each for each in containers if each.id in staying]
+    is_in_use = not all(staying[each.id].is_condemned for each in keeping)
+    if reason is None and (is_in_use or marks.pointers(archive.id) or marks.referrers(archive.id, symlinks_only=False)):
+        return None
+    leases = marks.leases(archive.id)
+    referrers = marks.referrers(archive.id, symlinks_only=True)
+    if leases or referrers or keeping:
+        environments = [by_environment(each, staying[each.id]) for each in keeping]
+        return Kept(archive, (*leases, *referrers, *environments), is_condemned=not (referrers or is_in_use))
+    why = reason or RemovalReason.UNREACHABLE
+    return PlannedObject(archive, marks.names(archive.id), why, tuple(each.id for each in containers))
+
+
+def _is_named(seen: SeenObject, targets: tuple[CleanTarget, ...], marks: Marks, matches: VersionMatch) -> bool:
     if not targets:
         return True
-    called = {(name.pointer.project, name.pointer.version) for name in marks.names(archive.id)}
-    if archive.totals is not None:
-        called.add((archive.totals.project, archive.totals.version))
+    if isinstance(seen, SeenEnvironment):
+        called = {(member.project, member.version) for member in marks.members(seen)}
+    else:
+        pointers = [name.pointer for name in marks.names(seen.id) if isinstance(name, SeenName)]
+        called = {(pointer.project, pointer.version) for pointer in pointers}
+        if seen.totals is not None:
+            called.add((seen.totals.project, seen.totals.version))
     return any(
         target.project == project and (target.specifier is None or matches(target.specifier, version))
         for target in targets
@@ -77,21 +124,22 @@ def _is_named(archive: SeenArchive, targets: tuple[CleanTarget, ...], marks: Mar
 def _unmatched(
     snapshot: Snapshot,
     targets: tuple[CleanTarget, ...],
-    named: list[SeenArchive],
+    named: list[SeenObject],
     marks: Marks,
     matches: VersionMatch,
 ) -> tuple[CleanTarget, ...]:
     return tuple(
         target
         for target in targets
-        if not any(_is_named(archive, (target,), marks, matches) for archive in named)
+        if not any(_is_named(seen, (target,), marks, matches) for seen in named)
         and not (target.specifier is None and target.project in snapshot.projects)
     )
 
 
-def _near_names(snapshot: Snapshot, unmatched: tuple[CleanTarget, ...]) -> tuple[str, ...]:
+def _near_names(snapshot: Snapshot, unmatched: tuple[CleanTarget, ...], marks: Marks) -> tuple[str, ...]:
     known = set(snapshot.projects)
     known |= {archive.totals.project for archive in snapshot.archives.values() if archive.totals is not None}
+    known |= {member.project for seen in snapshot.environments.values() for member in marks.members(seen)}
     near: list[str] = []
     for target in unmatched:
         if target.project not in known:

@@ -11,6 +11,7 @@ from aiocache_engine.model.snapshot import (
     SeenEnvironment,
     SeenLease,
     SeenName,
+    SeenObject,
     SeenReferrer,
     SeenTool,
     Snapshot,
@@ -31,9 +32,11 @@ class Marks:
             for object_id in lease.objects or ():
                 self._leases[object_id].append(lease)
         self._names: dict[str, list[SeenName | SeenTool]] = defaultdict(list)
-        for name in (*snapshot.names, *snapshot.tools):
-            if name.object_id is not None:
-                self._names[name.object_id].append(name)
+        for name in snapshot.names:
+            self._names[name.object_id].append(name)
+        for tool in snapshot.tools:
+            if tool.object_id is not None:
+                self._names[tool.object_id].append(tool)
         self._containers: dict[str, list[SeenEnvironment]] = defaultdict(list)
         for environment in snapshot.environments.values():
             for member in self.members(environment):
@@ -57,6 +60,13 @@ class Marks:
     def containers(self, archive_id: str) -> list[SeenEnvironment]:
         """Give the cached environments that the archive is in."""
         return self._containers[archive_id]
+
+    def keep(self, environment: SeenEnvironment) -> Kept | None:
+        """Keep an environment for its leases and names; None where nothing keeps it."""
+        if environment.is_new:
+            return keep_new(environment)
+        leases, pointers = self.leases(environment.id), self.pointers(environment.id)
+        return Kept(environment, (*leases, *pointers), is_condemned=not pointers) if leases or pointers else None
 
     def leases(self, object_id: str) -> list[KeepReason]:
         """Give the live leases on the object, as reasons."""
@@ -93,9 +103,13 @@ class Marks:
         ]
         return reasons
 
-    def is_cloned(self, archive_id: str) -> bool:
-        """Tell whether an environment may share the bytes of the archive's files, though not the files."""
-        return any(link_mode == CLONE for _, link_mode in self._referrers[archive_id])
+    def is_cloned(self, seen: SeenObject) -> bool:
+        """Tell whether an environment may share the bytes of the object's files, though not the files."""
+        if isinstance(seen, SeenEnvironment):
+            return seen.manifest is not None and seen.manifest.is_cloned
+        return any(link_mode == CLONE for _, link_mode in self._referrers[seen.id]) or any(
+            map(self.is_cloned, self.containers(seen.id))
+        )
 
     def pointers(self, object_id: str) -> list[KeepReason]:
         """Give the names that keep the object, as reasons: not hash names, nor those of what can run no more."""
@@ -106,13 +120,19 @@ class Marks:
         ]
 
 
-def by_environment(kept: Kept) -> KeepReason:
-    """Give a cached environment that stays as the reason why its archives do."""
+def keep_new(environment: SeenEnvironment) -> Kept:
+    """Keep an environment that appeared during the scan: what was read before cannot tell who uses it (rule 28)."""
+    reason = KeepReason(KeepCode.RECENTLY_USED, release="run the command again")
+    return Kept(environment, (reason,), is_condemned=False)
+
+
+def by_environment(environment: SeenEnvironment, kept: Kept) -> KeepReason:
+    """Give a cached environment that stays, for what keeps it first, as the reason why its archives do."""
     root = kept.reasons[0]
     return KeepReason(
         KeepCode.ENVIRONMENT,
-        path=getattr(kept.object, "path", None),
-        via=(f"environment {kept.object.id}", f"{root.code.value} {root.path or root.pid}"),
+        path=environment.path,
+        via=(f"environment {environment.id}", f"{root.code.value} {root.path or root.pid}"),
         release=root.release,
     )
 

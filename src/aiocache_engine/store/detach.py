@@ -10,23 +10,22 @@ import enum
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 
 from aiocache_engine.hints import TypeVar
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.names import is_object_id
-from aiocache_engine.model.records import Pointer
-from aiocache_engine.model.removal import CleanTarget, PlannedArchive
-from aiocache_engine.model.snapshot import SeenName
-from aiocache_engine.model.value import entity, field
+from aiocache_engine.model.removal import PlannedObject
+from aiocache_engine.model.snapshot import SeenEnvironment, SeenName, SeenObject, SeenTool
+from aiocache_engine.model.value import entity, field, value
 from aiocache_engine.store.archives import is_present, read_stamp
 from aiocache_engine.store.cache_dir import CacheDir
 from aiocache_engine.store.documents import list_directory, read_document
 from aiocache_engine.store.generations import Cleaned, bump
-from aiocache_engine.store.layout import HASH_NAMES, Layout
+from aiocache_engine.store.layout import Layout
 from aiocache_engine.store.leases import BIRTH_PREFIX, LeaseFile, LeaseReader, is_dead
-from aiocache_engine.store.names import read_pointer
+from aiocache_engine.store.name_choice import NameChoice, pointers_of
 from aiocache_engine.store.notes import write_note
 from aiocache_engine.store.trash import to_trash
 from aiocache_engine.system.lock import Hold
@@ -34,32 +33,48 @@ from aiocache_engine.system.lock import Hold
 Item = TypeVar("Item")
 
 BATCH_SECONDS = 0.010
-_POINTER_SUFFIX = ".json"  #: of the names that `Layout.pointer` gives
-VersionMatch = Callable[[str, str], bool]  #: (specifier set, version) -> whether it matches
+BYTECODE = "bytecode"
 
 
 class Verdict(enum.Enum):
-    """What became of one planned archive in a hold."""
+    """What became of one planned object in a hold."""
 
     DETACHED = "detached"
     GONE = "gone"  #: another collector was quicker
-    CHANGED = "changed"  #: it was used or renamed since the scan: look again
+    CHANGED = "changed"  #: it was used or renamed since the scan, or what contains it stays: look again
     LEASED = "leased"  #: somebody uses it now
+
+
+@value
+class Trashed:
+    """One thing that lies in trash and waits for its deletion."""
+
+    path: str
+    item: PlannedObject  #: with which it went
+    kind: str  #: what it is reported as: the object with its names, or its bytecode
 
 
 @entity
 class Batch:
     """What one hold did."""
 
-    verdicts: list[tuple[PlannedArchive, Verdict]] = field(default_factory=list)
-    trashed: list[tuple[str, PlannedArchive]] = field(default_factory=list)  #: (path in trash, of what)
-    is_done: bool = True  #: nothing of the queue is left
+    verdicts: list[tuple[PlannedObject, Verdict]] = field(default_factory=list)
+    trashed: list[Trashed] = field(default_factory=list)
 
 
-def detach_archives(hold: Hold, cache: CacheDir, leases: LeaseReader, queue: deque[PlannedArchive]) -> Batch:
-    """Detach planned archives from the front of the queue, names first, until 10 ms are over.
+def detach_objects(
+    hold: Hold, cache: CacheDir, leases: LeaseReader, queue: deque[PlannedObject], gone: set[str]
+) -> Batch:
+    """Detach planned objects from the front of the queue, names first, until 10 ms are over.
 
     Needs the exclusive lock.
+
+    Args:
+        hold: the exclusive lock.
+        cache: the cache dir.
+        leases: read again here.
+        queue: what is planned, containers before what they contain.
+        gone: ids of what this collector saw go, in this or an earlier hold (rule 30); added to.
     """
     hold.require(LockMode.EXCLUSIVE)
     cache.ensure_ours(hold)
@@ -67,46 +82,66 @@ def detach_archives(hold: Hold, cache: CacheDir, leases: LeaseReader, queue: deq
     present = leases.read_living()
     while queue:
         if batch.verdicts and _is_over(hold):
-            batch.is_done = False
             break
         item = queue.popleft()
-        batch.verdicts.append((item, _detach(cache.layout, item, present, batch)))
+        verdict = _detach(cache.layout, item, present, gone, batch)
+        batch.verdicts.append((item, verdict))
+        if verdict in (Verdict.DETACHED, Verdict.GONE):
+            gone.add(item.object.id)
     return batch
 
 
-def _detach(layout: Layout, item: PlannedArchive, leases: list[LeaseFile], batch: Batch) -> Verdict:
-    archive = item.archive
-    path = layout.archive(archive.id)
-    stamp = read_stamp(path)
-    if stamp is None and not os.path.lexists(path):
-        return Verdict.GONE
-    if (stamp[0] if stamp is not None else b"") != archive.stamp:
-        return Verdict.CHANGED
-    if any(lease.covers(archive.id) and lease.is_alive() for lease in leases):
-        return Verdict.LEASED
+def _detach(
+    layout: Layout, item: PlannedObject, leases: list[LeaseFile], gone: Collection[str], batch: Batch
+) -> Verdict:
+    if (obstacle := _obstacle(layout, item, leases, gone)) is not None:
+        return obstacle
+    object_id, kind = item.object.id, item.object.kind
     for name in item.names:
-        content = read_document(name.path)
-        if content is not None and content != name.content:
-            return Verdict.CHANGED
-    for name in item.names:
-        if (trashed := to_trash(layout, name.path, kind="pointer", entry_id=archive.id)) is not None:
-            batch.trashed.append((trashed, item))
-    if (trashed := to_trash(layout, path, kind="archive", entry_id=archive.id)) is None:
+        if (trashed := to_trash(layout, name.path, kind="pointer", entry_id=object_id)) is not None:
+            batch.trashed.append(Trashed(trashed, item, kind))
+    if (trashed := to_trash(layout, object_path(layout, item.object), kind=kind, entry_id=object_id)) is None:
         return Verdict.GONE
-    batch.trashed.append((trashed, item))
+    batch.trashed.append(Trashed(trashed, item, kind))
+    if not isinstance(item.object, SeenEnvironment):
+        compiled = to_trash(layout, layout.bytecode(object_id), kind=BYTECODE, entry_id=object_id)
+        if compiled is not None:
+            batch.trashed.append(Trashed(compiled, item, BYTECODE))
     return Verdict.DETACHED
 
 
-def condemn(hold: Hold, cache: CacheDir, leases: LeaseReader, archive_ids: list[str]) -> list[str]:
+def _obstacle(layout: Layout, item: PlannedObject, leases: list[LeaseFile], gone: Collection[str]) -> Verdict | None:
+    """Say why an object cannot go as planned; None: it can (rules 30 and 31)."""
+    path = object_path(layout, item.object)
+    stamp = read_stamp(path)
+    if stamp is None and not os.path.lexists(path):
+        return Verdict.GONE
+    if (stamp[0] if stamp is not None else b"") != item.object.stamp:
+        return Verdict.CHANGED
+    if any(lease.covers(item.object.id) and lease.is_alive() for lease in leases):
+        return Verdict.LEASED
+    contents = ((name.content, read_document(name.path)) for name in item.names)
+    is_contained = any(each not in gone and os.path.lexists(layout.environment(each)) for each in item.containers)
+    if is_contained or any(now not in (None, planned) for planned, now in contents):
+        return Verdict.CHANGED
+    return None
+
+
+def object_path(layout: Layout, seen: SeenObject) -> str:
+    """Give the directory of an object."""
+    return layout.environment(seen.id) if isinstance(seen, SeenEnvironment) else layout.archive(seen.id)
+
+
+def condemn(hold: Hold, cache: CacheDir, leases: LeaseReader, objects: list[SeenObject]) -> list[str]:
     """Note objects that nothing but leases keeps, and give those whose leases have ended already: scan them again.
 
     The notes are written first, the leases read after them (rule 33). Needs the exclusive lock.
     """
     hold.require(LockMode.EXCLUSIVE)
     cache.ensure_ours(hold)
-    here = [archive_id for archive_id in archive_ids if is_present(cache.layout.archive(archive_id))]
-    for archive_id in here:
-        write_note(cache.layout.condemned, archive_id)
+    here = [each.id for each in objects if is_present(object_path(cache.layout, each))]
+    for object_id in here:
+        write_note(cache.layout.condemned, object_id)
     present = leases.read_living()
     return [i for i in here if not any(lease.covers(i) and lease.is_alive() for lease in present)]
 
@@ -138,50 +173,15 @@ def _bump(cache: CacheDir, path: str, cleaned: Cleaned) -> list[str]:
 
 
 def name_directories(layout: Layout) -> tuple[str, ...]:
-    """Give the directories that a clean of everything takes as a whole; all but the archives themselves."""
-    return (layout.projects, layout.project_generations, layout.interpreters)
-
-
-class NameChoice:
-    """Tells which files below a project's directory a clean's target takes; opening only what it does not know yet.
-
-    What a name leads to may change, its version never does: a file name, or a wheel's hash, fixes it (rule 36).
-    """
-
-    def __init__(self, target: CleanTarget, seen: Iterable[SeenName], *, matches: VersionMatch) -> None:
-        self.target = target
-        self._matches = matches
-        self._of_version: dict[str, bool] = {}
-        self._of_path = {n.path: self._takes(n.pointer) for n in seen if n.pointer.project == target.project}
-
-    def knows(self, path: str) -> bool:
-        """Tell whether it can answer without opening the file."""
-        return path in self._of_path
-
-    def takes(self, index: str, path: str) -> bool:
-        """Tell whether the target takes a file; pages and metadata always: they may still promise what was cleaned."""
-        taken = self._of_path.get(path)
-        if taken is not None:
-            return taken
-        if not _may_be_pointer(index, path):
-            return True
-        pointer = read_pointer(path)
-        if pointer is None:  # it may be whole when somebody looks again
-            return True
-        taken = self._of_path[path] = self._takes(pointer)
-        return taken
-
-    def _takes(self, pointer: Pointer) -> bool:
-        if self.target.specifier is None:
-            return True
-        taken = self._of_version.get(pointer.version)
-        if taken is None:
-            taken = self._of_version[pointer.version] = self._matches(self.target.specifier, pointer.version)
-        return taken
+    """Give the directories that a clean of everything takes as a whole, as far as there is anything in them."""
+    directories = (layout.projects, layout.tools, layout.project_generations, layout.interpreters)
+    return tuple(each for each in directories if list_directory(each))
 
 
 def take_names(hold: Hold, cache: CacheDir, choice: NameChoice) -> tuple[list[str], bool]:
     """Take the names of a clean's target, its generation bumped first; gives what lies in trash, and if that is all.
+
+    Those of the cached environments that have something of it in them go, too.
 
     If it is not all, another hold bumps again and lists again, until one finds nothing left. Needs the exclusive lock.
     """
@@ -190,12 +190,11 @@ def take_names(hold: Hold, cache: CacheDir, choice: NameChoice) -> tuple[list[st
     layout = cache.layout
     target = choice.target
     trashed = _bump(cache, layout.generation(target.project), Cleaned(target.specifier))
-    directory = layout.project(target.project)
     if target.specifier is None:
-        path = to_trash(layout, directory, kind="project", entry_id=target.project)
-        return trashed + ([] if path is None else [path]), True
+        path = to_trash(layout, layout.project(target.project), kind="project", entry_id=target.project)
+        trashed += [] if path is None else [path]
     is_begun = False  # every hold gets on, by a name taken or by one that the next hold need not open
-    for index, path in _stored_for(directory):
+    for index, path in choice.places(layout):
         if is_begun and _is_over(hold):
             return trashed, False
         is_known = choice.knows(path)
@@ -208,30 +207,6 @@ def take_names(hold: Hold, cache: CacheDir, choice: NameChoice) -> tuple[list[st
     return trashed, True
 
 
-def matching_names(layout: Layout, choice: NameChoice) -> list[str]:
-    """List the names that a clean's target would take."""
-    return [path for index, path in _stored_for(layout.project(choice.target.project)) if choice.takes(index, path)]
-
-
-def _stored_for(directory: str) -> Iterator[tuple[str, str]]:
-    """Give every file below a project's directory with the index it stands under; never through a link."""
-    for index in list_directory(directory):
-        for name in list_directory(f"{directory}/{index}"):
-            yield index, f"{directory}/{index}/{name}"
-
-
-def _pointers_of(directory: str) -> Iterator[tuple[str, Pointer]]:
-    """Read every name below a project's directory."""
-    for index, path in _stored_for(directory):
-        if _may_be_pointer(index, path) and (pointer := read_pointer(path)) is not None:
-            yield path, pointer
-
-
-def _may_be_pointer(index: str, path: str) -> bool:
-    """Tell names from pages and metadata without opening them."""
-    return index == HASH_NAMES or path.endswith(_POINTER_SUFFIX)
-
-
 def take_damaged(hold: Hold, cache: CacheDir, *, project: str, archive_id: str) -> list[str]:
     """Take every name of a damaged archive, and note it, whoever leases it; gives what lies in trash (rule 41).
 
@@ -240,7 +215,7 @@ def take_damaged(hold: Hold, cache: CacheDir, *, project: str, archive_id: str) 
     hold.require(LockMode.EXCLUSIVE)
     cache.ensure_ours(hold)
     trashed: list[str] = []
-    for path, pointer in _pointers_of(cache.layout.project(project)):
+    for path, pointer in pointers_of(cache.layout.project(project)):
         if pointer.archive_id != archive_id:
             continue
         if (gone := to_trash(cache.layout, path, kind="pointer", entry_id=archive_id)) is not None:
@@ -249,36 +224,40 @@ def take_damaged(hold: Hold, cache: CacheDir, *, project: str, archive_id: str) 
     return trashed
 
 
-def take_dangling(hold: Hold, cache: CacheDir, queue: deque[SeenName]) -> list[str]:
-    """Take names whose archive is gone: a power cut or a person made them, the protocol never does (rule 6).
+def take_dangling(hold: Hold, cache: CacheDir, queue: deque[SeenName | SeenTool]) -> list[str]:
+    """Take names whose object is gone: a power cut or a person made them, the protocol never does (rule 6).
 
     Stops after 10 ms and leaves the rest in the queue. Needs the exclusive lock.
     """
     hold.require(LockMode.EXCLUSIVE)
     cache.ensure_ours(hold)
+    layout = cache.layout
 
-    def take(name: SeenName) -> str | None:
-        archive_id = name.pointer.archive_id
-        if read_document(name.path) != name.content or is_present(cache.layout.archive(archive_id)):
+    def take(name: SeenName | SeenTool) -> str | None:
+        object_id = name.object_id
+        find = layout.environment if isinstance(name, SeenTool) else layout.archive
+        if read_document(name.path) != name.content or (object_id is not None and is_present(find(object_id))):
             return None
-        return to_trash(cache.layout, name.path, kind="pointer", entry_id=archive_id)
+        return to_trash(layout, name.path, kind="pointer", entry_id=object_id or "nothing")
 
     return _take_each(hold, queue, take)
 
 
-def take_projects(hold: Hold, cache: CacheDir, queue: deque[str]) -> list[str]:
-    """Take what is left of projects that have no archive any more: their pages and directories.
+def take_lonely(hold: Hold, cache: CacheDir, queue: deque[str]) -> list[str]:
+    """Take the directories of projects that have no archive any more, pages included, and of tools without a name.
 
     Stops after 10 ms and leaves the rest in the queue. Needs the exclusive lock.
     """
     hold.require(LockMode.EXCLUSIVE)
     cache.ensure_ours(hold)
 
-    def take(project: str) -> str | None:
-        directory = f"{cache.layout.projects}/{project}"
-        if _has_pointers(directory):  # something was published since the scan
+    def take(directory: str) -> str | None:
+        bucket, name = os.path.split(directory)
+        is_tool = bucket == cache.layout.tools
+        # Something may have been published since the scan.
+        if any(list_directory(directory)) if is_tool else next(pointers_of(directory), None) is not None:
             return None
-        return to_trash(cache.layout, directory, kind="project", entry_id=project)
+        return to_trash(cache.layout, directory, kind="tool" if is_tool else "project", entry_id=name)
 
     return _take_each(hold, queue, take)
 
@@ -292,10 +271,6 @@ def _take_each(hold: Hold, queue: deque[Item], take: Callable[[Item], str | None
         if _is_over(hold):
             break
     return trashed
-
-
-def _has_pointers(directory: str) -> bool:
-    return next(_pointers_of(directory), None) is not None
 
 
 def take_paths(hold: Hold, cache: CacheDir, paths: Iterable[str]) -> list[str]:

@@ -88,8 +88,17 @@ def read_environment_pointer(path: str) -> EnvironmentPointer | None:
     return decode_environment_pointer(read_document(path))
 
 
-def write_environment_description(staged: str, pointer: EnvironmentPointer, *, boot_id: str) -> None:
-    """Write manifest and first stamp of an environment that is still in staging, its files counted."""
+def write_environment_description(
+    staged: str, pointer: EnvironmentPointer, *, boot_id: str, is_cloned: bool = False
+) -> None:
+    """Write manifest and first stamp of an environment that is still in staging, its files counted.
+
+    Args:
+        staged: the directory that holds `env`.
+        pointer: what its name will say.
+        boot_id: of this machine.
+        is_cloned: files in it are clones of those of an archive.
+    """
     file_count = size_bytes = own_bytes = 0
     for directory, names, files in os.walk(f"{staged}/{ROOT}"):
         for name in (*names, *files):
@@ -100,7 +109,7 @@ def write_environment_description(staged: str, pointer: EnvironmentPointer, *, b
             size_bytes += status.st_size
             own_bytes += status.st_size if status.st_nlink == 1 else 0
     totals = {"file_count": file_count, "size_bytes": size_bytes, "own_bytes": own_bytes}
-    write_bytes(f"{staged}/{MANIFEST}", encode({**_request(pointer), **totals}))
+    write_bytes(f"{staged}/{MANIFEST}", encode({**_request(pointer), **totals, "is_cloned": is_cloned}))
     write_bytes(f"{staged}/{USED}", fresh_stamp() + boot_id.encode())
 
 
@@ -118,6 +127,7 @@ def read_environment_manifest(path: str) -> EnvironmentManifest | None:
             file_count=document["file_count"],
             size_bytes=document["size_bytes"],
             own_bytes=document["own_bytes"],
+            is_cloned=document["is_cloned"],
         )
         is_counted = all(isinstance(document[name], int) for name in ("file_count", "size_bytes", "own_bytes"))
         return manifest if is_counted and _is_sound(manifest) else None

@@ -23,7 +23,7 @@ from aiocache_engine.system.pair import share
 _BLOCK_BYTES = 512  #: the unit of st_blocks, whatever the file system's own
 _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
-_ARCHIVE = "archive"
+_OBJECTS = frozenset({"archive", "environment", "bytecode"})  #: kinds that are too large to be deleted in a hold
 _DIRECTORIES_A_JOB = 8
 
 
@@ -58,7 +58,7 @@ class _Tally:
 def to_trash(layout: Layout, path: str, *, kind: str, entry_id: str) -> str | None:
     """Rename a file or directory into trash and give its new path; None if it is gone already.
 
-    Where a full disk has no room for the new directory entry, an archive (whose names are gone by now) is to be deleted
+    Where a full disk has no room for the new directory entry, an object (whose names are gone by now) is to be deleted
     where it stands, so its own path is given; anything else is small and is deleted at once. Needs the exclusive lock.
     """
     destination = f"{layout.trash}/{kind}-{entry_id[:64]}-{os.urandom(8).hex()}"
@@ -74,7 +74,7 @@ def to_trash(layout: Layout, path: str, *, kind: str, entry_id: str) -> str | No
 
 
 def _give_up_in_place(path: str, kind: str) -> str | None:
-    if kind != _ARCHIVE:
+    if kind not in _OBJECTS:
         sweep(path)
         return None
     with suppress(FileNotFoundError):
@@ -105,15 +105,19 @@ def sweep(path: str) -> Swept:
     return tally.result()
 
 
-def measure(path: str, *, without: Collection[str] = ()) -> Swept:
+Links = dict[tuple[int, int], int]  #: how many names of an inode were met, by device and inode
+
+
+def measure(path: str, *, without: Collection[str] = (), links: Links | None = None) -> Swept:
     """Tell what `sweep` would give back now. Names of one inode inside the tree count as its links.
 
     Args:
         path: a file or tree.
         without: paths in it that are counted elsewhere.
+        links: what was met in all that is swept before this; filled further.
     """
     tally = _Tally()
-    links: dict[tuple[int, int], int] = {}
+    links = {} if links is None else links
     for place in _walk(path):
         if place in without and place != path:
             continue

@@ -20,10 +20,12 @@ from dataclasses import dataclass
 from aiocache_engine.model.manifest import Directory, Manifest, ManifestError, load_manifest
 from aiocache_engine.model.names import is_object_id
 from aiocache_engine.model.record import hash_value, parse_record
-from aiocache_engine.store.archives import MANIFEST, STAMP_BYTES, TREE, USED
+from aiocache_engine.store.archives import MANIFEST, STAMP_BYTES, TREE, USED, read_totals
 from aiocache_engine.store.documents import list_directory
+from aiocache_engine.store.environments import ROOT, read_environment_manifest, read_environment_pointer
 from aiocache_engine.store.layout import HASH_NAMES, METADATA_SUFFIX, PAGE, Layout
 from aiocache_engine.store.leases import BIRTH_PREFIX, LeaseReader
+from aiocache_engine.store.name_choice import tool_names
 from aiocache_engine.store.names import read_pointer
 
 _OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
@@ -54,7 +56,7 @@ def assert_sound(cache_dir: str | os.PathLike[str], *, is_pruned: bool = False) 
 def violations(cache_dir: str | os.PathLike[str], *, is_pruned: bool = False) -> list[Violation]:
     """List every violation; as `assert_sound`."""
     layout = Layout(os.path.realpath(cache_dir))
-    found = [*_archives(layout), *_names(layout), *_leases(layout)]
+    found = [*_archives(layout), *_names(layout), *_environments(layout), *_tools(layout), *_leases(layout)]
     return [*found, *_leftovers(layout)] if is_pruned else found
 
 
@@ -161,12 +163,47 @@ def _name(layout: Layout, project: str, path: str, *, is_hash: bool) -> Iterator
         yield Violation(path, "it is named by another hash")
 
 
+def _environments(layout: Layout) -> Iterator[Violation]:
+    for name in list_directory(layout.environments):
+        path = f"{layout.environments}/{name}"
+        if not is_object_id(name) or not os.path.isdir(f"{path}/{ROOT}"):
+            yield Violation(path, "it is no environment")
+            continue
+        manifest = read_environment_manifest(path)
+        if manifest is None:
+            yield Violation(path, "it has no manifest")
+            continue
+        if not os.path.isfile(f"{path}/{USED}") or os.path.getsize(f"{path}/{USED}") < STAMP_BYTES:
+            yield Violation(path, "it has no stamp")
+        for member in manifest.members:
+            totals = read_totals(layout.archive(member.archive_id))
+            if totals is None:
+                yield Violation(path, f"it contains {member.archive_id}, which is not there")
+            elif (totals.project, totals.version) != (member.project, member.version):
+                yield Violation(path, f"it contains {totals.project} {totals.version} as {member}")
+
+
+def _tools(layout: Layout) -> Iterator[Violation]:
+    for path in tool_names(layout):
+        pointer = read_environment_pointer(path)
+        if pointer is None:
+            yield Violation(path, "the name cannot be read")
+            continue
+        if path != layout.tool_pointer(pointer.tool, pointer.digest):
+            yield Violation(path, f"it is the name of {pointer.tool} {pointer.digest}")
+        manifest = read_environment_manifest(layout.environment(pointer.environment_id))
+        if manifest is None:
+            yield Violation(path, f"it leads to {pointer.environment_id}, which is not there")
+        elif (manifest.tool, manifest.digest, manifest.members) != (pointer.tool, pointer.digest, pointer.members):
+            yield Violation(path, f"it leads to an environment of {manifest.tool}")
+
+
 def _leases(layout: Layout) -> Iterator[Violation]:
     for lease in LeaseReader(layout.leases).read():
         if not lease.is_alive():
             continue
         for object_id in lease.objects or ():
-            if not os.path.isdir(layout.archive(object_id)):
+            if not os.path.isdir(layout.archive(object_id)) and not os.path.isdir(layout.environment(object_id)):
                 yield Violation(lease.path, f"it is alive, and {object_id} was removed")
 
 
@@ -179,6 +216,9 @@ def _leftovers(layout: Layout) -> Iterator[Violation]:
             if name not in alive:
                 what = "a half-born file" if name.startswith(BIRTH_PREFIX) else "left by dead work"
                 yield Violation(f"{directory}/{name}", f"it is {what}")
+    for name in list_directory(layout.bytecodes):
+        if not os.path.isdir(f"{layout.archives}/{name}"):
+            yield Violation(f"{layout.bytecodes}/{name}", "it was compiled from an archive that is not there")
     for name in list_directory(layout.condemned):
         object_id = name.partition("-")[0]
         if not any(lease.covers(object_id) for lease in alive.values()):

@@ -1,0 +1,137 @@
+"""What went with a clean or prune, or would go, told entry by entry with its bytes."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable
+
+from aiocache_engine.model.removal import PlannedObject, Removal, RemovalPlan, RemovalReason, Removed
+from aiocache_engine.model.snapshot import Leftover, SeenEnvironment
+from aiocache_engine.model.value import replace, value
+from aiocache_engine.store.cache_dir import CacheDir
+from aiocache_engine.store.detach import BYTECODE, name_directories, object_path
+from aiocache_engine.store.generations import version_matches
+from aiocache_engine.store.name_choice import NameChoice, matching_names
+from aiocache_engine.store.trash import Links, Swept, measure
+
+OLD_FORMAT = "format"
+_LEFTOVERS = {  # what some are reported as, and why they go
+    OLD_FORMAT: (OLD_FORMAT, RemovalReason.OLD_FORMAT),
+    BYTECODE: (BYTECODE, RemovalReason.UNREACHABLE),
+}
+
+
+@value
+class Names:
+    """Names and pages that go together, and are reported together."""
+
+    project: str | None  #: None: of several projects
+    reason: RemovalReason
+
+
+def foresee(cache: CacheDir, plan: RemovalPlan) -> Removal:
+    """Tell what executing the plan now would give, by looking at every file it names and touching none."""
+    layout = cache.layout
+    is_clean = plan.command == "clean"
+    by_names = _names_of_clean(cache, plan) if is_clean else _names_of_prune(cache, plan)
+    # A clean takes the names first, so that nothing of them is left to go with the object.
+    with_object = set() if is_clean else {name.path for item in plan.objects for name in item.names}
+    links: Links = {}  # of all together: what an environment shares with an archive goes with the second of them
+    removed: list[Removed] = []
+    for item in plan.objects:
+        paths = [object_path(layout, item.object), *(n.path for n in item.names if n.path in with_object)]
+        removed.append(object_removed(item, item.object.kind, total(measure(path, links=links) for path in paths)))
+        compiled = layout.bytecode(item.object.id)
+        if not isinstance(item.object, SeenEnvironment) and os.path.lexists(compiled):
+            removed.append(object_removed(item, BYTECODE, measure(compiled, links=links)))
+    alone = {
+        names: total(measure(p, without=with_object, links=links) for p in paths) for names, paths in by_names.items()
+    }
+    removed = with_names(removed, alone)
+    removed += [leftover_removed(each, measure(each.path, links=links)) for each in plan.leftovers]
+    return Removal(
+        command=plan.command,
+        is_dry_run=True,
+        removed=tuple(removed),
+        kept=plan.kept,
+        waited_seconds=0.0,
+        longest_hold_seconds=0.0,
+        warnings=plan.warnings,
+        near_names=plan.near_names,
+        unmatched=plan.unmatched,
+        is_freed_exact=plan.is_freed_exact,
+    )
+
+
+def _names_of_clean(cache: CacheDir, plan: RemovalPlan) -> dict[Names, list[str]]:
+    """Give the paths that a clean takes before anything else: all that leads to what it names."""
+    if plan.is_everything:
+        return {Names(None, RemovalReason.NAMED): list(name_directories(cache.layout))}
+    paths: dict[Names, list[str]] = defaultdict(list)
+    taken: set[str] = set()
+    for target in plan.targets:
+        one_by_one = matching_names(cache.layout, NameChoice(target, (), (), matches=version_matches))
+        whole = [cache.layout.project(target.project)] if target.specifier is None else []
+        fresh = [path for path in (*whole, *one_by_one) if path not in taken]
+        paths[Names(target.project, RemovalReason.NAMED)] += fresh
+        taken.update(fresh)
+    return paths
+
+
+def _names_of_prune(cache: CacheDir, plan: RemovalPlan) -> dict[Names, list[str]]:
+    """Give the paths that a prune takes by themselves: lonely directories, and names in others that lead nowhere."""
+    lonely = [f"{cache.layout.projects}/{project}" for project in plan.projects]
+    lonely += [f"{cache.layout.tools}/{tool}" for tool in plan.tools]
+    others = [name.path for name in plan.dangling if not name.path.startswith(tuple(f"{path}/" for path in lonely))]
+    return {Names(None, RemovalReason.UNREACHABLE): [*lonely, *others]}
+
+
+def object_removed(item: PlannedObject, kind: str, swept: Swept) -> Removed:
+    """Tell of an object, or of its bytecode."""
+    seen = item.object
+    return Removed(
+        kind=kind,
+        project=seen.project,
+        version=seen.version,
+        id=seen.id,
+        file_count=swept.file_count,
+        size_bytes=swept.size_bytes,
+        freed_bytes=swept.freed_bytes,
+        reason=item.reason,
+        tool=seen.tool,
+    )
+
+
+def with_names(objects: list[Removed], by_names: dict[Names, Swept]) -> list[Removed]:
+    """Add names and pages to what went. An empty directory is nobody's entry: its bytes are told with an object's."""
+    removed = list(objects)
+    for names, swept in by_names.items():
+        if swept.file_count:
+            removed.append(_names_removed(names, swept))
+        elif objects:
+            removed[0] = replace(removed[0], freed_bytes=removed[0].freed_bytes + swept.freed_bytes)
+    return removed
+
+
+def _names_removed(names: Names, swept: Swept) -> Removed:
+    return Removed(
+        "pointer", names.project, None, None, swept.file_count, swept.size_bytes, swept.freed_bytes, names.reason
+    )
+
+
+def leftover_removed(leftover: Leftover, swept: Swept) -> Removed:
+    """Tell of what dead work left."""
+    kind, reason = _LEFTOVERS.get(leftover.kind, ("leftover", RemovalReason.LEFTOVER))
+    archive_id = os.path.basename(leftover.path) if kind == BYTECODE else None
+    return Removed(kind, None, None, archive_id, swept.file_count, swept.size_bytes, swept.freed_bytes, reason)
+
+
+def total(parts: Iterable[Swept]) -> Swept:
+    """Add up."""
+    whole = list(parts)
+    return Swept(
+        sum(part.file_count for part in whole),
+        sum(part.size_bytes for part in whole),
+        sum(part.freed_bytes for part in whole),
+    )
