@@ -10,10 +10,13 @@ from hypothesis import strategies as st
 
 from aiocache_engine.cli import app, quick
 from aiocache_engine.cli.exit_codes import ExitCode
-from aiocache_engine.cli.grammar import COMMANDS, COMMON, Kind, Option
+from aiocache_engine.cli.grammar import COMMANDS, Kind, Option
 from aiocache_engine.errors import UsageError
 
 PLAIN = [
+    ["run", "cowsay"],
+    ["run", "-q", "--from", "httpie", "--with=rich", "--with", "x<2", "http", "--from", "-v", "--", "--json", "-"],
+    ["run", "--python", "3.12", "--isolated", "--refresh", "ruff@latest", ""],
     ["install", "rich"],
     ["install", "rich==13.9.4", "pygments", "-r", "a.txt", "--requirement", "b.txt", "--no-deps", "--venv", "e"],
     ["install", "--link-mode=copy", "--link-mode", "hardlink", "x", "-n", "--ephemeral", "--reinstall", "--refresh"],
@@ -34,11 +37,15 @@ UNUSUAL = [
     ["install", "-rfile", "x"],
     ["clean", "-nq"],
     ["clean", "--", "rich"],
+    ["run", "--", "ruff", "--", "x"],
     ["ls", "-vvv"],
 ]
 
 WRONG = [
     ["clean", "--force"],
+    ["run", "--json", "ruff"],
+    ["run", "--frm", "x", "ruff"],
+    ["run", "--from"],
     ["prune", "rich"],
     ["ls", "a", "b"],
     ["install", "--venv"],
@@ -108,7 +115,7 @@ def words_of(option: Option) -> st.SearchStrategy[list[str]]:
 def argument_lists(draw: st.DrawFn) -> list[str]:
     name = draw(st.sampled_from(sorted(COMMANDS)))
     command = COMMANDS[name]
-    options = [option for option in (*command.options, *COMMON) if option.kind is not Kind.REFUSED]
+    options = [option for option in command.all_options() if option.kind is not Kind.REFUSED]
     words = draw(st.lists(st.sampled_from(options).flatmap(words_of), max_size=6))
     most = 0 if command.operands is None else 3 if command.takes_many else 1
     words += [[operand] for operand in draw(st.lists(st.sampled_from(["rich", "x==1", "./w.whl"]), max_size=most))]
