@@ -7,7 +7,6 @@ A damaged, older or unwritable memo is none: it only saves time.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from aiocache_engine.errors import CacheEngineError
 from aiocache_engine.hints import Any
 from aiocache_engine.model.digests import sha256_of
 from aiocache_engine.model.index import Index, IndexKind, IndexSettings, IndexStrategy
+from aiocache_engine.model.plain_json import dump, load
 from aiocache_engine.model.value import field_names, value
 from aiocache_engine.system import disk
 
@@ -43,7 +43,7 @@ class Question:
             [os.environ.get(name) for name in (*_STEERING, "PIP_CONFIG_FILE")],
             [sys.prefix, os.getuid() if hasattr(os, "getuid") else 0],
         ]
-        return cls(sha256_of(json.dumps(asked).encode()))
+        return cls(sha256_of(dump(asked)))
 
 
 def recall(memo_path: str, question: Question) -> IndexSettings | None:
@@ -75,7 +75,7 @@ def remember(
         "files": [(path, _state(path)) for path in (str(pip.__file__), *config_paths)],
         "settings": settings,
     }
-    rest = json.dumps(memo, default=_plain).encode()
+    rest = dump(memo, default=_plain)
     content = sha256_of(rest).encode() + b"\n" + rest
     # A cache dir that cannot be written now serves what it holds; the memo is made another time.
     with suppress(OSError, CacheEngineError):
@@ -86,7 +86,7 @@ def _read(memo_path: str) -> dict[str, Any] | None:
     checksum, _, rest = (disk.read_bytes(memo_path) or b"").partition(b"\n")
     if sha256_of(rest).encode() != checksum:
         return None
-    memo: dict[str, Any] = json.loads(rest)
+    memo: dict[str, Any] = load(rest)
     return memo if memo["format"] == _FORMAT else None
 
 

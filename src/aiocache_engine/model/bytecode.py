@@ -7,10 +7,9 @@ be written over, and is covered by no checksum.
 
 from __future__ import annotations
 
-import json
-
 from aiocache_engine.hints import Any
 from aiocache_engine.model.digests import sha256_of
+from aiocache_engine.model.plain_json import dump, load
 from aiocache_engine.model.value import field_names, value
 
 FORMAT = 1
@@ -92,8 +91,8 @@ def load_bytecode(content: bytes, *, with_checks: bool = False) -> BytecodeManif
     second, third, boot_id = parts[1:]
     if sha256_of(second + b"\n" + third + b"\n") != first["rest"]:
         raise BytecodeError("it does not match its checksum")
-    directories = json.loads(second)
-    checks: Any = json.loads(third) if with_checks else [((), ())] * len(directories)
+    directories = load(second)
+    checks: Any = load(third) if with_checks else [((), ())] * len(directories)
     return BytecodeManifest(
         totals=_totals(first),
         directories=tuple(
@@ -111,7 +110,7 @@ def boot_id_offset(content: bytes) -> int:
 
 def _first(line: bytes) -> dict[str, Any]:
     try:
-        first = json.loads(line)
+        first = load(line)
     except ValueError as error:
         raise BytecodeError("its first line is no JSON") from error
     if not isinstance(first, dict) or first.get("format") != FORMAT or first.get("self") != _checksum(first):
@@ -124,7 +123,7 @@ def _totals(first: dict[str, Any]) -> BytecodeTotals:
 
 
 def _line(content: object) -> bytes:
-    return json.dumps(content, separators=(",", ":")).encode() + b"\n"
+    return dump(content) + b"\n"
 
 
 def _checksum(first: dict[str, Any]) -> str:

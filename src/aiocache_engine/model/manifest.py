@@ -6,10 +6,9 @@ needs; the third holds the hashes, which only verification reads. The first line
 
 from __future__ import annotations
 
-import json
-
 from aiocache_engine.hints import Any
 from aiocache_engine.model.digests import sha256_of
+from aiocache_engine.model.plain_json import dump, load
 from aiocache_engine.model.value import field_names, value
 
 FORMAT = 1
@@ -97,8 +96,8 @@ def load_manifest(content: bytes, *, with_hashes: bool = False) -> Manifest:
     if sha256_of(rest) != first["rest"]:
         raise ManifestError("the manifest does not match its checksum")
     second, _, third = rest.partition(b"\n")
-    body = json.loads(second)
-    hashes: Any = json.loads(third) if with_hashes else [()] * len(body["directories"])
+    body = load(second)
+    hashes: Any = load(third) if with_hashes else [()] * len(body["directories"])
     return Manifest(
         totals=_totals(first),
         directories=tuple(
@@ -115,7 +114,7 @@ def load_manifest(content: bytes, *, with_hashes: bool = False) -> Manifest:
 
 
 def _line(value: object) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode() + b"\n"
+    return dump(value) + b"\n"
 
 
 def _checksum(first: dict[str, Any]) -> str:
@@ -124,7 +123,7 @@ def _checksum(first: dict[str, Any]) -> str:
 
 def _first(line: bytes) -> dict[str, Any]:
     try:
-        first = json.loads(line)
+        first = load(line)
     except ValueError as error:
         raise ManifestError("the first line is no JSON") from error
     if not isinstance(first, dict) or first.get("format") != FORMAT or first.get("self") != _checksum(first):

@@ -7,21 +7,25 @@ Follows PEP 503 (project names) and the binary distribution format (wheel file n
 from __future__ import annotations
 
 import os
-import re
 
 from aiocache_engine.errors import InvalidNameError
 from aiocache_engine.model.digests import sha256_of
 from aiocache_engine.model.value import value
 
-_PROJECT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
-_SEPARATORS = re.compile(r"[-_.]+")
-_SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+!-]*", re.ASCII)
-_VERSION = re.compile(r"[A-Za-z0-9_.!+]+", re.ASCII)
-_TAG = re.compile(r"[A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)*", re.ASCII)
-_OBJECT_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
-_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_DIGITS = "0123456789"
+_LETTERS_AND_DIGITS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" + _DIGITS
+_IN_PROJECTS = _LETTERS_AND_DIGITS + "._-"
+_IN_SEGMENTS = _LETTERS_AND_DIGITS + "_.+!-"
+_IN_VERSIONS = _LETTERS_AND_DIGITS + "_.!+"
+_IN_TAGS = _LETTERS_AND_DIGITS + "_"
+_HEXADECIMAL = _DIGITS + "abcdef"
 _LONGEST_SEGMENT = 240  #: bytes; file systems stop at 255, and our own suffixes need room
 _TOO_LONG = f"at most {_LONGEST_SEGMENT} characters are allowed"
+
+
+def _is_of(text: str, characters: str) -> bool:
+    """Tell whether the text is made of these characters alone, and of at least one."""
+    return bool(text) and not text.strip(characters)
 
 
 def project_name(text: str) -> str:
@@ -32,9 +36,10 @@ def project_name(text: str) -> str:
     """
     if len(text) > _LONGEST_SEGMENT:
         raise InvalidNameError("project name", text, _TOO_LONG)
-    if not _PROJECT.fullmatch(text):
+    if not (_is_of(text, _IN_PROJECTS) and _is_of(text[0] + text[-1], _LETTERS_AND_DIGITS)):
         raise InvalidNameError("project name", text, "letters, digits and single . _ - between them are allowed")
-    return _SEPARATORS.sub("-", text).lower()
+    parts = text.lower().replace("_", "-").replace(".", "-").split("-")
+    return "-".join(part for part in parts if part)
 
 
 def safe_segment(text: str) -> str:
@@ -45,7 +50,7 @@ def safe_segment(text: str) -> str:
     """
     if len(text) > _LONGEST_SEGMENT:
         raise InvalidNameError("safe file name", text, _TOO_LONG)
-    if not _SEGMENT.fullmatch(text) or text.endswith("."):
+    if not (_is_of(text, _IN_SEGMENTS) and text[0] in _IN_TAGS) or text.endswith("."):
         raise InvalidNameError("safe file name", text, "it must not be used in a path")
     return text
 
@@ -57,7 +62,7 @@ def sha256_hex(text: str) -> str:
         InvalidNameError: it is not 64 hexadecimal digits.
     """
     lowered = text.lower()
-    if not _SHA256.fullmatch(lowered):
+    if not (len(lowered) == 64 and _is_of(lowered, _HEXADECIMAL)):  # noqa: PLR2004 - as in the message
         raise InvalidNameError("sha256", text, "64 hexadecimal digits are expected")
     return lowered
 
@@ -67,9 +72,9 @@ def new_object_id() -> str:
     return os.urandom(16).hex()
 
 
-def is_object_id(text: str) -> bool:
+def is_object_id(text: object) -> bool:
     """Tell whether the text has the form of an object id."""
-    return _OBJECT_ID.fullmatch(text) is not None
+    return isinstance(text, str) and len(text) == 32 and _is_of(text, _HEXADECIMAL)  # noqa: PLR2004 - as `new_object_id` makes them
 
 
 def digest(*parts: str) -> str:
@@ -106,9 +111,10 @@ def wheel_name(filename: str) -> WheelName:
     if len(parts) not in (5, 6):
         raise InvalidNameError("wheel file name", filename, "name-version(-build)-python-abi-platform.whl is expected")
     name, version, *build, pythons, abis, platforms = parts
-    if not _VERSION.fullmatch(version) or not all(_TAG.fullmatch(tag) for tag in (pythons, abis, platforms)):
+    tags = [tag for compressed in (pythons, abis, platforms) for tag in compressed.split(".")]
+    if not _is_of(version, _IN_VERSIONS) or not all(_is_of(tag, _IN_TAGS) for tag in tags):
         raise InvalidNameError("wheel file name", filename, "its version or tags are malformed")
-    if build and not (build[0][:1].isdigit() and _VERSION.fullmatch(build[0])):
+    if build and not (build[0][:1].isdigit() and _is_of(build[0], _IN_VERSIONS)):
         raise InvalidNameError("wheel file name", filename, "a build tag starts with a digit")
     safe_segment(filename)
     return WheelName(

@@ -8,10 +8,10 @@ other. Damage of any kind is a `PageError`, which callers treat as a page that i
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from aiocache_engine.model.index import IndexFile
+from aiocache_engine.model.plain_json import dump, load
 from aiocache_engine.model.value import replace, value
 
 _FORMAT = 1
@@ -70,7 +70,7 @@ class StoredPage:
             "fresh_until": self.fresh_until,
             "headers": dict(self.headers),
         }
-        rest = json.dumps(about, separators=(",", ":")).encode() + b"\n" + self.lines
+        rest = dump(about) + b"\n" + self.lines
         return hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest
 
 
@@ -85,9 +85,13 @@ def load_page(content: bytes) -> StoredPage:
         raise PageError("the checksum does not fit")
     head, _, lines = rest.partition(b"\n")
     try:
-        about = json.loads(head)
-        if about["format"] != _FORMAT:
-            raise PageError(f"format {about['format']!r} is unknown")
+        about = load(head)
+        is_known = about["format"] == _FORMAT
+    except (KeyError, TypeError, ValueError) as error:
+        raise PageError("the first line is malformed") from error
+    if not is_known:
+        raise PageError(f"format {about['format']!r} is unknown")
+    try:
         return StoredPage(
             project=about["project"],
             index_digest=about["index"],
@@ -98,15 +102,14 @@ def load_page(content: bytes) -> StoredPage:
             is_storable=True,
             lines=lines,
         )
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError) as error:
         raise PageError("the first line is malformed") from error
 
 
 def encode_lines(files: Mapping[str, Sequence[IndexFile]]) -> bytes:
     """Write files, grouped by canonical version, as the lines of a page."""
     return b"".join(
-        version.encode() + b"\t" + json.dumps([_row(file) for file in group], separators=(",", ":")).encode() + b"\n"
-        for version, group in files.items()
+        version.encode() + b"\t" + dump([_row(file) for file in group]) + b"\n" for version, group in files.items()
     )
 
 
@@ -124,6 +127,6 @@ def _row(file: IndexFile) -> list[str | int | None]:
 
 def _decode(array: bytes) -> list[IndexFile]:
     try:
-        return [IndexFile(*row) for row in json.loads(array)]
-    except (TypeError, json.JSONDecodeError) as error:
+        return [IndexFile(*row) for row in load(array)]
+    except (TypeError, ValueError) as error:
         raise PageError("a line is malformed") from error

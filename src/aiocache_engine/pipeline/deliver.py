@@ -5,7 +5,6 @@ Written as steps. The caller holds the environment lock; every archive, new and 
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 import time
@@ -17,6 +16,7 @@ from aiocache_engine.errors import LockError
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.names import digest
 from aiocache_engine.model.outcome import InstallReport, Named, Obtained
+from aiocache_engine.model.plain_json import dump
 from aiocache_engine.model.python import LinkMode, Target
 from aiocache_engine.model.records import Referrer
 from aiocache_engine.model.value import value
@@ -158,7 +158,7 @@ def _direct_url(ready: Ready) -> str | None:
         return None
     archive_info = {"hash": f"sha256={ready.pointer.sha256}", "hashes": {"sha256": ready.pointer.sha256}}
     url = ready.choice.file.url.partition("?")[0]
-    return json.dumps({"url": url, "archive_info": archive_info})
+    return dump({"url": url, "archive_info": archive_info}).decode()
 
 
 def _identify(cache: CacheDir, target: Target) -> str:

@@ -6,12 +6,12 @@ holds the unfinished `pyvenv.cfg.aioc`; writing again completes it. Takes no loc
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 
 from aiocache_engine.errors import TargetError
 from aiocache_engine.model.names import is_object_id
+from aiocache_engine.model.plain_json import dump, load
 from aiocache_engine.model.python import Interpreter
 from aiocache_engine.python.activation import activation_scripts
 from aiocache_engine.system.disk import read_bytes, translated, write_bytes
@@ -63,7 +63,7 @@ def environment_id(root: str) -> str | None:
     """Read the id under which an environment is registered; None if it has none (or none that can be read)."""
     try:
         content = read_bytes(os.path.join(root, _IDENTITY))
-        document = json.loads(content) if content is not None else None
+        document = load(content) if content is not None else None
     except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(document, dict) or document.get("format") != _FORMAT:
@@ -75,7 +75,7 @@ def environment_id(root: str) -> str | None:
 def write_environment_id(root: str) -> str:
     """Give the environment a fresh random id and return it. The caller holds the environment lock."""
     identity = os.urandom(16).hex()
-    content = json.dumps({"format": _FORMAT, "id": identity}).encode() + b"\n"
+    content = dump({"format": _FORMAT, "id": identity}) + b"\n"
     with translated(root):
         _put(os.path.join(root, _FRESH_IDENTITY), content)
         os.replace(os.path.join(root, _FRESH_IDENTITY), os.path.join(root, _IDENTITY))

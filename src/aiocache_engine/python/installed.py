@@ -6,7 +6,6 @@ that any uninstaller removes it. Readers hold no lock: a dist-info that goes whi
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -14,6 +13,7 @@ from contextlib import suppress
 from aiocache_engine.errors import InvalidNameError
 from aiocache_engine.hints import Any
 from aiocache_engine.model.names import is_object_id, project_name
+from aiocache_engine.model.plain_json import dump, load
 from aiocache_engine.model.python import InstalledDistribution
 from aiocache_engine.system.disk import NO_PLAIN_FILE, disk_error, read_bytes
 
@@ -55,7 +55,7 @@ def read_installed_metadata(distribution: InstalledDistribution) -> bytes | None
 
 def marker(archive_id: str, link_mode: str) -> bytes:
     """Give the content of the `aioc.json` of a dist-info."""
-    return json.dumps({"format": FORMAT, "archive": archive_id, "link_mode": link_mode}).encode() + b"\n"
+    return dump({"format": FORMAT, "archive": archive_id, "link_mode": link_mode}) + b"\n"
 
 
 def archives_in_use(site_directories: Sequence[str], root: str) -> dict[str, str] | None:
@@ -177,7 +177,7 @@ def _read(path: str) -> bytes | None:
 
 def _decode(content: bytes) -> object:
     try:
-        return json.loads(content)
+        return load(content)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 

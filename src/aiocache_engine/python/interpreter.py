@@ -6,13 +6,13 @@ answer: the file behind the executable, the environment it belongs to, the runni
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 
 from aiocache_engine.errors import InterpreterError
 from aiocache_engine.model.digests import sha256_of
 from aiocache_engine.model.names import digest
+from aiocache_engine.model.plain_json import dump, load
 from aiocache_engine.model.python import Interpreter
 from aiocache_engine.model.value import field_names
 
@@ -37,7 +37,7 @@ def probe(executable: str, *, timeout_seconds: float = _PROBE_TIMEOUT_SECONDS) -
         [executable, "-I", "-B", script, os.path.dirname(packaging.origin)], timeout_seconds=timeout_seconds
     )
     try:
-        return _interpreter(json.loads(output)) if code == 0 else _refuse(executable, complaint, timeout_seconds)
+        return _interpreter(load(output)) if code == 0 else _refuse(executable, complaint, timeout_seconds)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InterpreterError(executable, "it runs, but it is not a Python interpreter") from error
 
@@ -115,7 +115,7 @@ def identity_of(executable: str) -> str:
 def encode_interpreter(interpreter: Interpreter) -> bytes:
     """Encode for the cache."""
     fields = {name: getattr(interpreter, name) for name in field_names(Interpreter)}
-    body = json.dumps({"format": _FORMAT, **fields}, separators=(",", ":")).encode()
+    body = dump({"format": _FORMAT, **fields})
     return _checksum(body) + b"\n" + body
 
 
@@ -125,7 +125,7 @@ def decode_interpreter(content: bytes) -> Interpreter | None:
     if checksum != _checksum(body):
         return None
     try:
-        fields = json.loads(body)
+        fields = load(body)
         if fields.pop("format") != _FORMAT:
             return None
         return _interpreter(fields)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 
 from aiocache_engine.hints import Any
 from aiocache_engine.model.digests import sha256_of
+from aiocache_engine.model.plain_json import dump, load
 from aiocache_engine.system.disk import NO_PLAIN_FILE, read_bytes
 
 FORMAT = 1
@@ -32,7 +32,7 @@ def decode(content: bytes | None) -> dict[str, Any] | None:
     if content is None:
         return None
     try:
-        document = json.loads(content)
+        document = load(content)
     except (ValueError, RecursionError):
         return None
     if not isinstance(document, dict) or document.pop("checksum", None) != _checksum(document):
@@ -83,7 +83,7 @@ def make_directory(path: str) -> None:
 
 
 def _dump(document: dict[str, Any]) -> bytes:
-    return json.dumps(document, separators=(",", ":")).encode()
+    return dump(document)
 
 
 def _checksum(document: dict[str, Any]) -> str:

@@ -7,10 +7,10 @@ Reading needs the shared lock, bumping the exclusive one.
 
 from __future__ import annotations
 
-import json
 import os
 
 from aiocache_engine.hints import Any
+from aiocache_engine.model.plain_json import dump, load
 from aiocache_engine.model.value import value
 from aiocache_engine.store.documents import read_document
 from aiocache_engine.system.disk import replace_bytes
@@ -84,7 +84,7 @@ def bump(path: str, cleaned: Cleaned, *, by_way_of: str) -> None:
 
 
 def _line(value: str, cleaned: Cleaned) -> bytes:
-    return json.dumps({"value": value, "specifier": cleaned.specifier}).encode() + b"\n"
+    return dump({"value": value, "specifier": cleaned.specifier}) + b"\n"
 
 
 def _lines(path: str) -> list[tuple[str, Cleaned]]:
@@ -92,7 +92,7 @@ def _lines(path: str) -> list[tuple[str, Cleaned]]:
     if content is None:
         return []
     try:
-        documents: list[dict[str, Any]] = [json.loads(line) for line in content.splitlines()]
+        documents: list[dict[str, Any]] = [load(line) for line in content.splitlines()]
         lines = [(document["value"], Cleaned(document["specifier"])) for document in documents]
     except (ValueError, KeyError, TypeError, RecursionError):
         return [(_DAMAGED, Cleaned())]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
 import stat
 from collections.abc import Iterable
@@ -18,6 +17,7 @@ from contextlib import suppress
 from aiocache_engine.hints import Any
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.names import is_object_id, new_object_id
+from aiocache_engine.model.plain_json import dump, load
 from aiocache_engine.model.records import Holder
 from aiocache_engine.model.value import value
 from aiocache_engine.store.documents import NewerFormatError, decode, encode, list_directory, read_document
@@ -239,7 +239,7 @@ def _write_whole(fd: int, content: bytes, path: str) -> None:
 
 
 def _line(verb: str, object_ids: list[str]) -> bytes:
-    return b"\n" + json.dumps({verb: object_ids}, separators=(",", ":")).encode() + b"\n"
+    return b"\n" + dump({verb: object_ids}) + b"\n"
 
 
 def _change(line: bytes) -> tuple[str, list[str]] | None:
@@ -247,7 +247,7 @@ def _change(line: bytes) -> tuple[str, list[str]] | None:
     if not line or (line.startswith(b"{") and b"}" not in line):  # its writer did not live to finish it
         return "add", []
     try:
-        [(verb, object_ids)] = json.loads(line).items()
+        [(verb, object_ids)] = load(line).items()
         is_ours = verb in ("add", "drop") and isinstance(object_ids, list) and all(map(is_object_id, object_ids))
     except (ValueError, TypeError, AttributeError, RecursionError):
         return None

@@ -18,8 +18,8 @@ on the main file: the first takes it, the last releases it. There is no upgrade:
 from __future__ import annotations
 
 import os
-import threading
 import time
+from _thread import LockType, allocate_lock, get_ident  # threading itself takes longer to import than all of this
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 from contextlib import asynccontextmanager, closing, contextmanager
 from contextvars import ContextVar
@@ -106,7 +106,7 @@ class Hold:
 class CacheLock:
     """The one owner of a cache's lock files in this process; made by `CacheLock.at`."""
 
-    _mutex: threading.Lock  #: guards all below; held for a few system calls, never while waiting
+    _mutex: LockType  #: guards all below; held for a few system calls, never while waiting
     _era: int = 0  #: tickets of another era are those of the process this one was forked from
     _queue: list[_Ticket]  #: who waits, in order of arrival, and the writer that holds
     _granted_tickets: set[_Ticket]  #: any number of readers, or one writer
@@ -176,9 +176,10 @@ class CacheLock:
                 for pause in pauses:
                     time.sleep(pause)
             _hold_of_context.set(ticket.hold)
-            _thread.hold = ticket.hold
+            _hold_of_thread[get_ident()] = self._granted(ticket)
             yield self._granted(ticket)
         finally:
+            _hold_of_thread.pop(get_ident(), None)
             self._release(ticket)
 
     def statistics(self) -> LockStatistics:
@@ -347,7 +348,7 @@ class CacheLock:
 
     def _forget(self) -> None:
         """Start from nothing, as a new owner and as the copy of one in a forked child."""
-        self._mutex = threading.Lock()
+        self._mutex = allocate_lock()
         self._era += 1
         self._queue = []
         self._granted_tickets = set()
@@ -385,7 +386,7 @@ class _Ticket:
 _owners: dict[str, CacheLock] = {}
 #: The hold this task or its parent took last. It stays after the end, since an ended one forbids nothing.
 _hold_of_context: ContextVar[Hold | None] = ContextVar("aiocache_engine_hold", default=None)
-_thread = threading.local()
+_hold_of_thread: dict[int, Hold] = {}
 
 
 def refuse_inside_hold(path: str) -> None:
@@ -394,7 +395,7 @@ def refuse_inside_hold(path: str) -> None:
     Raises:
         NestedHoldError: the lock at `path` was asked for inside a hold.
     """
-    for hold in (_hold_of_context.get(), getattr(_thread, "hold", None)):
+    for hold in (_hold_of_context.get(), _hold_of_thread.get(get_ident())):
         if hold is not None and not hold.has_ended:
             raise NestedHoldError(path, f"asked for inside a {hold.mode.value} hold of the cache; end that one first")
 

@@ -42,7 +42,9 @@ def _load() -> Mechanism:
 def _load_alone() -> Any:
     """Load the module without its package; None where importing it in the usual way is all that can be done."""
     package = PathFinder.find_spec(_PACKAGE)
-    spec = PathFinder.find_spec(_MODULE, package and package.submodule_search_locations)
+    if package is None:
+        return None
+    spec = PathFinder.find_spec(_MODULE, package.submodule_search_locations)
     if spec is None or spec.loader is None:
         return None
     module = type(sys)(_MODULE)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 from aiocache_engine.errors import TargetError
 from aiocache_engine.hints import Any
+from aiocache_engine.model.plain_json import load
 from aiocache_engine.python.installed import FORMAT, JOURNAL
 from aiocache_engine.system.disk import NO_PLAIN_FILE, read_bytes
 
@@ -25,7 +25,7 @@ def read_journal(name: str, journal_fd: int, root: str) -> dict[str, Any] | None
         content = read_bytes(name, dir_fd=journal_fd)
         if content is None:
             return None
-        document = json.loads(content)
+        document = load(content)
     except OSError as error:
         if error.errno in NO_PLAIN_FILE:
             raise damaged(root) from error

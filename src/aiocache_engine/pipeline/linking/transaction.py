@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
 from collections.abc import Container, Iterable, Sequence
 from contextlib import suppress
@@ -23,6 +22,7 @@ from contextlib import suppress
 from aiocache_engine.errors import TargetError
 from aiocache_engine.hints import Any
 from aiocache_engine.model.digests import sha256_of
+from aiocache_engine.model.plain_json import dump
 from aiocache_engine.model.python import Target
 from aiocache_engine.model.record import RecordError
 from aiocache_engine.model.value import value
@@ -122,7 +122,7 @@ def begin(change: Change, *, root: str, root_fd: int) -> Journal:
             "compiled": change.compiled,
         }
         fresh = f"{JOURNAL_BEGUN}.fresh"
-        _write(fresh, json.dumps(document, separators=(",", ":")).encode(), journal.fd)
+        _write(fresh, dump(document), journal.fd)
         os.rename(fresh, JOURNAL_BEGUN, src_dir_fd=journal.fd, dst_dir_fd=journal.fd)
     except BaseException:
         journal.close()
