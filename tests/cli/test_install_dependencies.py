@@ -33,7 +33,8 @@ def server(tmp_path: Path) -> Iterator[IndexServer]:
     build_wheel(wheels, "loose", "1.0", requires=["base"])
     build_wheel(wheels, "alien", "1.0", tag="cp27-cp27m-win32")
     build_wheel(wheels, "needs-alien", "1.0", requires=["alien"])
-    (wheels / "source-1.0.tar.gz").write_bytes(b"nobody looks into it")
+    for version in ("0.9", "1.0"):
+        (wheels / f"source-{version}.tar.gz").write_bytes(b"nobody looks into it")
     build_wheel(wheels, "needs-source", "1.0", requires=["source"])
     with IndexServer(wheels) as server:
         server.cache_control = "max-age=600"
@@ -250,7 +251,7 @@ def test_a_hint_has_a_line_of_its_own(aioc: Aioc) -> None:
         ("alien", ["alien", "cp27-cp27m-win32"]),
         ("needs-alien", ["needs-alien", "alien", "cp27-cp27m-win32"]),
         ("source", ["source-1.0.tar.gz", "building is not supported yet"]),
-        ("needs-source", ["needs-source", "source-1.0.tar.gz", "building is not supported yet"]),
+        ("needs-source", ["needs-source", "1 older version", "source-1.0.tar.gz", "building is not supported yet"]),
     ],
 )
 @pytest.mark.parametrize("deps", [(), ("--no-deps",)])

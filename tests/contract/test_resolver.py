@@ -207,6 +207,23 @@ def test_a_yanked_version_is_taken_only_where_it_is_pinned(solve: Solve) -> None
     assert solve(table, "a", "b", yanked=["a==2"]) == {"a": "2", "b": "1"}
 
 
+def test_what_is_preferred_is_taken_where_it_suits_everybody_and_is_no_obstacle_elsewhere(solve: Solve) -> None:
+    table = {
+        "loose": {"1.0": ["lib"]},
+        "strict": {"1.0": ["lib>=2"]},
+        "lib": {"3.0": [], "2.0": [], "1.5b1": [], "1.0": []},
+    }
+
+    def chosen(root: str, there: str, **what: Any) -> str:
+        return solve(table, root, preferred={"lib": there}, **what)["lib"]
+
+    assert chosen("loose", "1.0") == "1.0"
+    assert chosen("loose", "1.5b1") == "1.5b1"
+    assert chosen("loose", "2.0", yanked=["lib==2.0"]) == "2.0"
+    assert chosen("loose", "2.0", flawed={"lib==2.0": "its metadata is damaged"}) == "3.0"
+    assert chosen("strict", "1.0") == "3.0"
+
+
 def test_versions_without_a_file_or_with_unusable_metadata_are_passed_over(solve: Solve) -> None:
     table = {"a": {"1": [], "2": [], "3": []}}
     assert solve(table, "a", refused={"a==3": "no wheel"}, flawed={"a==2": "broken"}) == {"a": "1"}

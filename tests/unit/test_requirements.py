@@ -170,6 +170,9 @@ def test_what_names_one_project_twice_becomes_one() -> None:
 def test_a_constraint_holds_for_what_is_wanted_and_adds_nothing() -> None:
     wanted = merged("tiny>=1", constraints=("tiny<2", "other==1"))
     assert [(each.project, each.specifier) for each in wanted] == [("tiny", "<2,>=1")]
+    assert merged(f"./{WHEEL}", constraints=("tiny<2",))[0].url == f"./{WHEEL}"
+    with pytest.raises(InvalidRequirementError, match="a constraint says 'tiny<1'"):
+        merged(f"./{WHEEL}", constraints=("tiny<1",))
 
 
 def test_hashes_that_exclude_each_other_leave_nothing_to_take() -> None:

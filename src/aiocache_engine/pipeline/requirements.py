@@ -81,8 +81,11 @@ def one_per_project(wanted: Iterable[Wanted], constraints: Iterable[Wanted] = ()
         before = by_project.get(each.project)
         by_project[each.project] = each if before is None else _merged(before, each)
     for each in constraints:
-        if each.project in by_project:
-            by_project[each.project] = _merged(by_project[each.project], each)
+        before = by_project.get(each.project)
+        if before is not None and before.url is not None and each.url is None:
+            _check(before, each)
+        elif before is not None:
+            by_project[each.project] = _merged(before, each)
     return tuple(by_project.values())
 
 
@@ -172,6 +175,15 @@ def _sha256(text: str, word: str) -> str:
         return sha256_hex(value)
     except InvalidNameError as error:
         raise InvalidRequirementError(text, error.reason) from error
+
+
+def _check(wheel: Wanted, limit: Wanted) -> None:
+    """Refuse a wheel that was named by path or URL, and whose version a constraint excludes."""
+    from aiocache_engine.index.urls import direct_file  # noqa: PLC0415 - URLs are rare, urllib costs 5 ms
+
+    version = wheel_name(direct_file(wheel.url or "")[1].filename).version
+    if not SpecifierSet(limit.specifier).contains(version, prereleases=True):
+        raise InvalidRequirementError(wheel.text, f"a constraint says {limit.text!r}")
 
 
 def _merged(one: Wanted, other: Wanted) -> Wanted:

@@ -18,6 +18,7 @@ from aiocache_engine.policy.span import Universe
 
 _LINE = 3  #: so many facts fit into one line
 _NONE_FOR = " only, none "  #: after the tags of the wheels of one version
+_AS_SOURCE = "it is there only as source"  #: before the name of its file
 _YANKED = "yanked"
 _SHOWN = 3  #: so many reasons or versions are listed, the others counted
 
@@ -188,7 +189,7 @@ class _Writer:
         reasons: dict[str, str] = {}  #: by what they have in common
         for version in sorted(inside, reverse=True):
             reason = self._reason(project, version)
-            common = reason.partition(_NONE_FOR)[2] or reason
+            common = _common(reason)
             reasons.setdefault(common, reason)
             by_reason.setdefault(common, []).append(version)
         return " and ".join(
@@ -212,6 +213,11 @@ class _Writer:
     def _hint(self, text: str) -> None:
         if text not in self.hints and len(self.hints) < _SHOWN:
             self.hints.append(text)
+
+
+def _common(reason: str) -> str:
+    """Give what a reason has in common with the same one of other versions, whose files have other names."""
+    return _AS_SOURCE if reason.startswith(_AS_SOURCE) else reason.partition(_NONE_FOR)[2] or reason
 
 
 def _asked(wanted: Wanted) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from packaging.version import Version
 
-from aiocache_engine.errors import ProjectNotFoundError
+from aiocache_engine.errors import OfflineError, ProjectNotFoundError
 from aiocache_engine.pipeline.find import Choice
 from aiocache_engine.pipeline.resolution.catalog import IndexCatalog
 from aiocache_engine.pipeline.resolution.metadata import MetadataError, check_requirements, demands_of
@@ -84,7 +84,7 @@ class KeepingCatalog:
         there = self.preferred(project)
         try:
             known = self._catalog.versions(project)
-        except ProjectNotFoundError:
+        except (ProjectNotFoundError, OfflineError):
             if there is None:
                 raise
             return (there,)
