@@ -241,3 +241,35 @@ async def test_one_failure_among_many_leaves_the_others_published_and_the_target
     assert not list((tmp_path / "env").rglob("*.dist-info"))
     assert LeaseReader(str(place.cache / "leases")).read() == []
     await finish(place)
+
+
+@pytest.mark.parametrize("how", ["asyncio", "anyio"])
+def test_the_making_of_a_cached_environment_cancelled_anywhere_leaves_nothing_half_there(
+    tmp_path: Path, how: str
+) -> None:
+    place = Place(tmp_path)
+    place.wheel("tool", requires=["needed"], entry_points={"console_scripts": {"tool": "tool:main"}})
+    place.wheel("needed")
+    outcomes: list[str] = []
+
+    async def use(engine: CacheEngine) -> None:
+        async with engine.environment("tool") as environment:
+            assert_environment_sound(Path(environment.root))
+
+    async def strike(loop: CountingLoop, at: int) -> None:
+        async with place.engine() as engine:
+            outcomes.append(await struck(loop, how, at, lambda: use(engine)))
+        assert_sound(place.cache)
+        assert os.listdir(place.cache / "leases") == []
+        assert os.listdir(place.cache / "staging") == []
+        async with place.engine() as engine:
+            await use(engine)
+        assert len(os.listdir(place.cache / "environments-v1")) == 1
+
+    with IndexServer(place.wheels) as server:
+        place.config = lambda **_: Place.config(place, index_url=server.index_url, find_links=())  # type: ignore[method-assign]
+        whole = run(lambda loop: strike(loop, 0)).rounds
+        for at in range(1, whole, max(1, whole // 16)):
+            shutil.rmtree(place.cache)
+            run(lambda loop, at=at: strike(loop, at))  # type: ignore[misc]
+    assert outcomes[:2] == ["done", "cancelled"]

@@ -119,26 +119,6 @@ async def test_errors_of_the_block_are_the_blocks_own(place: Place) -> None:
     assert os.listdir(place.cache / "leases") == []
 
 
-async def test_cancelling_its_making_leaves_nothing_behind(place: Place) -> None:
-    async with place.engine() as engine:
-        for checkpoints in range(0, 60, 6):
-            async with anyio.create_task_group() as tasks:
-
-                async def use() -> None:
-                    async with engine.environment("greeter"):
-                        await anyio.sleep_forever()
-
-                tasks.start_soon(use)
-                for _ in range(checkpoints):
-                    await anyio.lowlevel.checkpoint()
-                tasks.cancel_scope.cancel()
-            assert os.listdir(place.cache / "leases") == []
-            assert os.listdir(place.cache / "staging") == []
-            await engine.clean()
-        async with engine.environment("greeter") as environment:
-            assert greet(environment) == "hello\n"
-
-
 async def test_what_was_cleaned_while_it_was_made_is_not_found_again(place: Place) -> None:
     async with place.engine() as engine:
         async with engine.environment("greeter") as old:
