@@ -8,18 +8,20 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # type checkers take it for true, whatever it is set to
 if TYPE_CHECKING:
-    from typing import Any as Any
-    from typing import BinaryIO as BinaryIO
-    from typing import Final as Final
-    from typing import Generic as Generic
-    from typing import NoReturn as NoReturn
-    from typing import Protocol as Protocol
-    from typing import Self as Self
-    from typing import TextIO as TextIO
-    from typing import TypeVar as TypeVar
-    from typing import cast as cast
-    from typing import dataclass_transform as dataclass_transform
-    from typing import overload as overload
+    from typing import (
+        Any,
+        BinaryIO,
+        Final,
+        Generic,
+        NoReturn,
+        Protocol,
+        Self,
+        TextIO,
+        TypeVar,
+        cast,
+        dataclass_transform,
+        overload,
+    )
 else:
 
     class Hint:
@@ -27,19 +29,40 @@ else:
 
         __slots__ = ()
 
-        def __class_getitem__(cls, _parameters):
+        def __class_getitem__(cls, _parameters: object) -> type:
             return cls
 
     Any = BinaryIO = Final = Generic = NoReturn = Protocol = Self = TextIO = Hint
 
-    def TypeVar(name, **_bounds):  # noqa: N802 - the name in `typing`
+    def TypeVar(name: str, **_bounds: object) -> object:  # noqa: N802 - the name in `typing`
         """Give anything: it stands in annotations and between brackets only."""
         return name
 
-    def cast(_type, thing):
+    def cast(_type: object, thing: object) -> object:
         """Give the thing, as the one of `typing` does."""
         return thing
 
-    def dataclass_transform(**_said):
+    def dataclass_transform(**_said: object) -> object:
         """Decorate with nothing: it is said to type checkers alone."""
         return lambda decorator: decorator
+
+    def overload(form: object) -> object:
+        """Forget the form, as the one of `typing` does."""
+        return form
+
+
+__all__ = [
+    "TYPE_CHECKING",
+    "Any",
+    "BinaryIO",
+    "Final",
+    "Generic",
+    "NoReturn",
+    "Protocol",
+    "Self",
+    "TextIO",
+    "TypeVar",
+    "cast",
+    "dataclass_transform",
+    "overload",
+]

@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -39,11 +40,11 @@ BROKEN = [
 
 
 @pytest.fixture(params=["by CPython's functions", "by the package"], autouse=True)
-def _road(request: pytest.FixtureRequest) -> None:
-    if request.param == "by the package":
-        patch = pytest.MonkeyPatch()
-        patch.setitem(sys.modules, "_json", None)
-        request.addfinalizer(patch.undo)
+def _road(request: pytest.FixtureRequest) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "by the package":
+            patch.setitem(sys.modules, "_json", None)
+        yield
 
 
 @given(THINGS)

@@ -194,7 +194,47 @@ def test_a_class_pattern_takes_a_value_apart() -> None:
             pytest.fail("it did not match")
 
 
-def test_the_parameters_are_known_once_there_was_an_instance() -> None:
+@pytest.mark.parametrize("earlier", [0, 1, 2], ids="{} instances before".format)
+def test_each_instance_is_made_alike(earlier: int) -> None:
+    """The first is made without a compiled `__init__`."""
+
+    @value
+    class Thing:
+        name: str
+        size: int = 3
+        parts: list[int] = field(default_factory=list)
+
+        def __post_init__(self) -> None:
+            self.parts.append(self.size)
+
+    for _ in range(earlier):
+        Thing("before")
+    for wrong in ((), (1, 2, 3, 4)):
+        with pytest.raises(TypeError, match="positional argument"):
+            Thing(*wrong)
+    with pytest.raises(TypeError, match="multiple values"):
+        Thing("a", name="b")
+    with pytest.raises(TypeError, match="unexpected keyword"):
+        Thing("a", other="b")
+    assert repr(Thing("a")).endswith("Thing(name='a', size=3, parts=[3])")
+    assert repr(Thing(size=4, name="a", parts=[1])).endswith("Thing(name='a', size=4, parts=[1, 4])")
+
+
+@pytest.mark.parametrize("earlier", [0, 1, 2], ids="{} instances before".format)
+def test_keyword_only_fields_are_so_from_the_first_instance_on(earlier: int) -> None:
+    @value(kw_only=True)
+    class Thing:
+        name: str
+
+    for _ in range(earlier):
+        Thing(name="before")
+    with pytest.raises(TypeError, match="positional"):
+        Thing("a")  # type: ignore[misc]
+    assert Thing(name="a").name == "a"
+
+
+def test_the_parameters_are_known_once_there_were_two_instances() -> None:
+    Ours("a")
     assert list(inspect.signature(type(Ours("a"))).parameters) == ["name", "size", "secret", "parts"]
 
 

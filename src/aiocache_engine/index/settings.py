@@ -11,7 +11,6 @@ User names and passwords leave the URLs here and travel in `IndexSettings.creden
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from aiocache_engine.errors import IndexSettingsError
@@ -23,7 +22,7 @@ _TIMEOUT_SECONDS = 15.0
 _RETRIES = 5
 _TRUE = frozenset({"y", "yes", "t", "true", "on", "1"})
 _FILES = "requirements files"
-_NAMED = re.compile(r"([A-Za-z0-9_.-]+)=(?=.)")
+_IN_NAMES = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
 
 
 @value(kw_only=True)
@@ -177,11 +176,17 @@ def _uv_source(environ: Mapping[str, str]) -> _Source:
     extra = (*_words(environ.get("UV_INDEX")), *_words(environ.get("UV_EXTRA_INDEX_URL")))
     return _Source(
         name="UV_* variables",
-        index_url=_NAMED.sub("", default, count=1) if default and _NAMED.match(default) else default or None,
-        extra_index_urls=tuple(_NAMED.sub("", url, count=1) if _NAMED.match(url) else url for url in extra),
+        index_url=_named(default)[1] if default else None,
+        extra_index_urls=tuple(_named(text)[1] for text in extra),
         find_links=tuple(filter(None, (environ.get("UV_FIND_LINKS") or "").split(","))),
         is_no_index=environ.get("UV_NO_INDEX", "").lower() in _TRUE,
     )
+
+
+def _named(text: str) -> tuple[str, str]:
+    """Give the name ("" for none) and the URL of `NAME=URL`."""
+    name, _, url = text.partition("=")
+    return (name, url) if name and url and not name.strip(_IN_NAMES) else ("", text)
 
 
 def _uv_credentials(environ: Mapping[str, str], indexes: tuple[Index, ...]) -> list[UrlCredentials]:
@@ -190,11 +195,12 @@ def _uv_credentials(environ: Mapping[str, str], indexes: tuple[Index, ...]) -> l
 
     found = []
     for text in (*_words(environ.get("UV_INDEX")), environ.get("UV_DEFAULT_INDEX") or ""):
-        if not (match := _NAMED.match(text)):
+        name, url = _named(text)
+        if not name:
             continue
-        variable = "UV_INDEX_" + re.sub(r"[^A-Z0-9]", "_", match[1].upper())
+        variable = "UV_INDEX_" + "".join(each if each.isalnum() else "_" for each in name.upper())
         user, password = environ.get(variable + "_USERNAME"), environ.get(variable + "_PASSWORD")
-        index, _ = index_of(text[match.end() :], IndexKind.SIMPLE)
+        index, _ = index_of(url, IndexKind.SIMPLE)
         if index in indexes and (user or password):
             found.append(UrlCredentials(url=index.url, user=user or "", password=password))
     return found

@@ -31,11 +31,11 @@ _RULES: Any = _Rules
 def dump(thing: object, *, default: Callable[[Any], object] | None = None) -> bytes:
     """Write it. What JSON has no word for is written as what `default` gives for it."""
     try:
-        from _json import encode_basestring_ascii, make_encoder
+        from _json import encode_basestring_ascii, make_encoder  # noqa: PLC0415 - either this or json
 
         encode = make_encoder({}, default or _refuse, encode_basestring_ascii, None, ":", ",", False, False, True)
     except (ImportError, TypeError):
-        import json
+        import json  # noqa: PLC0415 - as above
 
         return json.dumps(thing, separators=(",", ":"), default=default).encode()
     return "".join(encode(thing, 0)).encode()
@@ -50,11 +50,11 @@ def load(content: bytes | str) -> Any:
     """
     text = content if isinstance(content, str) else content.decode()
     try:
-        from _json import make_scanner
+        from _json import make_scanner  # noqa: PLC0415 - as above
 
         scan = make_scanner(_RULES)
     except (ImportError, TypeError, AttributeError):
-        import json
+        import json  # noqa: PLC0415 - as above
 
         return json.loads(text)
     text = text.strip(_BLANKS)

@@ -2,7 +2,8 @@
 
 A warm command lives some tens of milliseconds; importing dataclasses takes seven of them and defining one class a
 third of one, since all its methods are compiled there and then. Here they are shared, but for `__init__`, which is
-compiled when the first instance is made. Type checkers take `value` for a dataclass (PEP 681).
+compiled when the second instance is made: of many classes a command makes only one. Type checkers take `value` for a
+dataclass (PEP 681).
 
 Left out, because no value needs it: ordering, `InitVar`, `ClassVar`, fields that are not compared, and a class with
 keyword-only fields deriving from one without.
@@ -85,7 +86,13 @@ def _made(cls: Any, methods: dict[str, Any], *, kw_only: bool) -> Any:
     for leftover in ("__dict__", "__weakref__"):
         namespace.pop(leftover, None)
 
+    was_used = False
+
     def __init__(self: Any, *positional: Any, **named: Any) -> None:  # noqa: N807
+        nonlocal was_used
+        if not was_used and not (kw_only and positional) and _is_filled(self, positional, named):
+            was_used = True
+            return
         made.__init__ = _compiled_init(made, kw_only=kw_only)
         made.__init__(self, *positional, **named)
 
@@ -103,6 +110,28 @@ def _made(cls: Any, methods: dict[str, Any], *, kw_only: bool) -> Any:
         },
     )
     return made
+
+
+def _is_filled(self: Any, positional: tuple[Any, ...], named: dict[str, Any]) -> bool:
+    """Fill a first instance; False where a compiled `__init__` would complain."""
+    fields: dict[str, Any] = self.__fields__
+    given = {**dict(zip(fields, positional, strict=False)), **named}
+    if len(given) != len(positional) + len(named) or not given.keys() <= fields.keys():
+        return False
+    for name, told in fields.items():
+        default = told.default if isinstance(told, _Field) else told
+        if name in given:
+            content = given[name]
+        elif default is not _MISSING:
+            content = default
+        elif isinstance(told, _Field) and told.default_factory is not None:
+            content = told.default_factory()
+        else:
+            return False
+        object.__setattr__(self, name, content)
+    if hasattr(self, "__post_init__"):
+        self.__post_init__()
+    return True
 
 
 def _compiled_init(cls: Any, *, kw_only: bool) -> Callable[..., None]:

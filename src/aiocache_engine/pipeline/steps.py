@@ -7,8 +7,8 @@ event loop, each in a worker thread, and can be cancelled between any two.
 
 from __future__ import annotations
 
-import threading
 import time
+from _thread import allocate_lock
 from collections.abc import Callable, Generator
 from contextlib import suppress
 
@@ -193,7 +193,7 @@ class _Errand(Generic[Result]):
     def __init__(self, work: Callable[[], Result], tell: Callable[[], None]) -> None:
         self._work = work
         self._tell = tell
-        self._mutex = threading.Lock()
+        self._mutex = allocate_lock()
         self._has_begun = self._is_called_off = False
 
     def __call__(self) -> Result:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import os
 import time
-from _thread import LockType, allocate_lock, get_ident  # threading itself takes longer to import than all of this
+from _thread import LockType, allocate_lock, get_ident
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 from contextlib import asynccontextmanager, closing, contextmanager
 from contextvars import ContextVar
