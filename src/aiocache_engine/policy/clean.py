@@ -51,7 +51,12 @@ def plan_candidates(snapshot: Snapshot, candidates: Collection[str], *, reason: 
     for each in snapshot.environments.values():
         if each.id not in chosen and (kept := marks.keep(each)) is not None:
             staying[each.id] = kept
-    inside = {member.archive_id for each in environments for member in marks.members(each)}
+    inside = {
+        member.archive_id
+        for each in environments
+        for member in marks.members(each)
+        if chosen.issuperset(other.id for other in marks.containers(member.archive_id))
+    }
     decisions += [
         _decide_archive(snapshot.archives[each], marks, staying, reason if each in chosen else None)
         for each in sorted((chosen | inside) & snapshot.archives.keys())
