@@ -9,31 +9,26 @@ wait for that. Not for threads that run an event loop, nor across a fork: both a
 from __future__ import annotations
 
 import os
-import threading
-from asyncio import get_running_loop
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager, suppress
 from functools import partial
 from types import TracebackType
 
-from anyio import CancelScope, get_cancelled_exc_class, run
-from anyio.from_thread import BlockingPortal
-
 from aiocache_engine.config import Config, locate_cache_dir
 from aiocache_engine.engine import CacheEngine
 from aiocache_engine.errors import UsageError
-from aiocache_engine.hints import Any, Generic, Self, TypeVar
+from aiocache_engine.hints import Any, Self, TypeVar
 from aiocache_engine.model.listing import CacheSize, Entry, Usage
 from aiocache_engine.model.outcome import FetchReport, InstallReport, ResolveReport
 from aiocache_engine.model.python import LinkMode
 from aiocache_engine.model.removal import Removal, RemovalPlan
+from aiocache_engine.pipeline.shared_loop import LOOPS, SharedCall, SharedLoop, refuse_event_loop
 from aiocache_engine.pipeline.tools.environment import HeldEnvironment
 from aiocache_engine.pipeline.tools.request import EnvironmentRequest, Tool
 from aiocache_engine.pipeline.undertake import Fetching, FetchRequest, Installation, InstallRequest
 from aiocache_engine.python.target import TargetChoice
 from aiocache_engine.report import Reporter
-from aiocache_engine.system.disk import translated
 
 Result = TypeVar("Result")
 
@@ -58,7 +53,7 @@ class BlockingCacheEngine:
         self._cache_dir = cache_dir
         self._environ = os.environ if environ is None else environ
         self._engine = CacheEngine(cache_dir, config=config, reporter=reporter, environ=environ)
-        self._loop: _SharedLoop | None = None  #: while open
+        self._loop: SharedLoop | None = None  #: while open
         self._outcomes: set[Future[Any]] = set()  #: of the calls under way
 
     def __enter__(self) -> Self:
@@ -68,15 +63,15 @@ class BlockingCacheEngine:
             ForeignCacheDirError, ReadOnlyCacheError, DiskError: it cannot be used.
             UsageError: this thread runs an event loop, or the engine is open already.
         """
-        _refuse_event_loop()
+        refuse_event_loop()
         if self._loop is not None:
             self._loop.refuse_fork()
             raise UsageError("this BlockingCacheEngine is open already; make another one")
-        loop = _loops.join(os.path.realpath(locate_cache_dir(self._cache_dir, self._environ)))
+        loop = LOOPS.join(os.path.realpath(locate_cache_dir(self._cache_dir, self._environ)))
         try:
-            loop.wait_for(_Call(self._engine.__aenter__))
+            loop.wait_for(SharedCall(self._engine.__aenter__))
         except BaseException:
-            _loops.leave(loop)
+            LOOPS.leave(loop)
             raise
         self._loop = loop
         return self
@@ -87,8 +82,8 @@ class BlockingCacheEngine:
         """Wait for the calls under way, refuse new ones, and close the connections to indexes."""
         if self._loop is not None and self._loop.is_of_parent:
             return
-        _refuse_event_loop()
-        with _loops.mutex:
+        refuse_event_loop()
+        with LOOPS.mutex:
             loop, self._loop = self._loop, None
         if loop is None:
             return
@@ -96,9 +91,9 @@ class BlockingCacheEngine:
             for outcome in tuple(self._outcomes):
                 with suppress(CancelledError):
                     outcome.exception()
-            loop.wait_for(_Call(partial(self._engine.__aexit__, None, None, None)))
+            loop.wait_for(SharedCall(partial(self._engine.__aexit__, None, None, None)))
         finally:
-            _loops.leave(loop)
+            LOOPS.leave(loop)
 
     @property
     def cache_dir(self) -> str:
@@ -327,7 +322,7 @@ class BlockingCacheEngine:
         return self._call(self._engine.size)
 
     @property
-    def _opened(self) -> _SharedLoop:
+    def _opened(self) -> SharedLoop:
         if self._loop is None:
             raise UsageError("open the engine first: `with BlockingCacheEngine(…) as engine:`")
         return self._loop
@@ -335,144 +330,10 @@ class BlockingCacheEngine:
     def _call(self, work: Callable[[], Awaitable[Result]]) -> Result:
         """Do this on the shared loop, and wait for it."""
         self._opened.refuse_fork()
-        _refuse_event_loop()
-        call = _Call(work)
-        with _loops.mutex:  # so that closing either sees this call and waits for it, or refuses it
+        refuse_event_loop()
+        call = SharedCall(work)
+        with LOOPS.mutex:  # so that closing either sees this call and waits for it, or refuses it
             loop = self._opened
             self._outcomes.add(call.outcome)
         call.outcome.add_done_callback(self._outcomes.discard)
         return loop.wait_for(call)
-
-
-class _Call(Generic[Result]):
-    """One call: done on the loop by a task, waited for in a thread."""
-
-    def __init__(self, work: Callable[[], Awaitable[Result]]) -> None:
-        self.outcome: Future[Result] = Future()  #: running from the task's begin to its very end, clean-up included
-        self._work = work
-        self._scope: CancelScope | None = None
-
-    async def perform(self) -> None:
-        """Do it; however it ends is told to the thread that waits, and to nobody else on the loop."""
-        with CancelScope() as self._scope:
-            if not self.outcome.set_running_or_notify_cancel():
-                return
-            try:
-                result = await self._work()
-            except get_cancelled_exc_class() as error:
-                self.outcome.set_exception(error)
-                raise
-            except BaseException as error:  # noqa: BLE001 - it is raised in the thread that waits
-                self.outcome.set_exception(error)
-            else:
-                self.outcome.set_result(result)
-
-    def cancel(self) -> None:
-        """Ask it to end, on the loop."""
-        if self._scope is not None:
-            self._scope.cancel()
-
-
-class _SharedLoop:
-    """An event loop in a thread of its own, for all engines of this process on one cache dir."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.user_count = 0  #: engines that are open; guarded by the registry's mutex
-        self.is_of_parent = False  #: this is a forked child, in which the thread does not exist
-        self._pid = os.getpid()
-        self._portal: Future[BlockingPortal] = Future()
-        # A daemon: an engine that nobody closes must not keep the process from ending.
-        self._thread = threading.Thread(target=self._run, name=f"aiocache-engine {path}", daemon=True)
-        self._thread.start()
-
-    def refuse_fork(self) -> None:
-        """Raise in a forked child, which has a copy of this object and nothing behind it."""
-        if self.is_of_parent:
-            raise UsageError(
-                f"this BlockingCacheEngine was opened by process {self._pid}, and this is a fork of it;"
-                " make a new BlockingCacheEngine here"
-            )
-
-    def wait_for(self, call: _Call[Result]) -> Result:
-        """Have the call done and give its result. Whatever interrupts the wait cancels the call."""
-        portal = self._portal.result()
-        try:
-            portal.start_task_soon(call.perform)
-            call.outcome.exception()
-        except BaseException:
-            if not call.outcome.cancel():  # it has begun: nothing of it may be left when its caller goes on
-                portal.start_task_soon(call.cancel)
-                call.outcome.exception()
-            raise
-        return call.outcome.result()
-
-    def stop(self) -> None:
-        """End the loop, and wait until its thread has ended."""
-        if self._portal.exception() is None:
-            portal = self._portal.result()
-            portal.start_task_soon(portal.stop)
-        self._thread.join()
-
-    def _run(self) -> None:
-        try:
-            with translated(self.path):
-                run(self._live)
-        except BaseException as error:
-            if self._portal.done():
-                raise
-            self._portal.set_exception(error)  # no descriptors left for a loop, say: told to who opens the engine
-
-    async def _live(self) -> None:
-        async with BlockingPortal() as portal:
-            self._portal.set_result(portal)
-            await portal.sleep_until_stopped()
-
-
-class _Loops:
-    """The shared loops of this process, by real path of the cache dir."""
-
-    def __init__(self) -> None:
-        self.mutex = threading.Lock()  #: held for a few lines, never while waiting for a call
-        self._loops: dict[str, _SharedLoop] = {}
-
-    def join(self, path: str) -> _SharedLoop:
-        """Give the loop of a cache dir, started if need be. Whoever joins leaves."""
-        with self.mutex:
-            loop = self._loops.get(path)
-            if loop is None:
-                loop = self._loops[path] = _SharedLoop(path)
-            loop.user_count += 1
-            return loop
-
-    def leave(self, loop: _SharedLoop) -> None:
-        """Stop the loop if this was its last user, who has no call under way."""
-        with self.mutex:
-            loop.user_count -= 1
-            if loop.user_count:
-                return
-            del self._loops[loop.path]
-        loop.stop()
-
-    def forget_in_child(self) -> None:
-        """Begin anew in a forked child."""
-        self.mutex = threading.Lock()
-        for loop in self._loops.values():
-            loop.is_of_parent = True
-        self._loops = {}
-
-
-def _refuse_event_loop() -> None:
-    try:
-        get_running_loop()
-    except RuntimeError:
-        return
-    raise UsageError(
-        "BlockingCacheEngine would stop the event loop that runs in this thread;"
-        " use CacheEngine there: `async with CacheEngine(…) as engine:`"
-    )
-
-
-_loops = _Loops()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_loops.forget_in_child)

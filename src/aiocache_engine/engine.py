@@ -270,19 +270,8 @@ class CacheEngine:
     ) -> FetchReport:
         """Bring wheels into the cache and do nothing else with them.
 
-        Args:
-            requirements: as for `install`, and so are all that are not named here.
-            files: as for `install`.
-            constraints: as for `install`.
-            constraint_files: as for `install`.
-            dependencies: as for `install`.
-            require_hashes: as for `install`.
-            python: the interpreter that the wheels are for, by path or version; None: the one of the environment that
-                `install` would choose, else the running one.
-            refresh: as for `install`.
-
-        Raises:
-            As `install`, the errors of targets aside.
+        `python` is the interpreter that they are for, by path or version; None: the one of the environment that
+        `install` would choose, else the running one. The other arguments, and errors, are those of `install`.
         """
         inputs = Inputs(
             requirements=tuple(requirements),

@@ -1,14 +1,16 @@
-"""The engine's `resolve`: a complete list of pins, which `install` then takes as it is."""
+"""The engine's `resolve` and `plan_install`: what would be needed, and what would be done about it."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from aiocache_engine.errors import UnsatisfiableError
 from aiocache_engine.model.outcome import Named
+from aiocache_engine.python.target import TargetChoice
 from aiocache_engine.testing.invariants import assert_environment_sound
 from caches import Place
 
@@ -45,3 +47,39 @@ async def test_a_conflict_is_told_in_words(place: Place) -> None:
     async with place.engine() as engine:
         with pytest.raises(UnsatisfiableError, match="lib"):
             await engine.resolve(["app", "lib>=2", "base<2"], python=sys.executable)
+
+
+@pytest.mark.parametrize(
+    ("how", "installed", "removed"),
+    [
+        ({}, {"app 1.0", "lib 2.0", "base 2.0"}, {"base"}),
+        ({"constraints": ["base<2"]}, {"app 1.0", "lib 1.0"}, set()),
+        ({"constraints": ["base<2"], "reinstall": True}, {"app 1.0", "lib 1.0", "base 1.0"}, {"base"}),
+        ({"upgrade": True}, {"app 1.0", "lib 2.0", "base 2.0"}, {"base"}),
+        ({"dependencies": False}, {"app 1.0"}, set()),
+    ],
+)
+async def test_a_plan_tells_what_the_installation_then_does_and_touches_nothing(
+    place: Place, how: dict[str, Any], installed: set[str], removed: set[str]
+) -> None:
+    root = await place.install("environment", "base==1.0")
+    before = sorted(root.rglob("*"))
+    async with place.engine() as engine:
+        plan = await engine.plan_install(["app"], target=TargetChoice(venv=str(root)), **how)
+        assert sorted(root.rglob("*")) == before
+        done = await engine.install(["app"], target=TargetChoice(venv=str(root)), **how)
+    assert {f"{each.project} {each.version}" for each in plan.installed} == installed
+    assert {each.project for each in plan.removed} == removed
+    assert (plan.is_dry_run, done.is_dry_run) == (True, False)
+    assert [each.archive_id for each in plan.installed] == [each.archive_id for each in done.installed]
+    assert (plan.removed, plan.unchanged) == (done.removed, done.unchanged)
+    assert_environment_sound(root)
+
+
+async def test_a_file_that_goes_missing_in_the_cache_is_fetched_again_with_all_that_was_resolved(place: Place) -> None:
+    await place.install("one", "app")
+    async with place.engine() as engine:
+        [lib] = [each.id for each in await engine.entries("lib") if each.kind == "archive"]
+    (module,) = (place.cache / "archives-v1" / lib / "tree" / "lib").glob("__init__.py")
+    module.unlink()
+    assert_environment_sound(await place.install("two", "app"))

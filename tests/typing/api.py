@@ -65,6 +65,7 @@ async def embed() -> None:
         installed = await engine.install(["six"], files=["pins.txt"], target=TargetChoice(venv=".venv"))
         assert_type(installed, InstallReport)
         assert_type(installed.installed, tuple[Obtained, ...])
+        assert_type(await engine.plan_install(["six"], constraints=["six<2"], upgrade=True), InstallReport)
         assert_type(await engine.fetch((name for name in ("six",)), python="3.12"), FetchReport)
         plan = await engine.plan_clean(["torch<2.5"])
         assert_type(plan, RemovalPlan)
