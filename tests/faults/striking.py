@@ -10,9 +10,11 @@ import sys
 from pathlib import Path
 
 from caches import Place
+from toolsheds import fetched, make_tool
 
 TESTS = Path(__file__).resolve().parents[1]
-COMMANDS = ("fetch", "install", "clean", "clean-version", "clean-all", "prune")
+REMOVING = ("clean", "clean-version", "clean-all", "prune")
+COMMANDS = ("fetch", "install", "compile", *REMOVING)
 
 
 class Strikes:
@@ -65,10 +67,22 @@ def prepare(place: Place, command: str, strikes: Strikes) -> State:
     place.wheel("tiny", "1.0", files={"tiny/__init__.py": "", "tiny/deep/a.py": "x = 1\n"})
     place.wheel("other", "1.0")
     if command != "fetch":
-        strikes.done(place, "install")
+        strikes.done(place, "install" if command in {"install", "compile"} else "compile")
         strikes.at(place, "fetch-odd", 100, "kill")
         place.wheel("tiny", "1.5")
     if command == "prune":
         strikes.done(place, "clean")
         shutil.rmtree(place.root / "env")
+    if command in REMOVING:
+        make_environments(place)
     return State(place)
+
+
+def make_environments(place: Place) -> None:
+    """Make a cached environment that a tool has, one that was made anew for the same request, and one of no name."""
+    other, odd = fetched(place, "other", "odd")
+    cache = place.opened()
+    make_tool(cache, [odd, other])
+    make_tool(cache, [odd])
+    make_tool(cache, [other], "another")
+    shutil.rmtree(place.cache / "tools-v1" / "another")

@@ -68,14 +68,16 @@ async def run(place: Place, command: str) -> None:
         case "fetch":
             await place.fetch("tiny", "other")
         case "install":
+            await place.install("env", "tiny", "other", mode=LinkMode.SYMLINK, compile=False)
+        case "compile":
             await place.install("env", "tiny", "other", mode=LinkMode.SYMLINK)
         case "fetch-odd":
             place.wheel("odd")
             await place.fetch("odd")
         case "clean":
-            await place.clean("tiny")
+            await place.clean("tiny", "odd")
         case "clean-version":
-            await place.clean("tiny<2")
+            await place.clean("tiny<2", "other<2")
         case "clean-all":
             await place.clean()
         case "prune":
