@@ -84,7 +84,7 @@ def heals(place: Place, command: str, strikes: Strikes, what: tuple[object, ...]
         if (place.cache / "trash").exists():
             assert_sound(place.cache)
         strikes.done(place, command)
-        if command == "install":
+        if command in {"install", "compile"}:
             assert_environment_sound(place.root / "env")
         strikes.done(place, "prune")
         assert_sound(place.cache, is_pruned=True)
