@@ -14,6 +14,12 @@ import pytest
 import aiocache_engine
 
 ROOT = Path(__file__).resolve().parents[2]
+#: modules of the standard library that would take a warm `run` longer to import than all its own work
+SLOW = {
+    "dataclasses", "typing", "inspect", "logging", "pathlib", "subprocess", "socket", "hashlib", "_hashlib", "secrets",
+    "random", "json", "re", "threading", "tempfile", "shutil", "urllib", "platformdirs", "fasteners", "packaging",
+    "msgspec", "importlib.metadata", "traceback",
+}  # fmt: skip
 HEAVY = ("asyncio", "anyio", "typer", "rich", "httpx2", "httpcore2", "hishel", "socket", "ssl", "pip", "email", "http")
 
 
@@ -53,6 +59,25 @@ def filled(aioc):
 )
 def test_a_warm_command_loads_nothing_heavy(filled, arguments: tuple[str, ...]) -> None:
     assert heavy(loaded(filled, *arguments)) == set()
+
+
+@pytest.mark.parametrize("arguments", [("dir",), ("run", "--from", "tiny", "python", "-c", "pass")], ids=" ".join)
+def test_the_quickest_commands_load_nothing_slow_either(aioc, arguments: tuple[str, ...]) -> None:
+    aioc(*arguments)
+    modules = loaded(aioc, *arguments)
+    # The program that becomes of a run tells its imports too; it begins with those of every interpreter.
+    assert "aiocache_engine.cli.main" in modules
+    assert SLOW & modules == set()
+
+
+def test_a_warm_run_knows_nothing_of_making_environments(aioc) -> None:
+    aioc("run", "--from", "tiny", "python", "-c", "pass")
+    ours = {name for name in loaded(aioc, "run", "--from", "tiny", "python", "-c", "pass") if "aiocache_engine" in name}
+    rooms = {name.split(".")[1] for name in ours if name.count(".")}
+    assert "aiocache_engine.pipeline.tools.environment" in ours
+    assert not {"engine", "blocking", "policy"} & rooms
+    assert not {name for name in ours if ".linking" in name or ".wheels" in name or ".resolution" in name}
+    assert len(ours) <= 60
 
 
 def test_a_cold_command_would_be_noticed(aioc) -> None:
