@@ -172,6 +172,7 @@ def test_a_tool_on_a_terminal_has_it_to_itself(tool: Aioc) -> None:
     assert b"heard 'hello'" in again[1]
     assert status == again[0] == 0
     assert said.endswith(again[1])  # before it, progress may have come and gone
+    assert said.rfind(b"\x1b[?25l") <= said.rfind(b"\x1b[?25h")  # and the cursor with it
 
 
 def test_control_c_on_a_terminal_is_the_tools(tool: Aioc) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from aiocache_engine.testing.index_server import IndexServer
+from aiocache_engine.testing.index_server import Fault, IndexServer
 from aiocache_engine.testing.wheels import build_wheel
 
 from .conftest import Aioc
@@ -148,3 +149,19 @@ def test_refreshing_leaves_the_old_environment_to_those_who_use_it(
     assert aioc("prune").code == 0
     assert environments(aioc) == {fresh}
     assert fresh in end(refreshed)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_interrupted_before_its_tool_leaves_nothing_behind(
+    aioc: Aioc, server: IndexServer, ended: Started, wait_until: Callable[[Callable[[], object]], None], how: int
+) -> None:
+    path = "/files/tool-1.0-py3-none-any.whl"
+    server.fault(path, Fault(bytes_per_second=1000))
+    process = start(aioc, ended)
+    wait_until(lambda: server.counts[path])
+    process.send_signal(how)
+    assert process.wait(timeout=60) == 130
+    assert environments(aioc) == set()
+    assert os.listdir(aioc.cache_dir / "leases") == []
+    server.heal()
+    assert end(start(aioc, ended))

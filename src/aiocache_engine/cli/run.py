@@ -7,7 +7,7 @@ import os
 from aiocache_engine.cli.interrupts import INTERRUPTS
 from aiocache_engine.cli.options import Options
 from aiocache_engine.cli.terminal import Terminal
-from aiocache_engine.errors import CommandNotExecutableError, UsageError
+from aiocache_engine.errors import CacheEngineError, CommandNotExecutableError, UsageError
 from aiocache_engine.model.value import value
 from aiocache_engine.pipeline.kit import Kit, open_kit
 from aiocache_engine.pipeline.tools.environment import HeldEnvironment, find_held
@@ -39,7 +39,7 @@ def run(options: RunOptions, terminal: Terminal) -> None:
         raise UsageError("no tool is named; say `aioc run TOOL`, such as `aioc run cowsay -t hello`")
     command, request = read_words(options)
     kit = open_kit(options.cache_dir, config=options.config(os.environ), environ=os.environ, reporter=terminal)
-    _free_condemned(kit)
+    _free_condemned(kit, terminal)
     tool = look_into_environment(kit, request)
     held = find_held(kit, tool) or _make_held(kit, tool)
     _start(held, command, options.words[1:], terminal)
@@ -76,12 +76,15 @@ def _is_project(name: str) -> bool:
     return name.isascii() and name[:1].isalnum() and all(c.isalnum() or c in "._-" for c in name)
 
 
-def _free_condemned(kit: Kit) -> None:
+def _free_condemned(kit: Kit, terminal: Terminal) -> None:
     """Free what lost its last user meanwhile. A run has no end at which to do it, so it does it first (rule 35)."""
     if not kit.cache.is_read_only and read_notes(kit.cache.layout.condemned):
         from aiocache_engine.pipeline.remove import free_condemned_now  # noqa: PLC0415 - mostly there is nothing
 
-        free_condemned_now(kit)
+        try:
+            free_condemned_now(kit)
+        except CacheEngineError as error:  # which is no reason not to run
+            terminal.warns(f"{error}; what was cleaned while in use is freed by another command")
 
 
 def _make_held(kit: Kit, tool: Tool) -> HeldEnvironment:
