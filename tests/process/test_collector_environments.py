@@ -253,18 +253,21 @@ def test_a_private_environment_goes_with_the_work_that_made_it(place: Place) -> 
     assert_sound(place.cache, is_pruned=True)
 
 
-def test_an_environment_that_no_clean_allows_to_be_named_goes_with_what_was_cleaned_of_it(place: Place) -> None:
+@pytest.mark.parametrize("names", [["dep"], []], ids=["of a project", "of everything"])
+def test_an_environment_overtaken_by_a_clean_gets_no_name_and_goes_with_what_was_cleaned_of_it(
+    place: Place, names: list[str]
+) -> None:
     archives = fetched(place, "tool", "dep")
     cache = place.opened()
     work = begin(cache, "tool", "dep")
     pointer = describe(cache, archives)
     in_hold(cache, LockMode.SHARED, lambda hold: work.keep(hold, archives))
-    clean_now(cache, "dep")
+    clean_now(cache, *names)
     assert not publish(work, pointer).is_named
     finish(work)
     perform(cache, Collector(cache).free_condemned())
     assert environments(place) == set()
-    assert place.archives() == {pointer.members[0].archive_id}
+    assert place.archives() == ({pointer.members[0].archive_id} if names else set())
     assert_sound(place.cache, is_pruned=True)
 
 
@@ -298,7 +301,7 @@ def test_what_is_used_again_between_scan_and_detach_keeps_its_names_and_archives
 
     monkeypatch.setattr(collect, "detach_objects", used_meanwhile)
     removal = prune_now(place.opened())
-    assert runs == collect.PASSES
+    assert runs >= collect.PASSES  # a slow machine takes more than one hold for each
     assert environments(place) == {pointer.environment_id}
     assert pointers(place) == {pointer.digest}
     assert len(place.archives()) == 2
