@@ -118,7 +118,9 @@ def test_a_version_that_is_named_is_the_one_that_runs(aioc: Aioc) -> None:
     assert aioc("run", "shout").document["version"] == "2.0"
 
 
-@pytest.mark.parametrize("words", [["shout@latest"], ["--refresh", "shout"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [["shout@latest"], ["--refresh", "shout"], ["--from", "shout", "shout@latest"]], ids=" ".join
+)
 def test_the_current_version_stays_until_the_latest_is_asked_for(aioc: Aioc, wheels: Path, words: list[str]) -> None:
     aioc("run", "shout")
     (before,) = environments(aioc)

@@ -54,6 +54,8 @@ def read_words(options: RunOptions) -> tuple[str, EnvironmentRequest]:
     word = options.words[0]
     name, at, version = word.partition("@")
     source, refreshes = options.source, options.refreshes
+    if at and version == _LATEST:
+        at, refreshes = "", True
     if source is not None:
         if at:
             raise UsageError(f"--from says which version is meant; give it there: --from '{source}=={version}' {name}")
@@ -62,8 +64,6 @@ def read_words(options: RunOptions) -> tuple[str, EnvironmentRequest]:
             raise UsageError("the interpreter is named by an option: `aioc run --python 3.12 python`")
     elif not _is_project(name):
         raise UsageError(f"{word!r} is no command; name what brings it, then the command: --from {word!r} COMMAND")
-    elif version == _LATEST:
-        source, refreshes = name, True
     elif at and not version:
         raise UsageError(f"a version is missing after the @ in {word!r}")
     else:
