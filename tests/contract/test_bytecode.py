@@ -8,17 +8,20 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
-from anyio import create_task_group
+from anyio import create_task_group, to_thread
 
-from aiocache_engine.engine import CacheEngine
+from aiocache_engine.engine import CacheEngine, engine_over
 from aiocache_engine.model.python import LinkMode
 from aiocache_engine.model.record import parse_record
+from aiocache_engine.pipeline.kit import open_kit
 from aiocache_engine.python.target import TargetChoice
 from aiocache_engine.report import Reporter
-from aiocache_engine.testing.invariants import assert_environment_sound
+from aiocache_engine.testing.invariants import assert_environment_sound, assert_sound, untouched
 from caches import Place
 from targets import other_python, run, snapshot
 
@@ -351,6 +354,7 @@ async def test_two_who_compile_the_same_at_once_do_not_disturb_each_other(place:
     for number in range(4):
         assert_environment_sound(place.root / f"env-{number}")
     assert not list((place.cache / "staging").iterdir())
+    assert_sound(place.cache)
 
 
 async def test_a_link_in_the_place_of_pycache_is_left_alone(place: Place) -> None:
@@ -362,3 +366,37 @@ async def test_a_link_in_the_place_of_pycache_is_left_alone(place: Place) -> Non
     await place.install("env", "tiny")
     assert not list(elsewhere.iterdir())
     assert pycs(site(root) / "tiny") == {f"__pycache__/__init__.{TAG}.pyc"}
+
+
+async def test_a_read_only_cache_gives_the_bytecode_that_it_has_and_compiles_none(place: Place) -> None:
+    place.wheel(files=FILES)
+    place.wheel("other")
+    await place.install("first", "tiny")
+    await place.fetch("other")
+    kit = open_kit(place.cache, config=place.config(is_offline=True), environ={})
+    kit.cache.is_read_only = True
+    root = place.root / "second"
+    with untouched(place.cache):
+        async with engine_over(kit) as engine:
+            await engine.install(["tiny", "other"], target=TargetChoice(venv=str(root)))
+    assert (site(root) / "other/__init__.py").exists()
+    assert pycs(site(place.root / "first")) == pycs(site(root))
+
+
+def wait_for_another_child(children: set[psutil.Process]) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not set(psutil.Process().children()) - children:
+        time.sleep(0.001)
+
+
+async def test_a_cancelled_installation_leaves_no_compiler_and_nothing_in_staging_behind(place: Place) -> None:
+    place.wheel(file_count=5000)
+    before = set(psutil.Process().children())
+    async with create_task_group() as tasks:
+        tasks.start_soon(place.install, "env", "tiny")
+        await to_thread.run_sync(wait_for_another_child, before)
+        tasks.cancel_scope.cancel()
+    assert [child for child in set(psutil.Process().children()) - before if child.status() != "zombie"] == []
+    assert not list((place.cache / "staging").iterdir())
+    root = await place.install("env", "tiny")
+    assert len(pycs(root)) == 5001
