@@ -16,7 +16,7 @@ from aiocache_engine.hints import TypeVar
 from aiocache_engine.index.client import IndexClient
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.names import digest, new_object_id
-from aiocache_engine.model.python import Interpreter
+from aiocache_engine.model.python import Interpreter, LinkMode
 from aiocache_engine.model.records import EnvironmentPointer, Member
 from aiocache_engine.model.requirement import Wanted
 from aiocache_engine.model.value import value
@@ -173,7 +173,8 @@ class _Making:
             commands=commands_of(prepared),
             created_at=time.time(),
         )
-        write_environment_description(staged, pointer, boot_id=me().boot_id)
+        is_cloned = outcome.link_mode is LinkMode.CLONE
+        write_environment_description(staged, pointer, boot_id=me().boot_id, is_cloned=is_cloned)
         return _Staged(staged, environment_id, pointer)
 
 
