@@ -45,9 +45,9 @@ def filled(aioc):
     "arguments",
     [
         ("install", "--no-deps", "tiny==1.0", "other", "--venv", "again", "--offline"),
-        ("install", "tiny", "other", "--venv", "again"),
+        ("install", "tiny==1.0", "other", "--venv", "again", "--offline"),
         ("install", "tiny>=1", "--venv", "env"),
-        ("fetch", "other"),
+        ("fetch", "other", "--offline"),
         ("fetch", "--no-deps", "tiny==1.0", "--offline"),
         ("ls",),
         ("ls", "tiny"),

@@ -71,6 +71,12 @@ def test_the_second_environment_needs_no_network(aioc: Aioc) -> None:
     assert there(aioc, "again") == ALL
 
 
+def test_a_wheel_that_came_without_its_dependencies_tells_them_later_without_network(aioc: Aioc) -> None:
+    aioc("fetch", "--no-deps", "lib==2.0", "base==2.0")
+    ran = aioc("install", "lib", "--venv", "env", "--offline")
+    assert there(aioc) == {"lib": "2.0", "base": "2.0"}, ran.err
+
+
 def test_an_environment_that_has_it_all_is_left_alone_and_no_index_asked(aioc: Aioc, server: IndexServer) -> None:
     aioc("install", "app", "--venv", "env")
     server.counts.clear()

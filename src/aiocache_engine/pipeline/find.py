@@ -117,10 +117,10 @@ class Finder:
         by_project = {each.project: digests if each.url is None else [] for each in wanted}
         self._pages |= yield from read_pages(self.work, by_project)
         choices: list[Choice | None] = yield Outside(partial(self._choose_all, wanted))
-        found = yield from self._look_up([choice for choice in choices if choice is not None])
+        found = iter((yield from look_up(self.work, [choice for choice in choices if choice is not None])))
         results: tuple[Ready | Missing, ...] = yield Outside(
             lambda: tuple(
-                Missing(each) if choice is None else self._open(choice, found[choice.wanted.project])
+                Missing(each) if choice is None else self._open(choice, next(found))
                 for each, choice in zip(wanted, choices, strict=True)
             )
         )
@@ -128,9 +128,9 @@ class Finder:
 
     def find(self, choices: Sequence[Choice]) -> Steps[Lookup]:
         """Look files up that were chosen already."""
-        found = yield from self._look_up(choices)
+        found = yield from look_up(self.work, choices)
         results: tuple[Ready | Missing, ...] = yield Outside(
-            lambda: tuple(self._open(choice, found[choice.wanted.project]) for choice in choices)
+            lambda: tuple(self._open(*each) for each in zip(choices, found, strict=True))
         )
         return Lookup(results)
 
@@ -230,21 +230,6 @@ class Finder:
                     break
         return pages
 
-    def _look_up(self, choices: Sequence[Choice]) -> Steps[dict[str, Found | None]]:
-        queue = deque(choices)
-        found: dict[str, Found | None] = {}
-
-        def read(hold: Hold) -> None:
-            while queue and (time.monotonic() - hold.acquired_at) < _HOLD_SECONDS:
-                part = [queue.popleft() for _ in range(min(16, len(queue)))]
-                self.work.begin(hold, [choice.wanted.project for choice in part])
-                results = self.work.find(hold, [choice.key for choice in part])
-                found.update(zip((choice.wanted.project for choice in part), results, strict=True))
-
-        while queue:
-            yield InHold(LockMode.SHARED, read)
-        return found
-
     def _open(self, choice: Choice, found: Found | None) -> Ready | Missing:
         if found is None or (choice.wanted.sha256s and found.pointer.sha256 not in choice.wanted.sha256s):
             return Missing(choice.wanted, choice)
@@ -262,6 +247,22 @@ class Finder:
         if is_local(choice.file.url):
             return local_validator(choice.file) == pointer.etag
         return self._is_offline
+
+
+def look_up(work: Work, choices: Sequence[Choice]) -> Steps[list[Found | None]]:
+    """Look files up and lease what is there, in as many short holds as it takes (rules 14, 15)."""
+    queue = deque(choices)
+    found: list[Found | None] = []
+
+    def read(hold: Hold) -> None:
+        while queue and (time.monotonic() - hold.acquired_at) < _HOLD_SECONDS:
+            part = [queue.popleft() for _ in range(min(16, len(queue)))]
+            work.begin(hold, [choice.wanted.project for choice in part])
+            found.extend(work.find(hold, [choice.key for choice in part]))
+
+    while queue:
+        yield InHold(LockMode.SHARED, read)
+    return found
 
 
 def _files(page: StoredPage, wanted: Wanted) -> Iterator[IndexFile]:

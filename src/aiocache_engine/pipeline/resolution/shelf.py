@@ -6,17 +6,20 @@ import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-from aiocache_engine.errors import ProjectNotFoundError
+from aiocache_engine.errors import DamagedEntryError, ProjectNotFoundError
 from aiocache_engine.index.local import is_local, read_local_page, usable_page
 from aiocache_engine.model.index import Index, IndexSettings, IndexStrategy
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.page import PageError, StoredPage, load_page
-from aiocache_engine.pipeline.find import Choice
+from aiocache_engine.pipeline.find import Choice, look_up
 from aiocache_engine.pipeline.pages import not_found, read_pages, store_page
 from aiocache_engine.pipeline.resolution.metadata import seal, unseal, without_body
-from aiocache_engine.pipeline.steps import InHold, Steps, in_shared_hold
-from aiocache_engine.store.work import Work
+from aiocache_engine.pipeline.steps import InHold, Outside, Steps, in_shared_hold
+from aiocache_engine.store.archives import open_manifest
+from aiocache_engine.store.work import Found, Work
+from aiocache_engine.system.disk import read_bytes
 from aiocache_engine.system.lock import Hold
+from aiocache_engine.system.process import me
 
 _HOLD_SECONDS = 0.005  #: after so long in one hold the rest is read in another
 
@@ -91,7 +94,7 @@ class Shelf:
         return store_page(self._work, page)
 
     def read_metadata(self, choices: Sequence[Choice]) -> Steps[list[bytes | None]]:
-        """Give the stored metadata of files; None where there is none of exactly that file."""
+        """Give the metadata of files, stored alone or in their unpacked wheels; None where neither is of that file."""
         queue = deque(choices)
         stored: list[bytes | None] = []
 
@@ -104,10 +107,16 @@ class Shelf:
 
         while queue:
             yield InHold(LockMode.SHARED, read)
-        return [
+        contents = [
             unseal(content, identity) if (identity := _identity(choice)) else None
             for choice, content in zip(choices, stored, strict=True)
         ]
+        lacking = [place for place, choice in enumerate(choices) if contents[place] is None and choice.file.sha256]
+        found = yield from look_up(self._work, [choices[place] for place in lacking])
+        unpacked: list[bytes | None] = yield Outside(lambda: [_metadata_in(each) for each in found])
+        for place, content in zip(lacking, unpacked, strict=True):
+            contents[place] = content
+        return contents
 
     def write_metadata(self, choice: Choice, content: bytes) -> Steps[bool]:
         """Store the fields of the metadata of a file whose hash is known, unless its version was cleaned meanwhile."""
@@ -126,6 +135,17 @@ class Shelf:
 def _identity(choice: Choice) -> str | None:
     """Give what tells a file from another of the same name; None: nothing does, so nothing of it is kept."""
     return choice.file.sha256 or choice.file.metadata_sha256 or None
+
+
+def _metadata_in(found: Found | None) -> bytes | None:
+    """Read the metadata of an unpacked wheel, which is leased."""
+    if found is None:
+        return None
+    try:
+        manifest = open_manifest(found.archive, me().boot_id)
+    except DamagedEntryError:  # it is fetched again, should it be wanted
+        return None
+    return read_bytes(f"{found.archive.tree}/{manifest.dist_info}/METADATA")
 
 
 def _nothing() -> Steps[bool]:
