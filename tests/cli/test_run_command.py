@@ -17,7 +17,6 @@ from aiocache_engine.testing.invariants import assert_environment_sound
 from aiocache_engine.testing.wheels import build_wheel
 
 from .conftest import Aioc
-from .test_imports import heavy, loaded
 
 SHOUT = """
 import json, os, sys
@@ -279,22 +278,3 @@ def test_a_read_only_cache_runs_what_it_holds(aioc: Aioc) -> None:
         assert aioc("run", "bundle").code == 125
     finally:
         subprocess.run(["chmod", "-R", "u+w", aioc.cache_dir], check=True)
-
-
-def test_a_warm_run_loads_nothing_that_finds_makes_or_removes(aioc: Aioc, wheels: Path) -> None:
-    build_wheel(wheels, "plain", "1.0", data={"scripts": {"plain": "#!/bin/sh\necho done\n"}})
-    assert aioc("run", "plain").out == "done\n"
-    modules = loaded(aioc, "run", "plain")
-    assert heavy(modules) == set()
-    rooms = {module.removeprefix("aiocache_engine.") for module in modules if module.startswith("aiocache_engine.")}
-    assert {"store.work", "pipeline.tools.environment"} <= rooms
-    assert {room for room in rooms if room.startswith(("engine", "policy", "testing", "index.client"))} == set()
-    pipeline = {room for room in rooms if room.startswith("pipeline.")}
-    assert pipeline == {
-        "pipeline.kit",
-        "pipeline.steps",
-        "pipeline.tools",
-        "pipeline.tools.environment",
-        "pipeline.tools.request",
-    }
-    assert not {"packaging", "subprocess", "dataclasses", "importlib.metadata"} & modules
