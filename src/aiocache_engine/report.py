@@ -11,6 +11,9 @@ class Reporter:
     def waits(self, wait: Wait) -> None:
         """A wait for a lock has passed one second. Called once per wait."""
 
+    def resolved(self, count: int, elapsed_seconds: float) -> None:
+        """Versions of so many projects were found that suit everybody."""
+
     def download_started(self, filename: str, size_bytes: int | None) -> None:
         """The first bytes of a file are on their way; its size where the index tells."""
 

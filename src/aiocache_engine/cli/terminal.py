@@ -102,6 +102,13 @@ class Terminal(Reporter):
         """Say it to those who asked for more: it runs all the same."""
         self.says(f"warning: {distribution} comes without bytecode: {reason}", least_verbosity=1)
 
+    def resolved(self, count: int, elapsed_seconds: float) -> None:
+        """Say it to those who asked for more."""
+        from aiocache_engine.cli.units import count_of, duration_of  # noqa: PLC0415 - a quick command counts nothing
+
+        what = count_of(count, "distribution")
+        self.says(f"resolved {what} in {duration_of(elapsed_seconds)}", least_verbosity=1)
+
     def download_started(self, filename: str, size_bytes: int | None) -> None:
         """Begin a bar for it, where somebody looks at stderr."""
         if self.is_quiet or sys.stderr is None or not sys.stderr.isatty():

@@ -150,6 +150,7 @@ class Call:
             UnsatisfiableError: there are none.
             SourceError: something could not be had.
         """
+        started = time.monotonic()
         finder = await self._finder()
         filler = self._filler(finder)
 
@@ -162,6 +163,7 @@ class Call:
         fetcher = Fetcher(shelf, self._client, self._conductor, fetch_wheel, page_count=page_count)
         resolved = await resolve_live(problem, self._interpreter, fetcher, chooser=finder.chooser, standing=standing)
         self.resolved_at = self.obtained_at = time.monotonic()
+        self._kit.reporter.resolved(len(resolved.pins), self.resolved_at - started)
         return resolved
 
     async def _complete(self, lookup: Lookup, missing: list[Choice], filler: Filler) -> list[Ready]:
