@@ -1,8 +1,8 @@
 """What was compiled from one archive for one kind of interpreter: written once beside the .pyc files.
 
 The file has four lines. The first holds totals and carries the checksum of the two that follow; the second holds what
-linking needs; the third, hashes and times, which only checks read. The fourth is the boot id of the last check; it may
-be written over, and is covered by no checksum.
+linking needs; the third, hashes, which only verification reads. The fourth is the boot id of the last check; it may be
+written over, and is covered by no checksum.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class CompiledDirectory:
     path: str  #: relative to the tree, as in the archive's manifest
     names: tuple[str, ...]  #: of the sources: "module.py"
     sizes: tuple[int, ...]  #: bytes of the .pyc of each
-    times: tuple[int, ...]  #: modification time of each source, in whole seconds; empty where they were not read
-    sha256: tuple[str, ...]  #: of the .pyc of each, hexadecimal; empty as above
+    times: tuple[int, ...]  #: modification time of each source, in whole seconds
+    sha256: tuple[str, ...]  #: of the .pyc of each, hexadecimal; empty where the manifest was read without its hashes
 
 
 @value
@@ -55,9 +55,8 @@ class BytecodeManifest:
 
 def dump_bytecode(manifest: BytecodeManifest) -> bytes:
     """Encode a manifest."""
-    rest = _line([[d.path, d.names, d.sizes] for d in manifest.directories]) + _line(
-        [[d.times, d.sha256] for d in manifest.directories]
-    )
+    rest = _line([[d.path, d.names, d.sizes, d.times] for d in manifest.directories])
+    rest += _line([d.sha256 for d in manifest.directories])
     totals = manifest.totals
     first: dict[str, Any] = {"format": FORMAT, "rest": sha256_of(rest)}
     first |= {name: getattr(totals, name) for name in field_names(BytecodeTotals)}
@@ -74,12 +73,8 @@ def load_bytecode_totals(first_line: bytes) -> BytecodeTotals:
     return _totals(_first(first_line))
 
 
-def load_bytecode(content: bytes, *, with_checks: bool = False) -> BytecodeManifest:
+def load_bytecode(content: bytes, *, with_hashes: bool = False) -> BytecodeManifest:
     """Decode a whole manifest, checked against its own checksum.
-
-    Args:
-        content: the file.
-        with_checks: times and hashes too.
 
     Raises:
         BytecodeError: it is damaged or of another format.
@@ -92,12 +87,12 @@ def load_bytecode(content: bytes, *, with_checks: bool = False) -> BytecodeManif
     if sha256_of(second + b"\n" + third + b"\n") != first["rest"]:
         raise BytecodeError("it does not match its checksum")
     directories = load(second)
-    checks: Any = load(third) if with_checks else [((), ())] * len(directories)
+    hashes: Any = load(third) if with_hashes else [()] * len(directories)
     return BytecodeManifest(
         totals=_totals(first),
         directories=tuple(
             CompiledDirectory(path, tuple(names), tuple(sizes), tuple(times), tuple(sha256))
-            for (path, names, sizes), (times, sha256) in zip(directories, checks, strict=True)
+            for (path, names, sizes, times), sha256 in zip(directories, hashes, strict=True)
         ),
         boot_id=boot_id.decode(errors="replace"),
     )

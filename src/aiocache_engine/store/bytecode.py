@@ -70,7 +70,7 @@ def read_bytecode(path: str, archive: Archive, boot_id: str, *, checks: bool = F
     if content is None:
         return None
     try:
-        manifest = load_bytecode(content, with_checks=True)
+        manifest = load_bytecode(content)
         if manifest.totals.archive_id != archive.id:
             return None
         tree = f"{path}/{TREE}"
