@@ -8,9 +8,9 @@ from aiocache_engine.cli.options import Options
 from aiocache_engine.cli.render_listing import entries_document, entries_text
 from aiocache_engine.cli.terminal import Terminal
 from aiocache_engine.model.value import value
+from aiocache_engine.pipeline.condemned import free_condemned_now
 from aiocache_engine.pipeline.inspect import list_entries
 from aiocache_engine.pipeline.kit import open_kit
-from aiocache_engine.pipeline.remove import free_condemned_now
 from aiocache_engine.store.generations import version_matches
 
 

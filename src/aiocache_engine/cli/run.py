@@ -9,10 +9,10 @@ from aiocache_engine.cli.options import Options
 from aiocache_engine.cli.terminal import Terminal
 from aiocache_engine.errors import CacheEngineError, CommandNotExecutableError, UsageError
 from aiocache_engine.model.value import value
+from aiocache_engine.pipeline.condemned import free_condemned_now
 from aiocache_engine.pipeline.kit import Kit, open_kit
 from aiocache_engine.pipeline.tools.environment import HeldEnvironment, find_held
 from aiocache_engine.pipeline.tools.request import PYTHON, EnvironmentRequest, Tool, look_into_environment
-from aiocache_engine.store.notes import read_notes
 from aiocache_engine.system.handover import become
 
 _LATEST = "latest"
@@ -78,13 +78,10 @@ def _is_project(name: str) -> bool:
 
 def _free_condemned(kit: Kit, terminal: Terminal) -> None:
     """Free what lost its last user meanwhile. A run has no end at which to do it, so it does it first (rule 35)."""
-    if not kit.cache.is_read_only and read_notes(kit.cache.layout.condemned):
-        from aiocache_engine.pipeline.remove import free_condemned_now  # noqa: PLC0415 - mostly there is nothing
-
-        try:
-            free_condemned_now(kit)
-        except CacheEngineError as error:  # which is no reason not to run
-            terminal.warns(f"{error}; what was cleaned while in use is freed by another command")
+    try:
+        free_condemned_now(kit)
+    except CacheEngineError as error:  # which is no reason not to run
+        terminal.warns(f"{error}; what was cleaned while in use is freed by another command")
 
 
 def _make_held(kit: Kit, tool: Tool) -> HeldEnvironment:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 
-from aiocache_engine.errors import LockTimeoutError
 from aiocache_engine.model.removal import CleanTarget, Removal, RemovalPlan
 from aiocache_engine.model.value import replace
 from aiocache_engine.pipeline.account import foresee
@@ -50,12 +48,6 @@ def prune_now(kit: Kit, *, is_dry_run: bool = False) -> Removal:
         CacheEngineError: as `CacheEngine.prune`.
     """
     return _foresee_now(kit, Collector.plan_prune) if is_dry_run else _remove_now(kit, Collector.prune)
-
-
-def free_condemned_now(kit: Kit) -> None:
-    """End a command that removed nothing itself (rule 35). If the cache is busy, the next command does it."""
-    with suppress(LockTimeoutError):
-        kit.housekeeper().perform(Collector(kit.cache).free_condemned())
 
 
 def _remove_now(kit: Kit, remove: Callable[[Collector], Steps[Removal]]) -> Removal:

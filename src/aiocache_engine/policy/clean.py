@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Collection, Mapping
 
 from aiocache_engine.model.removal import CleanTarget, Kept, PlannedObject, RemovalPlan, RemovalReason
@@ -142,11 +141,15 @@ def _unmatched(
 
 
 def _near_names(snapshot: Snapshot, unmatched: tuple[CleanTarget, ...], marks: Marks) -> tuple[str, ...]:
+    if not unmatched:
+        return ()
+    from difflib import get_close_matches  # noqa: PLC0415 - only where somebody may have mistyped
+
     known = set(snapshot.projects)
     known |= {archive.totals.project for archive in snapshot.archives.values() if archive.totals is not None}
     known |= {member.project for seen in snapshot.environments.values() for member in marks.members(seen)}
     near: list[str] = []
     for target in unmatched:
         if target.project not in known:
-            near += difflib.get_close_matches(target.project, sorted(known), n=3)
+            near += get_close_matches(target.project, sorted(known), n=3)
     return tuple(dict.fromkeys(near))
