@@ -276,6 +276,8 @@ def test_a_project_that_nobody_knows_is_named_with_near_ones_of_the_cache(aioc: 
     assert one_line(aioc("install", "spede", "--venv", "env"), 1).endswith(
         "was not found in INDEX/simple; check the spelling or name another index with --index-url"
     )
+    two = aioc("install", "spede", "bsae", "lib", "--venv", "env")
+    assert [line.split()[2] for line in two.err.splitlines()] == ["spede", "bsae"]
     aioc("fetch", "speed")
     for deps in ((), ("--no-deps",)):
         assert "did you mean speed?" in one_line(aioc("install", "spede", "--venv", "env", *deps), 1)

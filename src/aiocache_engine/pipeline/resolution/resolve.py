@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from aiocache_engine.errors import DamagedEntryError, InvalidRequirementError, UnsatisfiableError
+from aiocache_engine.errors import DamagedEntryError, InvalidRequirementError, SourceError, UnsatisfiableError
 from aiocache_engine.hints import TYPE_CHECKING
 from aiocache_engine.model.outcome import Named
 from aiocache_engine.model.python import Interpreter
@@ -22,7 +22,7 @@ from aiocache_engine.pipeline.resolution.stored import LacksError, StoredSource
 from aiocache_engine.pipeline.standing import Standing
 from aiocache_engine.pipeline.steps import Conductor
 from aiocache_engine.policy.choose import WheelChooser
-from aiocache_engine.policy.resolution import Conflict, Pin, Problem, Resolution, Resolver
+from aiocache_engine.policy.resolution import Conflict, Demand, Pin, Problem, Resolution, Resolver
 from aiocache_engine.system.disk import read_bytes
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def resolve_stored(
     keeping = KeepingCatalog(catalog, standing or Standing(), interpreter.markers)
     source.serve(catalog)
     try:
-        answer = (resolver or default_resolver()).resolve(problem, keeping)
+        answer = _solve(resolver or default_resolver(), problem, keeping)
     except LacksError:
         return None
     if isinstance(answer, Conflict) and not shelf.is_offline:
@@ -103,7 +103,7 @@ async def resolve_live(
         source = LiveSource(fetcher)
         catalog = _catalog(problem, interpreter, fetcher.shelf, source, chooser)
         keeping = KeepingCatalog(catalog, standing or Standing(), interpreter.markers)
-        solve = partial((resolver or default_resolver()).resolve, problem, keeping)
+        solve = partial(_solve, resolver or default_resolver(), problem, keeping)
         answer = await source.serve(catalog, solve)
         believed = fetcher.shelf.took_stored
         if isinstance(answer, Resolution) or not believed:
@@ -127,6 +127,22 @@ def metadata_of(ready: Ready) -> bytes:
     if content is None:
         raise DamagedEntryError(ready.archive.path, "its METADATA is missing")
     return content
+
+
+def _solve(resolver: Resolver, problem: Problem, catalog: KeepingCatalog) -> Resolution | Conflict:
+    """Solve, if everything that was named can be had: whoever mistyped three names is told of all three."""
+    catalog.expect(Demand(each.project, each.extras, each.specifier, each.url) for each in problem.roots)
+    failures: list[SourceError] = []
+    for project in dict.fromkeys(each.project for each in problem.roots):
+        try:
+            catalog.versions(project)
+        except SourceError as error:
+            failures.append(error)
+    if len(failures) > 1:
+        raise ExceptionGroup("several projects cannot be had", failures)
+    if failures:
+        raise failures[0]
+    return resolver.resolve(problem, catalog)
 
 
 def _resolved(answer: Resolution | Conflict, problem: Problem, catalog: KeepingCatalog) -> Resolved:
