@@ -52,7 +52,8 @@ class Standing:
         """Give what of this is there already, its dependencies left aside."""
         found = []
         for each in wanted:
-            version = self.version(each.project) if each.url is None or each.is_locked else None
+            is_told_by_version = each.url is None or (each.is_locked and each.pinned is not None)
+            version = self.version(each.project) if is_told_by_version else None
             if version is not None and _contains(each.specifier, version):
                 found.append(Named(each.project, self._there[each.project].version))
         return tuple(found)
