@@ -1,6 +1,6 @@
 """A tool that `aioc run` starts behaves as if it had been started directly: signals, terminal, streams, descriptors.
 
-Both are started with a working directory: without one, Python may start them in a way that leaves other signals ignored.
+Both are started with a working directory: without one, Python may start them in a way that ignores other signals.
 """
 
 from __future__ import annotations
