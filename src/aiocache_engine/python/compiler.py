@@ -31,8 +31,18 @@ def _processor_count() -> int:
         return os.cpu_count() or 1
 
 
-#: However many calls compile at the same time in this process, no more modules are compiled than it has processors.
-_at_once = threading.BoundedSemaphore(_processor_count())
+class _Turns:
+    """However many calls compile at once in this process, no more modules are compiled than it has processors."""
+
+    taken = threading.BoundedSemaphore(_processor_count())
+
+    @classmethod
+    def forget(cls) -> None:
+        """Begin anew in a forked process: the threads that had a turn are not in it."""
+        cls.taken = threading.BoundedSemaphore(_processor_count())
+
+
+os.register_at_fork(after_in_child=_Turns.forget)
 
 
 class CompilerError(RuntimeError):
@@ -97,7 +107,7 @@ class Compiler:
     def _compile(self, job: CompileJob) -> list[Module | None]:
         results: list[Module | None] = []
         deaths = 0
-        with _at_once:
+        with _Turns.taken:
             while len(results) < len(job.sources):
                 process = self._take()
                 try:
