@@ -256,6 +256,14 @@ async def test_a_module_path_of_two_wheels_gets_the_bytecode_of_the_module_in_pl
     assert expected(site(root) / "shared.py") == header(shared)
 
 
+async def test_a_module_that_was_there_before_gets_no_bytecode_of_another_time(place: Place) -> None:
+    place.wheel("zzz", files={"shared.py": "owner = 'z'\n", "zzz.py": ""})
+    place.wheel("mmm", files={"shared.py": "owner = 'z'\n", "mmm.py": ""})
+    root = await place.install("env", "zzz", compile=False)
+    await place.install("env", "mmm")
+    assert pycs(site(root)) == {f"__pycache__/mmm.{TAG}.pyc"}
+
+
 async def test_bytecode_that_a_wheel_brings_itself_does_not_win(place: Place) -> None:
     code = marshal.dumps(compile("answer = 'foreign'", "x", "exec"))
     foreign = importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little") + bytes(8) + code  # unchecked: always believed
