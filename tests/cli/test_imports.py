@@ -83,6 +83,17 @@ def test_a_warm_run_knows_nothing_of_making_environments(aioc) -> None:
     assert len(ours) <= 60
 
 
+@pytest.mark.parametrize("arguments", [("clean", "tiny"), ("clean",), ("prune",), ("size",)], ids=" ".join)
+def test_nobody_looks_at_processes_where_there_is_no_cached_environment(filled, arguments: tuple[str, ...]) -> None:
+    modules = loaded(filled, *arguments)
+    assert {name for name in modules if name.startswith(("psutil", "aiocache_engine.system.process_look"))} == set()
+
+
+def test_a_look_at_processes_would_be_noticed(aioc) -> None:
+    assert aioc("run", "--from", "tiny", "python", "-c", "pass").code == 0
+    assert "aiocache_engine.system.process_look" in loaded(aioc, "clean")
+
+
 def test_a_cold_command_would_be_noticed(aioc) -> None:
     assert {"anyio", "asyncio", "httpx2", "socket"} <= loaded(aioc, "fetch", "--no-deps", "tiny==1.0")
 

@@ -6,18 +6,21 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.records import EnvironmentPointer
-from aiocache_engine.model.removal import Removal
+from aiocache_engine.model.removal import Removal, RemovalPlan
+from aiocache_engine.model.snapshot import Snapshot
 from aiocache_engine.pipeline import collect
 from aiocache_engine.pipeline.account import foresee
 from aiocache_engine.pipeline.collect import Collector
 from aiocache_engine.pipeline.requirements import parse_clean_target
 from aiocache_engine.pipeline.scan import scan
+from aiocache_engine.pipeline.steps import Steps
 from aiocache_engine.policy.prune import plan_prune
 from aiocache_engine.store.cache_dir import CacheDir
 from aiocache_engine.store.detach import take_names
@@ -332,6 +335,32 @@ def test_an_environment_that_appears_during_the_scan_counts_as_used(
         ["recently-used"],
         ["environment"],
     ]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="what the look sees elsewhere differs by system")
+def test_an_environment_in_which_a_process_begins_after_the_scan_stays(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pointer = tool_of(place, "tool", executable=str(place.root / "gone"))
+    plan = Collector._plan  # the moment between scan and detaching
+    with ExitStack() as stack:
+
+        def plan_and_begin(collector: Collector, decide: Callable[[Snapshot], RemovalPlan]) -> Steps[RemovalPlan]:
+            monkeypatch.undo()
+            planned = yield from plan(collector, decide)
+            assert planned.objects[0].object.id == pointer.environment_id
+            root = place.cache / "environments-v1" / pointer.environment_id
+            stack.enter_context(process("print(1, flush=True); input()", root)).stdout.readline()
+            return planned
+
+        monkeypatch.setattr(Collector, "_plan", plan_and_begin)
+        removal = prune_now(place.opened())
+        assert environments(place) == {pointer.environment_id}
+        assert pointers(place) == {pointer.digest}
+        assert codes(removal) == {"tool's": ["running"], "tool": ["environment"]}
+    prune_now(place.opened())
+    assert environments(place) == place.archives() == set()
+    assert_sound(place.cache, is_pruned=True)
 
 
 def test_bytecode_goes_with_its_archive_and_what_is_left_of_it_with_a_prune(place: Place) -> None:

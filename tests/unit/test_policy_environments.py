@@ -25,6 +25,7 @@ from aiocache_engine.model.snapshot import (
     SeenEnvironment,
     SeenLease,
     SeenName,
+    SeenProcess,
     SeenReferrer,
     SeenTool,
     Snapshot,
@@ -91,6 +92,10 @@ def snapshot(*seen: SeenArchive | SeenEnvironment | SeenTool | SeenName | SeenLe
     )
 
 
+def running(*seen: SeenArchive | SeenEnvironment | SeenTool | SeenName | SeenLease | SeenReferrer) -> Snapshot:
+    return replace(snapshot(*seen), processes={E: (SeenProcess(7, "tool"),)})
+
+
 def told(plan: RemovalPlan) -> dict[str, str]:
     """Give why each object goes, or what keeps it; what waits for the end of a lease has a star."""
     going = {item.object.id[0]: item.reason.value for item in plan.objects}
@@ -140,6 +145,21 @@ TABLE: dict[str, tuple[Snapshot, Mapping[str, str], Mapping[str, str]]] = {  # w
         snapshot(*NAMELESS, lease(E)),
         {"e": "lease*", "a": "environment*", "b": "environment*"},
         {"e": "lease*", "a": "environment*", "b": "environment*"},
+    ),
+    "a process lives in it, without a lease": (
+        running(*CURRENT),
+        {"e": "running+pointer", "a": "environment", "b": "environment"},
+        {"e": "running*", "a": "environment*"},
+    ),
+    "a process lives in it, without a lease and without any name": (
+        running(*NAMELESS),
+        {"e": "running*", "a": "environment*", "b": "environment*"},
+        {"e": "running*", "a": "environment*", "b": "environment*"},
+    ),
+    "a process lives in it, and a lease is on it": (
+        running(*NAMELESS, lease(E, A, B)),
+        {"e": "lease+running*", "a": "lease+environment*", "b": "lease+environment*"},
+        {"e": "lease+running*", "a": "lease+environment*", "b": "lease+environment*"},
     ),
     "new": (
         snapshot(archive(A), archive(B), environment(E, A, B, is_new=True)),
@@ -259,7 +279,9 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
     leases = [lease(*draw(st.sets(ARCHIVES | ENVIRONMENTS))) for _ in range(draw(st.integers(0, 1)))]
     modes = st.sampled_from(["symlink", "hardlink"])
     referrers = [referrer(draw(modes), *draw(st.sets(ARCHIVES))) for _ in range(draw(st.integers(0, 1)))]
-    return snapshot(*archives, *environments, *names, *tools, *leases, *referrers)
+    seen = snapshot(*archives, *environments, *names, *tools, *leases, *referrers)
+    processes = {each: (SeenProcess(7, "tool"),) for each in sorted(draw(st.sets(ENVIRONMENTS, max_size=1)))}
+    return replace(seen, processes=processes if draw(RARELY) else {})
 
 
 RARELY = st.sampled_from([False, False, False, True])
@@ -294,9 +316,10 @@ def test_an_archive_goes_only_after_all_that_contains_it(plan: Planner, seen: Sn
 
 @plans
 @given(seen=snapshots())
-def test_nothing_that_is_leased_or_new_goes_and_all_names_go_with_what_does(plan: Planner, seen: Snapshot) -> None:
+def test_nothing_that_is_in_use_or_new_goes_and_all_names_go_with_what_does(plan: Planner, seen: Snapshot) -> None:
     for item in plan(seen).objects:
         assert not any(each.covers(item.object.id) for each in seen.leases)
+        assert item.object.id not in seen.processes
         assert not (isinstance(item.object, SeenEnvironment) and item.object.is_new)
         leading = {each.path for each in (*seen.names, *seen.tools) if each.object_id == item.object.id}
         assert {each.path for each in item.names} == leading
@@ -333,9 +356,9 @@ def test_doing_it_twice_is_doing_it_once(plan: Planner, seen: Snapshot) -> None:
 
 
 @given(seen=snapshots())
-def test_what_is_condemned_goes_when_its_leases_end(seen: Snapshot) -> None:
+def test_what_is_condemned_goes_when_its_users_end(seen: Snapshot) -> None:
     for plan in (plan_prune, lambda seen: clean(seen, TINY)):
         made = plan(seen)
         condemned = {kept.object.id for kept in made.kept if kept.is_condemned}
-        then = replace(done(seen, made, *condemned), leases=())
+        then = replace(done(seen, made, *condemned), leases=(), processes={})
         assert condemned <= {item.object.id for item in plan_condemned(then, condemned).objects}

@@ -145,11 +145,13 @@ def _kept_line(kept: Kept) -> str:
 
 
 def _reason(reason: KeepReason) -> str:
+    command = f" ({reason.command})" if reason.command else ""
     said = {
-        KeepCode.LEASE: f"lease {reason.path}" if reason.pid is None else f"process {reason.pid} ({reason.command})",
+        KeepCode.LEASE: f"lease {reason.path}" if reason.pid is None else f"process {reason.pid}{command}",
         KeepCode.REFERRER: f"environment {reason.path}",
         KeepCode.POINTER: f"its name {reason.path}",
         KeepCode.ENVIRONMENT: " ".join(reason.via[:1]),
+        KeepCode.RUNNING: f"process {reason.pid}{command}, which lives in it",
         KeepCode.RECENTLY_USED: "use that kept changing",
         KeepCode.UNKNOWN: f"{reason.path}, which cannot be read",
     }

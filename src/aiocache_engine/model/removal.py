@@ -27,6 +27,7 @@ class KeepCode(enum.Enum):
     REFERRER = "referrer"
     POINTER = "pointer"
     ENVIRONMENT = "environment"
+    RUNNING = "running"
     RECENTLY_USED = "recently-used"
     UNKNOWN = "unknown"
 

@@ -1,7 +1,7 @@
 """What a scan saw: the frozen picture from which a clean or a prune is planned.
 
-It was read without a lock, in the order stamps, leases, names, environments, referrers (rule 28), so any part of it may
-be out of date; what is planned from it is checked again, entry by entry, before anything is taken away.
+It was read without a lock, in the order stamps, leases, names, environments, referrers, processes (rule 28), so any
+part of it may be out of date; what is planned from it is checked again, entry by entry, before anything is taken away.
 """
 
 from __future__ import annotations
@@ -119,6 +119,14 @@ class SeenLease:
         return self.objects is None or object_id in self.objects
 
 
+@value
+class SeenProcess:
+    """One running process that was seen to use a cached environment, whatever became of the lease."""
+
+    pid: int
+    command: str | None  #: as a person would type it; None: it cannot be read
+
+
 class ReferrerState(enum.Enum):
     """What became of a registered environment."""
 
@@ -159,3 +167,5 @@ class Snapshot:
     environments: Mapping[str, SeenEnvironment] = field(default_factory=dict)
     tools: tuple[SeenTool, ...] = ()
     tool_directories: frozenset[str] = frozenset()  #: the name of every tool that has a directory: names, or nothing
+    #: by the id of a cached environment; only those were looked for that would have gone without
+    processes: Mapping[str, tuple[SeenProcess, ...]] = field(default_factory=dict)

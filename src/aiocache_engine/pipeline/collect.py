@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 
@@ -27,7 +27,7 @@ from aiocache_engine.model.removal import (
     RemovalReason,
     Removed,
 )
-from aiocache_engine.model.snapshot import ReferrerState, Snapshot
+from aiocache_engine.model.snapshot import ReferrerState, SeenEnvironment, SeenProcess, Snapshot
 from aiocache_engine.model.value import replace
 from aiocache_engine.pipeline.account import (
     OLD_FORMAT,
@@ -38,7 +38,7 @@ from aiocache_engine.pipeline.account import (
     total,
     with_names,
 )
-from aiocache_engine.pipeline.scan import look_at, scan
+from aiocache_engine.pipeline.scan import find_processes, look_at, scan
 from aiocache_engine.pipeline.steps import InHold, Outside, Steps
 from aiocache_engine.policy.clean import plan_candidates, plan_clean, plan_condemned
 from aiocache_engine.policy.prune import plan_prune
@@ -72,7 +72,7 @@ PASSES = 5
 _NOTHING = Swept(0, 0, 0)
 _ITEMS_A_HOLD = 100
 _TAKEN_FIRST = frozenset({"temporary", OLD_FORMAT})  #: leftovers that somebody might still be making or reading
-_IN_USE = frozenset({KeepCode.LEASE, KeepCode.RECENTLY_USED})
+_IN_USE = frozenset({KeepCode.LEASE, KeepCode.RUNNING, KeepCode.RECENTLY_USED})
 
 
 class Collector:
@@ -94,11 +94,11 @@ class Collector:
 
     def plan_prune(self) -> Steps[RemovalPlan]:
         """Plan a prune and touch nothing."""
-        return plan_prune((yield from self.scan()))
+        return (yield from self._plan(plan_prune))
 
     def plan_clean(self, targets: tuple[CleanTarget, ...]) -> Steps[RemovalPlan]:
         """Plan a clean and touch nothing."""
-        return plan_clean((yield from self.scan()), targets, matches=version_matches)
+        return (yield from self._plan(partial(plan_clean, targets=targets, matches=version_matches)))
 
     def prune(self) -> Steps[Removal]:
         """Prune: what nothing uses goes, and what dead work left."""
@@ -162,18 +162,35 @@ class Collector:
             return
         alive, _ = yield Outside(self._leases.part)
         free = {note.object_id for note in notes if not any(lease.covers(note.object_id) for lease in alive)}
+        free -= (yield from self._find_processes(free)).keys()  # no scan with every command, for as long as a tool runs
         if not free:
             return
+        self._noted |= {note.object_id for note in notes}
         yield from self._collect(partial(plan_condemned, candidates=free))
         yield from self._sweep()
         in_use = {i for i, kept in self._kept.items() if kept.is_condemned or _is_in_use(kept)}
         settled = [note for note in notes if note.object_id in free - in_use]
         yield Outside(partial(remove_notes, settled))
 
+    def _plan(self, decide: Callable[[Snapshot], RemovalPlan]) -> Steps[RemovalPlan]:
+        """Scan and plan; last of all look for processes, and only in environments that would go without them."""
+        snapshot = yield from self.scan()
+        plan = decide(snapshot)
+        going = [item.object.id for item in plan.objects if isinstance(item.object, SeenEnvironment)]
+        processes = yield from self._find_processes(going)
+        return decide(replace(snapshot, processes=processes)) if processes else plan
+
+    def _find_processes(self, object_ids: Collection[str]) -> Steps[dict[str, tuple[SeenProcess, ...]]]:
+        if not object_ids:
+            return {}
+        look = partial(find_processes, self._cache.layout, object_ids)
+        processes: dict[str, tuple[SeenProcess, ...]] = yield Outside(look)
+        return processes
+
     def _collect(self, decide: Callable[[Snapshot], RemovalPlan]) -> Steps[RemovalPlan]:
         """Scan, plan and detach until nothing changes under our hands any more; gives the last plan."""
         for _ in range(PASSES):
-            plan = decide((yield from self.scan()))
+            plan = yield from self._plan(decide)
             self._kept = {kept.object.id: kept for kept in plan.kept}
             self._warnings |= dict.fromkeys(plan.warnings)
             again = yield from self._detach(plan)
@@ -191,6 +208,7 @@ class Collector:
         queue = deque(plan.objects)
         again: set[str] = set()
         while queue:
+            again |= yield from self._skip_running(queue)
             work = partial(detach_objects, cache=self._cache, leases=self._leases, queue=queue, gone=self._gone)
             batch: Batch = yield InHold(LockMode.EXCLUSIVE, work)
             self._trashed += batch.trashed
@@ -199,8 +217,25 @@ class Collector:
             }
         return again
 
+    def _skip_running(self, queue: deque[PlannedObject]) -> Steps[set[str]]:
+        """Take out of a queue the environments in which processes were begun since the scan; gives their ids.
+
+        Before every hold that may take an environment, and in none: the look takes too long for a hold (rule 28).
+        """
+        if not queue or not isinstance(queue[0].object, SeenEnvironment):  # they come first
+            return set()
+        ids = [item.object.id for item in queue if isinstance(item.object, SeenEnvironment)]
+        running = (yield from self._find_processes(ids)).keys()
+        if running:
+            staying = [item for item in queue if item.object.id not in running]
+            queue.clear()
+            queue.extend(staying)
+        return set(running)
+
     def _condemn(self, plan: RemovalPlan) -> Steps[set[str]]:
-        """Note what only leases keep; gives the ids of what has lost its last lease meanwhile.
+        """Note what only its users keep; gives the ids of what has lost its last lease meanwhile.
+
+        The end of a process is told to nobody, so that what only processes keep need not be looked at again now.
 
         What is in a condemned environment, and on no lease of its own, goes by the environment's note (rule 35).
         """
@@ -214,7 +249,7 @@ class Collector:
         for part in _parts(objects):
             work = partial(condemn, cache=self._cache, leases=self._leases, objects=part)
             again.update((yield InHold(LockMode.EXCLUSIVE, work)))
-        return again
+        return again - {kept.object.id for kept in plan.kept if _is_running(kept)}
 
     def _take_names(self, target: CleanTarget, seen: Snapshot) -> Steps[None]:
         choice: NameChoice = yield Outside(partial(_choice, target, seen))
@@ -310,6 +345,10 @@ def _choice(target: CleanTarget, seen: Snapshot) -> NameChoice:
 
 def _is_in_use(kept: Kept) -> bool:
     return any(reason.code in _IN_USE for reason in kept.reasons)
+
+
+def _is_running(kept: Kept) -> bool:
+    return any(reason.code is KeepCode.RUNNING for reason in kept.reasons)
 
 
 def _without_names(snapshot: Snapshot, ids: frozenset[str]) -> frozenset[str]:

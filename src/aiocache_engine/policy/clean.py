@@ -38,7 +38,7 @@ def plan_clean(snapshot: Snapshot, targets: tuple[CleanTarget, ...], *, matches:
 
 
 def plan_candidates(snapshot: Snapshot, candidates: Collection[str], *, reason: RemovalReason) -> RemovalPlan:
-    """Plan the removal of objects that a clean named or a note condemned, where only leases and symlinks keep.
+    """Plan the removal of objects that a clean named or a note condemned, where only users and symlinks keep.
 
     What was in an environment among them goes with it if nothing at all refers to it any more.
     """
@@ -85,8 +85,8 @@ def _abandoned(snapshot: Snapshot, candidates: Collection[str], marks: Marks) ->
 def _decide_environment(environment: SeenEnvironment, marks: Marks, reason: RemovalReason) -> PlannedObject | Kept:
     if environment.is_new:
         return keep_new(environment)
-    if leases := marks.leases(environment.id):
-        return Kept(environment, tuple(leases), is_condemned=True)
+    if users := marks.users(environment.id):
+        return Kept(environment, tuple(users), is_condemned=True)
     return PlannedObject(environment, marks.names(environment.id), reason)
 
 

@@ -12,6 +12,7 @@ from aiocache_engine.model.snapshot import (
     SeenLease,
     SeenName,
     SeenObject,
+    SeenProcess,
     SeenReferrer,
     SeenTool,
     Snapshot,
@@ -62,15 +63,20 @@ class Marks:
         return self._containers[archive_id]
 
     def keep(self, environment: SeenEnvironment) -> Kept | None:
-        """Keep an environment for its leases and names; None where nothing keeps it."""
+        """Keep an environment for its leases, processes and names; None where nothing keeps it."""
         if environment.is_new:
             return keep_new(environment)
-        leases, pointers = self.leases(environment.id), self.pointers(environment.id)
-        return Kept(environment, (*leases, *pointers), is_condemned=not pointers) if leases or pointers else None
+        users, pointers = self.users(environment.id), self.pointers(environment.id)
+        return Kept(environment, (*users, *pointers), is_condemned=not pointers) if users or pointers else None
 
     def leases(self, object_id: str) -> list[KeepReason]:
         """Give the live leases on the object, as reasons."""
         return [_by_lease(lease) for lease in (*self._leases[object_id], *self._unreadable_leases)]
+
+    def users(self, environment_id: str) -> list[KeepReason]:
+        """Give who uses a cached environment now, as reasons: live leases, and processes seen to live in it."""
+        processes = self._snapshot.processes.get(environment_id, ())
+        return [*self.leases(environment_id), *map(_by_process, processes)]
 
     def referrers(self, archive_id: str, *, symlinks_only: bool) -> list[KeepReason]:
         """Give the environments that use the archive, as reasons.
@@ -155,6 +161,11 @@ def _by_lease(lease: SeenLease) -> KeepReason:
         command=lease.holder.command,
         release=f"process {lease.holder.pid} on {lease.holder.host} ends",
     )
+
+
+def _by_process(process: SeenProcess) -> KeepReason:
+    release = f"process {process.pid} ends"
+    return KeepReason(KeepCode.RUNNING, pid=process.pid, command=process.command, release=release)
 
 
 def _by_referrer(seen: SeenReferrer, link_mode: str) -> KeepReason:

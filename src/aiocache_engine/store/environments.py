@@ -19,6 +19,7 @@ from aiocache_engine.store.documents import NewerFormatError, decode, encode, re
 from aiocache_engine.system.disk import write_bytes
 
 ROOT = "env"
+ENVIRONMENT_VARIABLE = "AIOC_ENVIRONMENT"  #: says to every process of a tool which environment it lives in
 
 
 @value

@@ -17,12 +17,15 @@ from aiocache_engine.pipeline.kit import Kit, end_work
 from aiocache_engine.pipeline.steps import InHold, Outside, Steps
 from aiocache_engine.pipeline.tools.request import PYTHON, Tool
 from aiocache_engine.store.archives import is_checked, mark_checked
-from aiocache_engine.store.environments import CachedEnvironment, FoundEnvironment, read_environment_pointer
+from aiocache_engine.store.environments import (
+    ENVIRONMENT_VARIABLE,
+    CachedEnvironment,
+    FoundEnvironment,
+    read_environment_pointer,
+)
 from aiocache_engine.store.work import Work
 from aiocache_engine.system.lock import Hold
 from aiocache_engine.system.process import me
-
-VARIABLE = "AIOC_ENVIRONMENT"  #: says to every process of a tool which environment it lives in
 
 
 class HeldEnvironment:
@@ -74,7 +77,7 @@ class HeldEnvironment:
     def variables(self, environ: Mapping[str, str]) -> dict[str, str]:
         """Give the variables with which its commands are started: they find each other on PATH."""
         path = environ.get("PATH", os.defpath)
-        return {**environ, "PATH": f"{self.scripts}{os.pathsep}{path}", VARIABLE: self.id}
+        return {**environ, "PATH": f"{self.scripts}{os.pathsep}{path}", ENVIRONMENT_VARIABLE: self.id}
 
     @property
     def descriptor(self) -> int | None:
