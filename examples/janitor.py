@@ -20,7 +20,7 @@ async def main(least_megabytes: float) -> None:
         for kept in plan.kept:
             for reason in kept.reasons:
                 if reason.pid is not None:
-                    print(f"in use by process {reason.pid}: {kept.archive.totals and kept.archive.totals.project}")
+                    print(f"in use by process {reason.pid}: {kept.object.project or kept.object.tool}")
         if expected.freed_bytes < least_megabytes * 1e6:
             print("not worth it yet")
             return

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from aiocache_engine.model.removal import KeepCode as KeepCode
     from aiocache_engine.model.removal import KeepReason as KeepReason
     from aiocache_engine.model.removal import Kept as Kept
+    from aiocache_engine.model.removal import PrunePolicy as PrunePolicy
     from aiocache_engine.model.removal import Removal as Removal
     from aiocache_engine.model.removal import RemovalPlan as RemovalPlan
     from aiocache_engine.model.removal import RemovalReason as RemovalReason
@@ -83,7 +84,7 @@ _NAMES = {
     "model.locking": "Wait",
     "model.outcome": "FetchReport InstallReport Named Obtained ResolveReport",
     "model.python": "LinkMode",
-    "model.removal": "KeepCode KeepReason Kept Removal RemovalPlan RemovalReason Removed",
+    "model.removal": "KeepCode KeepReason Kept PrunePolicy Removal RemovalPlan RemovalReason Removed",
     "pipeline.tools.environment": "HeldEnvironment",
     "python.target": "TargetChoice",
     "report": "Reporter",

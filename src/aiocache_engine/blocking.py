@@ -22,7 +22,7 @@ from aiocache_engine.hints import Any, Self, TypeVar
 from aiocache_engine.model.listing import CacheSize, Entry, Usage
 from aiocache_engine.model.outcome import FetchReport, InstallReport, ResolveReport
 from aiocache_engine.model.python import LinkMode
-from aiocache_engine.model.removal import Removal, RemovalPlan
+from aiocache_engine.model.removal import PLAIN, PrunePolicy, Removal, RemovalPlan
 from aiocache_engine.pipeline.shared_loop import LOOPS, SharedCall, SharedLoop, refuse_event_loop
 from aiocache_engine.pipeline.tools.environment import HeldEnvironment
 from aiocache_engine.pipeline.tools.request import EnvironmentRequest, Tool
@@ -291,16 +291,16 @@ class BlockingCacheEngine:
         """
         return self._call(partial(self._engine.clean, names if isinstance(names, RemovalPlan) else tuple(names)))
 
-    def plan_prune(self) -> RemovalPlan:
+    def plan_prune(self, policy: PrunePolicy = PLAIN) -> RemovalPlan:
         """Plan a prune. Touches nothing."""
-        return self._call(self._engine.plan_prune)
+        return self._call(partial(self._engine.plan_prune, policy))
 
-    def prune(self) -> Removal:
+    def prune(self, policy: PrunePolicy = PLAIN) -> Removal:
         """Remove what nothing uses, and what dead work left, while anything else may be running.
 
-        Errors as for `CacheEngine.prune`.
+        Policy and errors as for `CacheEngine.prune`.
         """
-        return self._call(self._engine.prune)
+        return self._call(partial(self._engine.prune, policy))
 
     def foresee(self, plan: RemovalPlan) -> Removal:
         """Tell what executing a plan now would free, by looking at every file it names and touching none."""

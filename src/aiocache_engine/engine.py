@@ -19,7 +19,7 @@ from aiocache_engine.index.client import IndexClient
 from aiocache_engine.model.listing import CacheSize, Entry, Usage
 from aiocache_engine.model.outcome import FetchReport, InstallReport, ResolveReport
 from aiocache_engine.model.python import LinkMode
-from aiocache_engine.model.removal import Removal, RemovalPlan
+from aiocache_engine.model.removal import PLAIN, PrunePolicy, Removal, RemovalPlan
 from aiocache_engine.pipeline.account import foresee
 from aiocache_engine.pipeline.cold import ending, fetch_cold, install_cold, resolve_cold
 from aiocache_engine.pipeline.collect import Collector
@@ -366,17 +366,19 @@ class CacheEngine:
         targets = names.targets if isinstance(names, RemovalPlan) else tuple(parse_clean_target(n) for n in names)
         return await self._remove(lambda collector: collector.clean(targets))
 
-    async def plan_prune(self) -> RemovalPlan:
+    async def plan_prune(self, policy: PrunePolicy = PLAIN) -> RemovalPlan:
         """Plan a prune. Touches nothing."""
-        return await self._opened.conductor().conduct(Collector(self._opened.cache).plan_prune())
+        return await self._opened.conductor().conduct(Collector(self._opened.cache).plan_prune(policy))
 
-    async def prune(self) -> Removal:
+    async def prune(self, policy: PrunePolicy = PLAIN) -> Removal:
         """Remove what nothing uses, and what dead work left, while anything else may be running.
+
+        What a policy gives up goes too, if it is not in use.
 
         Raises:
             LockTimeoutError, ReadOnlyCacheError, DiskError: the machine refused.
         """
-        return await self._remove(Collector.prune)
+        return await self._remove(lambda collector: collector.prune(policy))
 
     async def foresee(self, plan: RemovalPlan) -> Removal:
         """Tell what executing a plan now would free, by looking at every file it names and touching none."""

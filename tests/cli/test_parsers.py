@@ -26,6 +26,7 @@ PLAIN = [
     ["clean"],
     ["clean", "torch<2.5", "rich", "--dry-run", "--json", "-q"],
     ["prune", "-n", "--lock-timeout", "1.5", "--trust-cache"],
+    ["prune", "--tools", "--keep-latest", "--unused-for=2w", "--unused-for", "12h", "--ci"],
     ["ls"],
     ["ls", "rich", "-v", "-v"],
     ["ps", "-vv", "-v"],
@@ -47,6 +48,7 @@ WRONG = [
     ["run", "--frm", "x", "ruff"],
     ["run", "--from"],
     ["prune", "rich"],
+    *(["prune", "--unused-for", age] for age in ("30", "30m", "d", "-1d", "1.5d", "30 d", "")),
     ["ls", "a", "b"],
     ["install", "--venv"],
     ["install", "x", "--link-mode", "auto"],
@@ -95,7 +97,7 @@ def test_help_and_version_are_printed_by_typer(arguments: list[str], capsys: pyt
     assert "aioc" in capsys.readouterr().out
 
 
-VALUES = {"--link-mode": "copy", "--index-strategy": "first-index", "--lock-timeout": "7"}
+VALUES = {"--link-mode": "copy", "--index-strategy": "first-index", "--lock-timeout": "7", "--unused-for": "30d"}
 
 
 def words_of(option: Option) -> st.SearchStrategy[list[str]]:

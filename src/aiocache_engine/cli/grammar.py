@@ -69,6 +69,13 @@ def seconds(text: str) -> float:
     return value
 
 
+def age(text: str) -> float:
+    """Read an age, as seconds."""
+    from aiocache_engine.cli.units import parse_age  # noqa: PLC0415 - a warm `run` knows no ages
+
+    return parse_age(text)
+
+
 def index_strategy(text: str) -> IndexStrategy:
     """Read an index strategy."""
     try:
@@ -247,7 +254,32 @@ COMMANDS = {
         ),
         ("names", "REQ", 'Projects, or versions of them ("torch<2.5"); none: everything.'),
     ),
-    "prune": Command("Remove what nothing uses any more, and what dead work left.", (_DRY_RUN,)),
+    "prune": Command(
+        "Remove what nothing uses any more, and what dead work left.",
+        (
+            Option(
+                ("--tools",), Kind.FLAG, "takes_tools", "Also the cached environments of tools that do not run now."
+            ),
+            Option(
+                ("--keep-latest",),
+                Kind.FLAG,
+                "keeps_latest",
+                "Of a tool's environments only the newest one of each interpreter stays; with --tools, it does.",
+            ),
+            Option(
+                ("--unused-for",),
+                Kind.TEXT,
+                "unused_for_seconds",
+                "Whatever nobody used for so long, and nothing younger that could be used again (AIOC_UNUSED_FOR).",
+                "30d",
+                age,
+            ),
+            Option(
+                ("--ci",), Kind.FLAG, "is_ci", "Whatever could be fetched or made again, before a CI cache is saved."
+            ),
+            _DRY_RUN,
+        ),
+    ),
     "ls": Command(
         "List what is in the cache.",
         (),

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 from aiocache_engine.cli.options import Options
 from aiocache_engine.cli.render_removal import removal_document, removal_text
 from aiocache_engine.cli.terminal import Terminal
+from aiocache_engine.cli.units import parse_age
+from aiocache_engine.errors import UsageError
+from aiocache_engine.model.removal import PrunePolicy
 from aiocache_engine.model.value import value
 from aiocache_engine.pipeline.kit import open_kit
 from aiocache_engine.pipeline.remove import prune_now
@@ -16,7 +20,30 @@ from aiocache_engine.pipeline.remove import prune_now
 class PruneOptions(Options):
     """What `prune` may be told."""
 
+    takes_tools: bool = False
+    keeps_latest: bool = False
+    unused_for_seconds: float | None = None
+    is_ci: bool = False
     is_dry_run: bool = False
+
+    def policy(self, environ: Mapping[str, str]) -> PrunePolicy:
+        """Give what shall go; how long something is kept unused may also be said by a variable.
+
+        Raises:
+            UsageError: the variable has no usable value.
+        """
+        unused_for_seconds = self.unused_for_seconds
+        if unused_for_seconds is None and (text := environ.get("AIOC_UNUSED_FOR")):
+            try:
+                unused_for_seconds = parse_age(text)
+            except ValueError as error:
+                raise UsageError(f"AIOC_UNUSED_FOR: {error}") from None
+        return PrunePolicy(
+            takes_tools=self.takes_tools,
+            keeps_latest=self.keeps_latest,
+            unused_for_seconds=unused_for_seconds,
+            is_ci=self.is_ci,
+        )
 
 
 OPTIONS = PruneOptions
@@ -24,8 +51,9 @@ OPTIONS = PruneOptions
 
 def run(options: PruneOptions, terminal: Terminal) -> None:
     """Prune, and tell what went."""
+    policy = options.policy(os.environ)
     kit = open_kit(options.cache_dir, config=options.config(os.environ), environ=os.environ, reporter=terminal)
-    removal = prune_now(kit, is_dry_run=options.is_dry_run)
+    removal = prune_now(kit, policy, is_dry_run=options.is_dry_run)
     for warning in removal.warnings:
         terminal.warns(warning)
     terminal.show(lambda: removal_document(removal), lambda: removal_text(removal, verbosity=terminal.verbosity))

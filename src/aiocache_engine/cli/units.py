@@ -30,6 +30,21 @@ def duration_of(seconds: float) -> str:
     return f"{minutes} min {rest} s"
 
 
+_AGES = {"h": 3600.0, "d": 24 * 3600.0, "w": 7 * 24 * 3600.0}  #: seconds
+
+
+def parse_age(text: str) -> float:
+    """Read an age, "12h", "30d" or "2w", as seconds.
+
+    Raises:
+        ValueError: it is none.
+    """
+    number, unit = text[:-1], text[-1:]
+    if unit not in _AGES or not (number.isascii() and number.isdigit()):
+        raise ValueError(f"{text!r} is no age; use a whole number of hours, days or weeks, as 12h, 30d or 2w")
+    return int(number) * _AGES[unit]
+
+
 def count_of(number: int, one: str, many: str | None = None) -> str:
     """Give a number with its noun: "1 file", "2 files"."""
     return f"{number} {one if number == 1 else many or one + 's'}"

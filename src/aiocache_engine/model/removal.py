@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 
 from aiocache_engine.model.records import Referrer
-from aiocache_engine.model.snapshot import Leftover, SeenName, SeenObject, SeenTool
+from aiocache_engine.model.snapshot import Leftover, SeenName, SeenObject, SeenPage, SeenTool
 from aiocache_engine.model.value import value
 
 
@@ -15,7 +15,10 @@ class RemovalReason(enum.Enum):
     NAMED = "named"  #: a clean named it
     UNREACHABLE = "unreachable"  #: nothing refers to it
     ENVIRONMENTS_GONE = "environments-gone"  #: it was linked once, and all its environments are gone
-    SUPERSEDED = "superseded"  #: a tool environment that no request names, or whose interpreter is gone
+    SUPERSEDED = "superseded"  #: a tool environment that no request names, or a newer one, or whose interpreter is gone
+    TOOLS = "tools"  #: a tool environment, where the policy takes them all
+    UNUSED = "unused"  #: nobody used it for as long as the policy says
+    CI = "ci"  #: it could be fetched again, where the policy keeps only what could not
     LEFTOVER = "leftover"  #: dead work left it
     OLD_FORMAT = "old-format"  #: an older release of ours made it
 
@@ -42,6 +45,22 @@ class KeepReason:
     command: str | None = None
     path: str | None = None
     via: tuple[str, ...] = ()  #: the chain from the thing to the root, or how an environment was linked
+
+
+@value(kw_only=True)
+class PrunePolicy:
+    """What a prune takes besides what nothing refers to. What is in use, or linked into an environment, stays."""
+
+    takes_tools: bool = False  #: the environments of all tools
+    #: of the environments made for one tool and interpreter only the newest stays, also with `takes_tools`
+    keeps_latest: bool = False
+    #: what nobody used for longer goes, and what was linked once and is in no environment any more stays until then;
+    #: None: age is no matter
+    unused_for_seconds: float | None = None
+    is_ci: bool = False  #: all that could be fetched or made again, pages and bytecode too
+
+
+PLAIN = PrunePolicy()
 
 
 @value
@@ -84,6 +103,9 @@ class RemovalPlan:
     dangling: tuple[SeenName | SeenTool, ...] = ()  #: names whose object is gone
     projects: tuple[str, ...] = ()  #: that have no archive left: what else is stored for them goes too
     tools: tuple[str, ...] = ()  #: that have no name left
+    pages: tuple[SeenPage, ...] = ()  #: pages and metadata that go by themselves
+    page_reason: RemovalReason = RemovalReason.UNUSED  #: why these go
+    bytecode: tuple[PlannedObject, ...] = ()  #: archives that stay and lose their bytecode
     leftovers: tuple[Leftover, ...] = ()
     forgotten: tuple[Referrer, ...] = ()  #: environments that are gone
     warnings: tuple[str, ...] = ()
@@ -96,7 +118,7 @@ class RemovalPlan:
 class Removed:
     """One entry that went, or in a dry run would go."""
 
-    kind: str  #: "archive", "environment", "bytecode", "pointer", "leftover", "format"
+    kind: str  #: "archive", "environment", "bytecode", "pointer", "page", "leftover", "format"
     project: str | None
     version: str | None
     id: str | None

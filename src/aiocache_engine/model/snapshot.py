@@ -107,6 +107,15 @@ class SeenTool:
 
 
 @value
+class SeenPage:
+    """One stored page of an index, or the metadata of one wheel."""
+
+    path: str  #: absolute
+    project: str
+    last_used_at: float  #: seconds since the epoch; when it was written, or read where the file system notes that
+
+
+@value
 class SeenLease:
     """One lease that was alive, or of which that could not be told."""
 
@@ -169,3 +178,5 @@ class Snapshot:
     tool_directories: frozenset[str] = frozenset()  #: the name of every tool that has a directory: names, or nothing
     #: by the id of a cached environment; only those were looked for that would have gone without
     processes: Mapping[str, tuple[SeenProcess, ...]] = field(default_factory=dict)
+    pages: tuple[SeenPage, ...] = ()
+    taken_at: float = 0.0  #: seconds since the epoch

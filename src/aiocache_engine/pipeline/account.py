@@ -13,6 +13,7 @@ from aiocache_engine.store.cache_dir import CacheDir
 from aiocache_engine.store.detach import BYTECODE, name_directories, object_path
 from aiocache_engine.store.generations import version_matches
 from aiocache_engine.store.name_choice import NameChoice, matching_names
+from aiocache_engine.store.stored_pages import PAGE_KIND
 from aiocache_engine.store.trash import Links, Swept, measure
 
 OLD_FORMAT = "format"
@@ -28,6 +29,7 @@ class Names:
 
     project: str | None  #: None: of several projects
     reason: RemovalReason
+    kind: str = "pointer"  #: as they are reported
 
 
 def foresee(cache: CacheDir, plan: RemovalPlan) -> Removal:
@@ -49,6 +51,9 @@ def foresee(cache: CacheDir, plan: RemovalPlan) -> Removal:
         names: total(measure(p, without=with_object, links=links) for p in paths) for names, paths in by_names.items()
     }
     removed = with_names(removed, alone)
+    for item in plan.bytecode:
+        if os.path.lexists(compiled := layout.bytecode(item.object.id)):
+            removed.append(object_removed(item, BYTECODE, measure(compiled, links=links)))
     removed += [leftover_removed(each, measure(each.path, links=links)) for each in plan.leftovers]
     return Removal(
         command=plan.command,
@@ -84,7 +89,10 @@ def _names_of_prune(cache: CacheDir, plan: RemovalPlan) -> dict[Names, list[str]
     lonely = [f"{cache.layout.projects}/{project}" for project in plan.projects]
     lonely += [f"{cache.layout.tools}/{tool}" for tool in plan.tools]
     others = [name.path for name in plan.dangling if not name.path.startswith(tuple(f"{path}/" for path in lonely))]
-    return {Names(None, RemovalReason.UNREACHABLE): [*lonely, *others]}
+    paths = defaultdict(list, {Names(None, RemovalReason.UNREACHABLE): [*lonely, *others]})
+    for page in plan.pages:
+        paths[Names(page.project, plan.page_reason, PAGE_KIND)].append(page.path)
+    return paths
 
 
 def object_removed(item: PlannedObject, kind: str, swept: Swept) -> Removed:
@@ -116,7 +124,7 @@ def with_names(objects: list[Removed], by_names: dict[Names, Swept]) -> list[Rem
 
 def _names_removed(names: Names, swept: Swept) -> Removed:
     return Removed(
-        "pointer", names.project, None, None, swept.file_count, swept.size_bytes, swept.freed_bytes, names.reason
+        names.kind, names.project, None, None, swept.file_count, swept.size_bytes, swept.freed_bytes, names.reason
     )
 
 

@@ -17,11 +17,13 @@ from aiocache_engine.hints import TypeVar
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.records import Referrer
 from aiocache_engine.model.removal import (
+    PLAIN,
     CleanTarget,
     KeepCode,
     KeepReason,
     Kept,
     PlannedObject,
+    PrunePolicy,
     Removal,
     RemovalPlan,
     RemovalReason,
@@ -49,6 +51,7 @@ from aiocache_engine.store.detach import (
     Verdict,
     condemn,
     detach_objects,
+    take_bytecode,
     take_dangling,
     take_everything,
     take_lonely,
@@ -63,6 +66,7 @@ from aiocache_engine.store.name_choice import NameChoice
 from aiocache_engine.store.notes import read_notes, remove_notes
 from aiocache_engine.store.referrers import forget
 from aiocache_engine.store.reserve import restore_reserve, spend_reserve
+from aiocache_engine.store.stored_pages import PAGE_KIND, take_pages
 from aiocache_engine.store.trash import Swept, sweep
 from aiocache_engine.system.keylock import KeyLock
 
@@ -92,21 +96,23 @@ class Collector:
         snapshot: Snapshot = yield Outside(partial(scan, self._cache, self._leases))
         return snapshot
 
-    def plan_prune(self) -> Steps[RemovalPlan]:
+    def plan_prune(self, policy: PrunePolicy = PLAIN) -> Steps[RemovalPlan]:
         """Plan a prune and touch nothing."""
-        return (yield from self._plan(plan_prune))
+        return (yield from self._plan(partial(plan_prune, policy=policy)))
 
     def plan_clean(self, targets: tuple[CleanTarget, ...]) -> Steps[RemovalPlan]:
         """Plan a clean and touch nothing."""
         return (yield from self._plan(partial(plan_clean, targets=targets, matches=version_matches)))
 
-    def prune(self) -> Steps[Removal]:
-        """Prune: what nothing uses goes, and what dead work left."""
+    def prune(self, policy: PrunePolicy = PLAIN) -> Steps[Removal]:
+        """Prune: what nothing uses goes, what dead work left, and what the policy gives up."""
         self._cache.ensure_writable()
         yield Outside(partial(spend_reserve, self._cache.layout))
-        plan = yield from self._collect(plan_prune)
+        plan = yield from self._collect(partial(plan_prune, policy=policy))
         yield from self._take_dangling(plan)
         yield from self._take_lonely(plan)
+        yield from self._take_pages(plan)
+        yield from self._take_bytecode(plan)
         removed = yield from self._sweep()
         removed += yield from self._take_leftovers(plan)
         # Looked at again just before the hold, never in it: a dead mount would stop everybody (rule 26).
@@ -271,6 +277,18 @@ class Collector:
             while queue:
                 work = partial(take_lonely, cache=self._cache, queue=queue)
                 self._trash((yield InHold(LockMode.EXCLUSIVE, work)), RemovalReason.UNREACHABLE)
+
+    def _take_pages(self, plan: RemovalPlan) -> Steps[None]:
+        queue = deque(plan.pages)
+        while queue:
+            trashed = yield InHold(LockMode.EXCLUSIVE, partial(take_pages, cache=self._cache, queue=queue))
+            self._trashed += [(path, Names(page.project, plan.page_reason, PAGE_KIND)) for path, page in trashed]
+
+    def _take_bytecode(self, plan: RemovalPlan) -> Steps[None]:
+        queue = deque(plan.bytecode)
+        while queue:
+            work = partial(take_bytecode, cache=self._cache, leases=self._leases, queue=queue)
+            self._trashed += yield InHold(LockMode.EXCLUSIVE, work)
 
     def _take_leftovers(self, plan: RemovalPlan) -> Steps[list[Removed]]:
         """Sweep what dead work left: what is dead for ever directly, the rest after an exclusive hold."""

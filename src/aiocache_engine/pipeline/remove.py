@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from aiocache_engine.model.removal import CleanTarget, Removal, RemovalPlan
+from aiocache_engine.model.removal import PLAIN, CleanTarget, PrunePolicy, Removal, RemovalPlan
 from aiocache_engine.model.value import replace
 from aiocache_engine.pipeline.account import foresee
 from aiocache_engine.pipeline.collect import Collector
@@ -41,13 +41,15 @@ def clean_now(kit: Kit, targets: tuple[CleanTarget, ...], *, is_dry_run: bool = 
     return _remove_now(kit, lambda collector: collector.clean(targets))
 
 
-def prune_now(kit: Kit, *, is_dry_run: bool = False) -> Removal:
+def prune_now(kit: Kit, policy: PrunePolicy = PLAIN, *, is_dry_run: bool = False) -> Removal:
     """Prune in this thread, or only tell what that would free.
 
     Raises:
         CacheEngineError: as `CacheEngine.prune`.
     """
-    return _foresee_now(kit, Collector.plan_prune) if is_dry_run else _remove_now(kit, Collector.prune)
+    if is_dry_run:
+        return _foresee_now(kit, lambda collector: collector.plan_prune(policy))
+    return _remove_now(kit, lambda collector: collector.prune(policy))
 
 
 def _remove_now(kit: Kit, remove: Callable[[Collector], Steps[Removal]]) -> Removal:

@@ -20,6 +20,7 @@ from aiocache_engine.model.snapshot import (
     SeenEnvironment,
     SeenLease,
     SeenName,
+    SeenPage,
     SeenProcess,
     SeenReferrer,
     SeenTool,
@@ -36,11 +37,13 @@ from aiocache_engine.store.environments import (
     decode_environment_pointer,
     read_environment_manifest,
 )
-from aiocache_engine.store.layout import BUCKETS, HASH_NAMES, PAGE, Layout
+from aiocache_engine.store.layout import BUCKETS, HASH_NAMES, Layout
 from aiocache_engine.store.leases import LeaseFile, LeaseReader
-from aiocache_engine.store.name_choice import identity, tool_names
+from aiocache_engine.store.name_choice import identity, may_be_pointer, tool_names
 from aiocache_engine.store.names import decode_pointer
 from aiocache_engine.store.referrers import read_referrers
+from aiocache_engine.store.stored_pages import last_use_of_page
+from aiocache_engine.system.clock import SystemClock
 from aiocache_engine.system.process import me
 
 _UNREACHABLE = ReferrerState.UNREACHABLE
@@ -54,7 +57,7 @@ def scan(cache: CacheDir, leases: LeaseReader) -> Snapshot:
     stamps = _stamps(layout.archives)
     environment_stamps = _stamps(layout.environments)
     alive, dead = leases.part()
-    names, projects = _names(layout)
+    names, pages, projects = _names(layout)
     tool_directories = list_directory(layout.tools)
     tools = _tools(layout)
     environments = _environments(layout, environment_stamps)
@@ -84,6 +87,8 @@ def scan(cache: CacheDir, leases: LeaseReader) -> Snapshot:
         environments=environments,
         tools=tuple(tools),
         tool_directories=frozenset(tool_directories),
+        pages=tuple(pages),
+        taken_at=SystemClock().now(),
     )
 
 
@@ -155,27 +160,26 @@ def _may_be_there(path: str) -> bool:
     return True
 
 
-def _names(layout: Layout) -> tuple[list[SeenName], list[str]]:
+def _names(layout: Layout) -> tuple[list[SeenName], list[SeenPage], list[str]]:
     names: list[SeenName] = []
+    pages: list[SeenPage] = []
     projects = list_directory(layout.projects)
     for project in projects:
         for index in list_directory(f"{layout.projects}/{project}"):
-            kind = NameKind.HASH if index == HASH_NAMES else NameKind.INDEX
-            names += _names_in(f"{layout.projects}/{project}/{index}", kind)
-    return names, projects
+            directory = f"{layout.projects}/{project}/{index}"
+            for filename in list_directory(directory):
+                path = f"{directory}/{filename}"
+                if may_be_pointer(index, path):
+                    names += _name(path, NameKind.HASH if index == HASH_NAMES else NameKind.INDEX)
+                elif (last_used_at := last_use_of_page(path)) is not None:
+                    pages.append(SeenPage(path, project, last_used_at))
+    return names, pages, projects
 
 
-def _names_in(directory: str, kind: NameKind) -> list[SeenName]:
-    names: list[SeenName] = []
-    for filename in list_directory(directory):
-        if filename == PAGE:
-            continue
-        path = f"{directory}/{filename}"
-        content = read_document(path)
-        pointer = decode_pointer(content)
-        if content is not None and pointer is not None:
-            names.append(SeenName(kind, path, pointer, content))
-    return names
+def _name(path: str, kind: NameKind) -> list[SeenName]:
+    content = read_document(path)
+    pointer = decode_pointer(content)
+    return [] if content is None or pointer is None else [SeenName(kind, path, pointer, content)]
 
 
 def _judge(referrer: Referrer) -> SeenReferrer:

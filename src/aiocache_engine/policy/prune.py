@@ -1,34 +1,55 @@
 """What a prune takes: leftovers of dead work, what nothing refers to, and what is left of users that are all gone.
 
-It decides from the names down: which names keep, then which environments stay, then which archives.
+A policy says what goes besides that, but never what is in use or linked into an environment outside. Decided is from
+the names down: which names keep, then which environments stay, then which archives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from aiocache_engine.model.removal import Kept, PlannedObject, RemovalPlan, RemovalReason
-from aiocache_engine.model.snapshot import ReferrerState, SeenArchive, Snapshot
+from aiocache_engine.model.removal import (
+    PLAIN,
+    KeepCode,
+    Kept,
+    PlannedObject,
+    PrunePolicy,
+    RemovalPlan,
+    RemovalReason,
+)
+from aiocache_engine.model.snapshot import (
+    ReferrerState,
+    SeenArchive,
+    SeenEnvironment,
+    SeenObject,
+    SeenPage,
+    Snapshot,
+)
 from aiocache_engine.policy.mark import SYMLINK, Marks, by_environment
 
 
-def plan_prune(snapshot: Snapshot) -> RemovalPlan:
-    """Plan a prune. Leases and environments keep; a name keeps a tool's environment, and what was never linked."""
+def plan_prune(snapshot: Snapshot, policy: PrunePolicy = PLAIN) -> RemovalPlan:
+    """Plan a prune. Leases and environments keep; so does a name, unless the policy gives up what it leads to."""
     marks = Marks(snapshot)
+    rules = _Rules(snapshot, policy)
     planned: list[PlannedObject] = []
     staying: dict[str, Kept] = {}
     kept: list[Kept] = []
     for environment in snapshot.environments.values():
-        if (stays := marks.keep(environment)) is not None:
-            staying[environment.id] = stays
+        environment_decision = _decide_environment(environment, marks, rules)
+        if isinstance(environment_decision, Kept):
+            staying[environment.id] = environment_decision
         else:
-            planned.append(PlannedObject(environment, marks.names(environment.id), RemovalReason.SUPERSEDED))
+            planned.append(environment_decision)
     for archive in snapshot.archives.values():
-        decision = _decide_archive(archive, marks, staying)
+        decision = _decide_archive(archive, marks, staying, rules)
         if isinstance(decision, Kept):
             kept.append(decision)
         else:
             planned.append(decision)
+    lonely = _left_alone(snapshot, planned)
+    going = [page for page in snapshot.pages if rules.takes_page(page)]
+    projects = lonely if rules.takes_pages_with_projects else _without(lonely, {*snapshot.pages}.difference(going))
     return RemovalPlan(
         command="prune",
         objects=tuple(planned),
@@ -37,8 +58,11 @@ def plan_prune(snapshot: Snapshot) -> RemovalPlan:
             *(name for name in snapshot.names if name.object_id not in snapshot.archives),
             *(name for name in snapshot.tools if name.object_id not in snapshot.environments),
         ),
-        projects=_left_alone(snapshot, planned),
+        projects=projects,
         tools=_tools_left_alone(snapshot, planned),
+        pages=tuple(page for page in going if page.project not in projects),
+        page_reason=RemovalReason.CI if policy.is_ci else RemovalReason.UNUSED,
+        bytecode=tuple(PlannedObject(each.object, (), RemovalReason.CI) for each in kept if rules.takes_bytecode(each)),
         leftovers=snapshot.leftovers,
         forgotten=tuple(s.referrer for s in snapshot.referrers if s.state is ReferrerState.MISSING),
         is_freed_exact=not any(marks.is_cloned(item.object) for item in planned),
@@ -73,7 +97,74 @@ def _perhaps_moved(snapshot: Snapshot, planned: list[PlannedObject]) -> list[str
     ]
 
 
-def _decide_archive(archive: SeenArchive, marks: Marks, staying: Mapping[str, Kept]) -> PlannedObject | Kept:
+class _Rules:
+    """What one policy gives up of one snapshot, though a name leads to it."""
+
+    def __init__(self, snapshot: Snapshot, policy: PrunePolicy) -> None:
+        self._policy = policy
+        self._now = snapshot.taken_at
+        self._latest = _latest(snapshot) if policy.keeps_latest else frozenset[str]()
+        self.takes_pages_with_projects = policy.is_ci or policy.unused_for_seconds is None
+
+    def takes_environment(self, environment: SeenEnvironment) -> RemovalReason | None:
+        """Say why the environment of a tool goes that could still be run; None: it stays."""
+        policy = self._policy
+        if (policy.takes_tools or policy.keeps_latest) and environment.id not in self._latest:
+            return RemovalReason.TOOLS if policy.takes_tools else RemovalReason.SUPERSEDED
+        if policy.is_ci:
+            return RemovalReason.CI
+        return RemovalReason.UNUSED if self._is_idle(environment) else None
+
+    def takes_archive(self, archive: SeenArchive) -> RemovalReason | None:
+        """Say why an archive goes that nothing but names leads to; None: it stays."""
+        policy = self._policy
+        if archive.is_linked and self.takes_pages_with_projects:
+            return RemovalReason.ENVIRONMENTS_GONE
+        if policy.is_ci:
+            return RemovalReason.CI
+        return RemovalReason.UNUSED if self._is_idle(archive) else None
+
+    def takes_page(self, page: SeenPage) -> bool:
+        """Tell whether a page or the metadata of a wheel goes, whatever else of its project stays."""
+        return self._policy.is_ci or self._is_idle(page)
+
+    def takes_bytecode(self, kept: Kept) -> bool:
+        """Tell whether an archive that stays loses its bytecode: if it stays for environments with own links alone."""
+        return self._policy.is_ci and all(
+            reason.code is KeepCode.REFERRER and SYMLINK not in reason.via for reason in kept.reasons
+        )
+
+    def _is_idle(self, seen: SeenObject | SeenPage) -> bool:
+        """Tell whether nobody used it for long enough. A time in the future, of a clock that was set, is none."""
+        limit = self._policy.unused_for_seconds
+        return limit is not None and self._now - min(seen.last_used_at, self._now) > limit
+
+
+def _latest(snapshot: Snapshot) -> frozenset[str]:
+    """Give the ids of the environments that were made last for each tool and interpreter."""
+    newest: dict[tuple[str, str], tuple[float, str]] = {}
+    for seen in snapshot.tools:
+        if seen.pointer is None or not seen.is_runnable or seen.object_id not in snapshot.environments:
+            continue
+        key = seen.pointer.tool, seen.pointer.executable
+        newest[key] = max(newest.get(key, (0.0, "")), (seen.pointer.created_at, seen.pointer.environment_id))
+    return frozenset(environment_id for _, environment_id in newest.values())
+
+
+def _decide_environment(environment: SeenEnvironment, marks: Marks, rules: _Rules) -> PlannedObject | Kept:
+    stays = marks.keep(environment)
+    names = marks.names(environment.id)
+    if stays is None:
+        return PlannedObject(environment, names, RemovalReason.SUPERSEDED)
+    if any(reason.code is not KeepCode.POINTER for reason in stays.reasons):
+        return stays
+    why = rules.takes_environment(environment)
+    return stays if why is None else PlannedObject(environment, names, why)
+
+
+def _decide_archive(
+    archive: SeenArchive, marks: Marks, staying: Mapping[str, Kept], rules: _Rules
+) -> PlannedObject | Kept:
     leases, pointers = marks.leases(archive.id), marks.pointers(archive.id)
     referrers = marks.referrers(archive.id, symlinks_only=False)
     containers = marks.containers(archive.id)
@@ -82,10 +173,16 @@ def _decide_archive(archive: SeenArchive, marks: Marks, staying: Mapping[str, Ke
         environments = [by_environment(each, staying[each.id]) for each in keeping]
         is_referenced = referrers or pointers or not all(staying[each.id].is_condemned for each in keeping)
         return Kept(archive, (*leases, *referrers, *environments), is_condemned=not is_referenced)
-    if pointers and not archive.is_linked:
+    reason = rules.takes_archive(archive) if pointers else RemovalReason.UNREACHABLE
+    if reason is None:
         return Kept(archive, tuple(pointers), is_condemned=False)
-    reason = RemovalReason.ENVIRONMENTS_GONE if pointers else RemovalReason.UNREACHABLE
     return PlannedObject(archive, marks.names(archive.id), reason, tuple(each.id for each in containers))
+
+
+def _without(projects: tuple[str, ...], staying: Iterable[SeenPage]) -> tuple[str, ...]:
+    """Leave out the projects of which a page stays."""
+    left = {page.project for page in staying}
+    return tuple(project for project in projects if project not in left)
 
 
 def _left_alone(snapshot: Snapshot, planned: list[PlannedObject]) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.names import is_object_id
 from aiocache_engine.model.removal import PlannedObject
 from aiocache_engine.model.snapshot import SeenEnvironment, SeenName, SeenObject, SeenTool
-from aiocache_engine.model.value import entity, field, value
+from aiocache_engine.model.value import entity, field, replace, value
 from aiocache_engine.store.archives import is_present, read_stamp
 from aiocache_engine.store.cache_dir import CacheDir
 from aiocache_engine.store.documents import list_directory, read_document
@@ -81,7 +81,7 @@ def detach_objects(
     batch = Batch()
     present = leases.read_living()
     while queue:
-        if batch.verdicts and _is_over(hold):
+        if batch.verdicts and is_over(hold):
             break
         item = queue.popleft()
         verdict = _detach(cache.layout, item, present, gone, batch)
@@ -195,7 +195,7 @@ def take_names(hold: Hold, cache: CacheDir, choice: NameChoice) -> tuple[list[st
         trashed += [] if path is None else [path]
     is_begun = False  # every hold gets on, by a name taken or by one that the next hold need not open
     for index, path in choice.places(layout):
-        if is_begun and _is_over(hold):
+        if is_begun and is_over(hold):
             return trashed, False
         is_known = choice.knows(path)
         if not choice.takes(index, path):
@@ -221,6 +221,29 @@ def take_damaged(hold: Hold, cache: CacheDir, *, project: str, archive_id: str) 
         if (gone := to_trash(cache.layout, path, kind="pointer", entry_id=archive_id)) is not None:
             trashed.append(gone)
     write_note(cache.layout.condemned, archive_id)
+    return trashed
+
+
+def take_bytecode(hold: Hold, cache: CacheDir, leases: LeaseReader, queue: deque[PlannedObject]) -> list[Trashed]:
+    """Take the bytecode of archives that stay: of those that nobody has used since the scan, or leases now.
+
+    Stops after 10 ms and leaves the rest in the queue. Needs the exclusive lock.
+    """
+    hold.require(LockMode.EXCLUSIVE)
+    cache.ensure_ours(hold)
+    layout, present = cache.layout, leases.read_living()
+
+    def take(item: PlannedObject) -> str | None:
+        if _obstacle(layout, replace(item, names=(), containers=()), present, ()) is not None:
+            return None
+        return to_trash(layout, layout.bytecode(item.object.id), kind=BYTECODE, entry_id=item.object.id)
+
+    trashed: list[Trashed] = []
+    while queue:
+        item = queue.popleft()
+        trashed += [Trashed(path, item, BYTECODE) for path in [take(item)] if path is not None]
+        if is_over(hold):
+            break
     return trashed
 
 
@@ -268,7 +291,7 @@ def _take_each(hold: Hold, queue: deque[Item], take: Callable[[Item], str | None
     while queue:
         if (path := take(queue.popleft())) is not None:
             trashed.append(path)
-        if _is_over(hold):
+        if is_over(hold):
             break
     return trashed
 
@@ -305,5 +328,6 @@ def dead_staging(layout: Layout) -> list[str]:
     ]
 
 
-def _is_over(hold: Hold) -> bool:
+def is_over(hold: Hold) -> bool:
+    """Tell whether a batch has lasted long enough: it takes nothing more."""
     return time.monotonic() - hold.acquired_at > BATCH_SECONDS
