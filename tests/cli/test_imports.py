@@ -58,6 +58,7 @@ def filled(aioc):
         ("clean", "tiny"),
         ("prune",),
         ("prune", "--json"),
+        ("prune", "--unused-for", "30d", "--max-size", "1TB"),
     ],
     ids=" ".join,
 )

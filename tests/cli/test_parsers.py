@@ -27,6 +27,7 @@ PLAIN = [
     ["clean", "torch<2.5", "rich", "--dry-run", "--json", "-q"],
     ["prune", "-n", "--lock-timeout", "1.5", "--trust-cache"],
     ["prune", "--tools", "--keep-latest", "--unused-for=2w", "--unused-for", "12h", "--ci"],
+    ["prune", "--max-size", "20GB", "--min-free=1.5 GiB"],
     ["ls"],
     ["ls", "rich", "-v", "-v"],
     ["ps", "-vv", "-v"],
@@ -49,6 +50,7 @@ WRONG = [
     ["run", "--from"],
     ["prune", "rich"],
     *(["prune", "--unused-for", age] for age in ("30", "30m", "d", "-1d", "1.5d", "30 d", "")),
+    *(["prune", "--max-size", size] for size in ("20", "GB", "-1GB", "1.2.3GB", "1XB", "1e3GB", "20 G", "")),
     ["ls", "a", "b"],
     ["install", "--venv"],
     ["install", "x", "--link-mode", "auto"],
@@ -97,7 +99,7 @@ def test_help_and_version_are_printed_by_typer(arguments: list[str], capsys: pyt
     assert "aioc" in capsys.readouterr().out
 
 
-VALUES = {"--link-mode": "copy", "--index-strategy": "first-index", "--lock-timeout": "7", "--unused-for": "30d"}
+VALUES = {"--link-mode": "copy", "--index-strategy": "first-index", "--lock-timeout": "7", "--unused-for": "30d", "--max-size": "20GB", "--min-free": "1GiB"}
 
 
 def words_of(option: Option) -> st.SearchStrategy[list[str]]:

@@ -6,6 +6,10 @@ import os
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aiocache_engine.cli.units import parse_size, size_of
 
 
 @pytest.fixture
@@ -62,3 +66,40 @@ def test_the_environments_of_tools_go_on_demand_and_are_made_again(aioc) -> None
     assert ran.out.splitlines()[1].startswith("(environments of tiny)  ")
     assert ran.out.splitlines()[1].endswith("  tools")
     assert aioc("run", "--from", "tiny", "python", "-c", "pass").code == 0
+
+
+def test_a_cache_is_made_as_small_as_asked_for(filled) -> None:
+    size = filled("size", "--json").document["bytes"]
+    ran = filled("prune", "--max-size", f"{size - 1}B", "--json")
+    assert (ran.code, ran.err, ran.document["summary"]["goal_met"]) == (0, "", True)
+    assert {each["reason"] for each in ran.document["removed"] if each["kind"] == "archive"} == {"size"}
+    assert projects(filled) == {"other"}
+
+
+def test_who_is_in_the_way_of_a_size_is_said_and_the_exit_code_tells_it(filled) -> None:
+    filled("install", "--no-deps", "other", "--venv", "env")
+    with filled.using(filled.archive_of("tiny")):
+        foreseen = filled("prune", "--max-size", "0MB", "--dry-run", "--json")
+        ran = filled("prune", "--max-size", "0MB")
+        done = filled("prune", "--max-size", "0MB", "--json")
+    assert (foreseen.code, ran.code, done.code) == (4, 4, 4)
+    assert foreseen.document["summary"]["goal_met"] is done.document["summary"]["goal_met"] is False
+    assert ran.out.endswith("Nothing to remove\n")
+    start, _, users = ran.err.partition("; in the way: ")
+    assert start == "aioc: the goal was missed by SIZE"
+    assert "environment HOME/env (SIZE)" in users
+    assert "process PID (" in users
+    assert foreseen.err.startswith("aioc: the goal was missed by")
+
+
+@pytest.mark.parametrize(
+    ("text", "size_bytes"),
+    [("500MB", 500_000_000), ("20GiB", 20 * 1024**3), ("1.5 kB", 1500), ("7b", 7), ("1tb", 10**12)],
+)
+def test_sizes_are_read_as_people_write_them_and_as_aioc_prints_them(text: str, size_bytes: int) -> None:
+    assert parse_size(text) == size_bytes
+
+
+@given(st.integers(0, 10**15))
+def test_what_is_printed_can_be_typed_back(size_bytes: int) -> None:
+    assert parse_size(size_of(size_bytes)) == pytest.approx(size_bytes, rel=0.05)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
+from aiocache_engine.cli.exit_codes import ExitCode
 from aiocache_engine.cli.options import Options
 from aiocache_engine.cli.terminal import Terminal
 from aiocache_engine.hints import Any, Protocol, cast
@@ -14,8 +15,8 @@ class CommandModule(Protocol):
 
     OPTIONS: type[Options]  #: the class of its options
 
-    def run(self, options: Any, terminal: Terminal) -> None:
-        """Do it, and show the result; errors are raised."""
+    def run(self, options: Any, terminal: Terminal) -> ExitCode | None:
+        """Do it, and show the result; errors are raised. Gives the exit code; None: done."""
 
 
 def load(name: str) -> CommandModule:

@@ -14,6 +14,7 @@ class ExitCode(enum.IntEnum):
     DONE = 0  #: what is in use may have been kept, and is reported
     FAILED = 1
     USAGE = 2
+    GOAL_NOT_MET = 4  #: `prune`: not as much room as was asked for
     LOCK_TIMEOUT = 11
     RUN_FAILED = 125  #: `run` did not come as far as the tool
     NOT_EXECUTABLE = 126  #: `run`: the command is there and cannot be started

@@ -76,6 +76,13 @@ def age(text: str) -> float:
     return parse_age(text)
 
 
+def size(text: str) -> int:
+    """Read a size, as bytes."""
+    from aiocache_engine.cli.units import parse_size  # noqa: PLC0415 - as above
+
+    return parse_size(text)
+
+
 def index_strategy(text: str) -> IndexStrategy:
     """Read an index strategy."""
     try:
@@ -273,6 +280,22 @@ COMMANDS = {
                 "Whatever nobody used for so long, and nothing younger that could be used again (AIOC_UNUSED_FOR).",
                 "30d",
                 age,
+            ),
+            Option(
+                ("--max-size",),
+                Kind.TEXT,
+                "max_size_bytes",
+                "Then what was used least recently, until the cache is no larger.",
+                "20GB",
+                size,
+            ),
+            Option(
+                ("--min-free",),
+                Kind.TEXT,
+                "min_free_bytes",
+                "Then what was used least recently, until so much of the disk is free.",
+                "10GB",
+                size,
             ),
             Option(
                 ("--ci",), Kind.FLAG, "is_ci", "Whatever could be fetched or made again, before a CI cache is saved."

@@ -26,7 +26,7 @@ def run(arguments: Sequence[str]) -> int:
         terminal = Terminal(is_json=options.is_json, is_quiet=options.is_quiet, verbosity=options.verbosity)
         command = load(name)
         with INTERRUPTS.admitted():
-            command.run(options, terminal)
+            code = command.run(options, terminal)
     except BaseException as error:  # noqa: BLE001 - this is the end of the line for every error
         if os.environ.get("AIOC_DEBUG", "") not in ("", "0"):
             import traceback  # noqa: PLC0415 - only for those who debug
@@ -36,7 +36,7 @@ def run(arguments: Sequence[str]) -> int:
         return terminal.fails(error, runs_tool=runs_tool)
     finally:
         terminal.close()
-    return ExitCode.DONE
+    return ExitCode.DONE if code is None else code
 
 
 def _parse_fully(arguments: Sequence[str]) -> tuple[str, Options] | ExitCode:

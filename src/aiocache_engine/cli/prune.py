@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+from aiocache_engine.cli.exit_codes import ExitCode
 from aiocache_engine.cli.options import Options
-from aiocache_engine.cli.render_removal import removal_document, removal_text
+from aiocache_engine.cli.render_removal import goal_text, removal_document, removal_text
 from aiocache_engine.cli.terminal import Terminal
 from aiocache_engine.cli.units import parse_age
 from aiocache_engine.errors import UsageError
@@ -24,6 +25,8 @@ class PruneOptions(Options):
     keeps_latest: bool = False
     unused_for_seconds: float | None = None
     is_ci: bool = False
+    max_size_bytes: int | None = None
+    min_free_bytes: int | None = None
     is_dry_run: bool = False
 
     def policy(self, environ: Mapping[str, str]) -> PrunePolicy:
@@ -43,17 +46,23 @@ class PruneOptions(Options):
             keeps_latest=self.keeps_latest,
             unused_for_seconds=unused_for_seconds,
             is_ci=self.is_ci,
+            max_size_bytes=self.max_size_bytes,
+            min_free_bytes=self.min_free_bytes,
         )
 
 
 OPTIONS = PruneOptions
 
 
-def run(options: PruneOptions, terminal: Terminal) -> None:
-    """Prune, and tell what went."""
+def run(options: PruneOptions, terminal: Terminal) -> ExitCode:
+    """Prune, and tell what went, and who is in the way of what was asked for."""
     policy = options.policy(os.environ)
     kit = open_kit(options.cache_dir, config=options.config(os.environ), environ=os.environ, reporter=terminal)
     removal = prune_now(kit, policy, is_dry_run=options.is_dry_run)
     for warning in removal.warnings:
         terminal.warns(warning)
     terminal.show(lambda: removal_document(removal), lambda: removal_text(removal, verbosity=terminal.verbosity))
+    if removal.is_goal_met:
+        return ExitCode.DONE
+    terminal.says(goal_text(removal))
+    return ExitCode.GOAL_NOT_MET

@@ -9,8 +9,10 @@ from aiocache_engine.cli.terminal import printable
 from aiocache_engine.cli.units import count_of, duration_of, size_of, table
 from aiocache_engine.hints import Any
 from aiocache_engine.model.removal import CleanTarget, KeepCode, KeepReason, Kept, Removal, Removed
+from aiocache_engine.model.snapshot import SeenEnvironment, SeenObject
 
 _NAMED = frozenset({KeepCode.POINTER, KeepCode.ENVIRONMENT})  #: that it is there to be used again, no more
+_USERS_SAID = 5
 _ROWS_WITHOUT_PROJECT = {
     "pointer": "(names and pages)",
     "bytecode": "(compiled modules)",
@@ -32,7 +34,7 @@ def removal_document(removal: Removal) -> Mapping[str, Any]:
             "bytes_freed": removal.freed_bytes,
             "bytes_freed_exact": removal.is_freed_exact,
             "kept": len(removal.kept),
-            "goal_met": True,
+            "goal_met": removal.is_goal_met,
         },
         "removed": [
             {
@@ -72,6 +74,29 @@ def removal_text(removal: Removal, *, verbosity: int) -> str:
         files = count_of(sum(each.file_count for each in removal.removed), "file")
         lines.append(f"Would free {freed} ({files})" if removal.is_dry_run else f"Freed {freed} ({files})")
     return "\n".join(lines)
+
+
+def goal_text(removal: Removal) -> str:
+    """Say by how much a goal was missed, and who is in the way."""
+    users: dict[str, int] = defaultdict(int)
+    for kept in removal.kept:
+        found = {_reason(reason) for reason in kept.reasons if reason.code not in _NAMED}
+        if not found and all(reason.code is KeepCode.POINTER for reason in kept.reasons):
+            found = {"links from elsewhere to files of the cache"}
+        for user in found:
+            users[user] += _own_bytes(kept.object)
+    first = sorted(users, key=lambda user: (-users[user], user))
+    said = [f"{user} ({size_of(users[user])})" for user in first[:_USERS_SAID]]
+    said += [f"{len(first) - len(said)} more"] if len(first) > len(said) else []
+    missed = f"the goal was missed by {size_of(removal.missing_bytes)}"
+    return f"{missed}; in the way: {', '.join(said)}" if said else f"{missed}; nothing in the cache is in the way"
+
+
+def _own_bytes(seen: SeenObject) -> int:
+    """Give the size of an object, without what an environment shares with archives, which are kept with it."""
+    if isinstance(seen, SeenEnvironment):
+        return seen.manifest.own_bytes if seen.manifest is not None else 0
+    return seen.size_bytes
 
 
 def unmatched_text(removal: Removal) -> str:

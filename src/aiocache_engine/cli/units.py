@@ -45,6 +45,26 @@ def parse_age(text: str) -> float:
     return int(number) * _AGES[unit]
 
 
+_SIZES = {
+    "B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "TB": 1000**4,
+    "KIB": 1024, "MIB": 1024**2, "GIB": 1024**3, "TIB": 1024**4,
+}  # fmt: skip
+
+
+def parse_size(text: str) -> int:
+    """Read a size, "500MB", "1.5 GB" or "20GiB", as bytes.
+
+    Raises:
+        ValueError: it is none.
+    """
+    number = text.rstrip("BKMGTIbkmgti")
+    factor = _SIZES.get(text[len(number) :].upper())
+    digits = number.rstrip(" ")
+    if factor is None or not digits.isascii() or not digits.replace(".", "", 1).isdigit():
+        raise ValueError(f"{text!r} is no size; use a number with its unit, as 500MB, 20GB or 20GiB")
+    return round(float(digits) * factor)
+
+
 def count_of(number: int, one: str, many: str | None = None) -> str:
     """Give a number with its noun: "1 file", "2 files"."""
     return f"{number} {one if number == 1 else many or one + 's'}"

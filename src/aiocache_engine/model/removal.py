@@ -18,6 +18,7 @@ class RemovalReason(enum.Enum):
     SUPERSEDED = "superseded"  #: a tool environment that no request names, or a newer one, or whose interpreter is gone
     TOOLS = "tools"  #: a tool environment, where the policy takes them all
     UNUSED = "unused"  #: nobody used it for as long as the policy says
+    SIZE = "size"  #: it was used least recently, and room was asked for
     CI = "ci"  #: it could be fetched again, where the policy keeps only what could not
     LEFTOVER = "leftover"  #: dead work left it
     OLD_FORMAT = "old-format"  #: an older release of ours made it
@@ -58,6 +59,14 @@ class PrunePolicy:
     #: None: age is no matter
     unused_for_seconds: float | None = None
     is_ci: bool = False  #: all that could be fetched or made again, pages and bytecode too
+    #: then what was used least recently, until the cache (as `CacheSize` counts) is no larger; None: any size will do
+    max_size_bytes: int | None = None
+    min_free_bytes: int | None = None  #: the same, until so much is free on its file system
+
+    @property
+    def has_goal(self) -> bool:
+        """Tell whether it goes on until there is room enough."""
+        return self.max_size_bytes is not None or self.min_free_bytes is not None
 
 
 PLAIN = PrunePolicy()
@@ -110,6 +119,7 @@ class RemovalPlan:
     forgotten: tuple[Referrer, ...] = ()  #: environments that are gone
     warnings: tuple[str, ...] = ()
     is_freed_exact: bool = True  #: as in `Removal`
+    missing_bytes: int = 0  #: as in `Removal`
     unmatched: tuple[CleanTarget, ...] = ()  #: targets of a clean that match nothing
     near_names: tuple[str, ...] = ()  #: what they may have meant
 
@@ -143,6 +153,12 @@ class Removal:
     near_names: tuple[str, ...]
     unmatched: tuple[CleanTarget, ...] = ()  #: targets of a clean that matched nothing
     is_freed_exact: bool = True  #: False: files may share their bytes with environments, so less may have been freed
+    missing_bytes: int = 0  #: by which the goal of a prune was missed
+
+    @property
+    def is_goal_met(self) -> bool:
+        """Tell whether there is as much room as was asked for, if any was."""
+        return self.missing_bytes == 0
 
     @property
     def freed_bytes(self) -> int:

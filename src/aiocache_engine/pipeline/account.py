@@ -66,6 +66,7 @@ def foresee(cache: CacheDir, plan: RemovalPlan) -> Removal:
         near_names=plan.near_names,
         unmatched=plan.unmatched,
         is_freed_exact=plan.is_freed_exact,
+        missing_bytes=plan.missing_bytes,
     )
 
 

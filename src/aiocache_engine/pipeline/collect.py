@@ -40,6 +40,7 @@ from aiocache_engine.pipeline.account import (
     total,
     with_names,
 )
+from aiocache_engine.pipeline.room import Choice, choose_for_room, missing_bytes
 from aiocache_engine.pipeline.scan import find_processes, look_at, scan
 from aiocache_engine.pipeline.steps import InHold, Outside, Steps
 from aiocache_engine.policy.clean import plan_candidates, plan_clean, plan_condemned
@@ -98,7 +99,11 @@ class Collector:
 
     def plan_prune(self, policy: PrunePolicy = PLAIN) -> Steps[RemovalPlan]:
         """Plan a prune and touch nothing."""
-        return (yield from self._plan(partial(plan_prune, policy=policy)))
+        if not policy.has_goal:
+            return (yield from self._plan(partial(plan_prune, policy=policy)))
+        choice = yield from self._choose(policy)
+        plan = yield from self._plan(partial(plan_prune, policy=policy, for_room=choice.ids))
+        return replace(plan, missing_bytes=choice.missing_bytes)
 
     def plan_clean(self, targets: tuple[CleanTarget, ...]) -> Steps[RemovalPlan]:
         """Plan a clean and touch nothing."""
@@ -121,7 +126,31 @@ class Collector:
             yield InHold(LockMode.EXCLUSIVE, partial(forget, cache=self._cache, referrers=part))
         yield Outside(partial(_unlink_idle_key_locks, self._cache.layout))
         yield Outside(partial(restore_reserve, self._cache.layout))
+        if policy.has_goal:
+            plan, more = yield from self._make_room(policy, plan)
+            removed += more
         return self._removal(plan, removed)
+
+    def _make_room(self, policy: PrunePolicy, plan: RemovalPlan) -> Steps[tuple[RemovalPlan, list[Removed]]]:
+        """Go on until the goal is reached, or nothing is left that may go; gives the last plan, and what went."""
+        removed: list[Removed] = []
+        for _ in range(PASSES):
+            choice = yield from self._choose(policy)
+            if not choice.ids:
+                break
+            last = yield from self._collect(partial(plan_prune, policy=policy, for_room=choice.ids))
+            plan = replace(last, is_freed_exact=plan.is_freed_exact and last.is_freed_exact)
+            yield from self._take_lonely(plan)
+            removed += yield from self._sweep()
+        missing: int = yield Outside(partial(missing_bytes, self._cache, policy))
+        return replace(plan, missing_bytes=missing), removed
+
+    def _choose(self, policy: PrunePolicy) -> Steps[Choice]:
+        snapshot = yield from self.scan()
+        processes = yield from self._find_processes(snapshot.environments)
+        snapshot = replace(snapshot, processes=processes)
+        choice: Choice = yield Outside(partial(choose_for_room, self._cache, snapshot, policy))
+        return choice
 
     def clean(self, targets: tuple[CleanTarget, ...]) -> Steps[Removal]:
         """Clean the targets, or everything: names at once, bytes now or when their last user is gone."""
@@ -333,6 +362,7 @@ class Collector:
             near_names=plan.near_names,
             unmatched=plan.unmatched,
             is_freed_exact=plan.is_freed_exact,
+            missing_bytes=plan.missing_bytes,
         )
 
 

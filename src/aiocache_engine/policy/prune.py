@@ -6,7 +6,7 @@ the names down: which names keep, then which environments stay, then which archi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from aiocache_engine.model.removal import (
     PLAIN,
@@ -28,10 +28,18 @@ from aiocache_engine.model.snapshot import (
 from aiocache_engine.policy.mark import SYMLINK, Marks, by_environment
 
 
-def plan_prune(snapshot: Snapshot, policy: PrunePolicy = PLAIN) -> RemovalPlan:
-    """Plan a prune. Leases and environments keep; so does a name, unless the policy gives up what it leads to."""
+def plan_prune(
+    snapshot: Snapshot, policy: PrunePolicy = PLAIN, *, for_room: Collection[str] = frozenset()
+) -> RemovalPlan:
+    """Plan a prune. Leases and environments keep; so does a name, unless the policy gives up what it leads to.
+
+    Args:
+        snapshot: what is there.
+        policy: its goal is left to whoever chooses `for_room`.
+        for_room: ids of what shall go if nothing but names keeps it.
+    """
     marks = Marks(snapshot)
-    rules = _Rules(snapshot, policy)
+    rules = _Rules(snapshot, policy, for_room)
     planned: list[PlannedObject] = []
     staying: dict[str, Kept] = {}
     kept: list[Kept] = []
@@ -100,8 +108,9 @@ def _perhaps_moved(snapshot: Snapshot, planned: list[PlannedObject]) -> list[str
 class _Rules:
     """What one policy gives up of one snapshot, though a name leads to it."""
 
-    def __init__(self, snapshot: Snapshot, policy: PrunePolicy) -> None:
+    def __init__(self, snapshot: Snapshot, policy: PrunePolicy, for_room: Collection[str]) -> None:
         self._policy = policy
+        self._for_room = for_room
         self._now = snapshot.taken_at
         self._latest = _latest(snapshot) if policy.keeps_latest else frozenset[str]()
         self.takes_pages_with_projects = policy.is_ci or policy.unused_for_seconds is None
@@ -113,7 +122,7 @@ class _Rules:
             return RemovalReason.TOOLS if policy.takes_tools else RemovalReason.SUPERSEDED
         if policy.is_ci:
             return RemovalReason.CI
-        return RemovalReason.UNUSED if self._is_idle(environment) else None
+        return RemovalReason.UNUSED if self._is_idle(environment) else self._for_its_size(environment)
 
     def takes_archive(self, archive: SeenArchive) -> RemovalReason | None:
         """Say why an archive goes that nothing but names leads to; None: it stays."""
@@ -122,7 +131,7 @@ class _Rules:
             return RemovalReason.ENVIRONMENTS_GONE
         if policy.is_ci:
             return RemovalReason.CI
-        return RemovalReason.UNUSED if self._is_idle(archive) else None
+        return RemovalReason.UNUSED if self._is_idle(archive) else self._for_its_size(archive)
 
     def takes_page(self, page: SeenPage) -> bool:
         """Tell whether a page or the metadata of a wheel goes, whatever else of its project stays."""
@@ -133,6 +142,9 @@ class _Rules:
         return self._policy.is_ci and all(
             reason.code is KeepCode.REFERRER and SYMLINK not in reason.via for reason in kept.reasons
         )
+
+    def _for_its_size(self, seen: SeenObject) -> RemovalReason | None:
+        return RemovalReason.SIZE if seen.id in self._for_room else None
 
     def _is_idle(self, seen: SeenObject | SeenPage) -> bool:
         """Tell whether nobody used it for long enough. A time in the future, of a clock that was set, is none."""

@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, MutableMapping, Sequence
 from contextlib import suppress
 
 from aiocache_engine.errors import TargetError
@@ -131,6 +131,32 @@ def measure(path: str, *, without: Collection[str] = (), links: Links | None = N
         seen = links[status.st_dev, status.st_ino] = links.get((status.st_dev, status.st_ino), 0) + 1
         tally.add(1, status.st_size, _allocated(status) if seen == status.st_nlink else 0)
     return tally.result()
+
+
+@value
+class FreedFiles:
+    """Files whose last link a deletion would take."""
+
+    count: int
+    size_bytes: int  #: allocated
+
+
+def freed_files(path: str, links: MutableMapping[tuple[int, int], int]) -> FreedFiles:
+    """Tell of which files in a tree a deletion would take the last link; `links` as for `measure`."""
+    count = size_bytes = 0
+    for place in _walk(path):
+        try:
+            status = os.lstat(place)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if stat.S_ISDIR(status.st_mode):
+            continue
+        inode = status.st_dev, status.st_ino
+        links[inode] = links.get(inode, 0) + 1
+        if links[inode] == status.st_nlink:
+            count += 1
+            size_bytes += _allocated(status)
+    return FreedFiles(count, size_bytes)
 
 
 def _walk(path: str) -> Iterator[str]:
