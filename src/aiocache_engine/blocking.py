@@ -277,19 +277,20 @@ class BlockingCacheEngine:
         """
         return self._call(partial(self._engine.hold_environment, request))
 
-    def plan_clean(self, names: Iterable[str] = ()) -> RemovalPlan:
-        """Plan a clean of projects or versions ("torch<2.5"), or without names of everything. Touches nothing.
+    def plan_clean(self, names: Iterable[str] = (), *, tools: Iterable[str] = ()) -> RemovalPlan:
+        """Plan a clean, as `clean` does it. Touches nothing.
 
         Errors as for `CacheEngine.plan_clean`.
         """
-        return self._call(partial(self._engine.plan_clean, tuple(names)))
+        return self._call(partial(self._engine.plan_clean, tuple(names), tools=tuple(tools)))
 
-    def clean(self, names: Iterable[str] | RemovalPlan = ()) -> Removal:
-        """Clean projects or versions, or without names everything, while anything else may be running.
+    def clean(self, names: Iterable[str] | RemovalPlan = (), *, tools: Iterable[str] = ()) -> Removal:
+        """Clean what is named, or without names and tools everything, while anything else may be running.
 
         What holds when it returns, and its errors, as for `CacheEngine.clean`.
         """
-        return self._call(partial(self._engine.clean, names if isinstance(names, RemovalPlan) else tuple(names)))
+        named = names if isinstance(names, RemovalPlan) else tuple(names)
+        return self._call(partial(self._engine.clean, named, tools=tuple(tools)))
 
     def plan_prune(self, policy: PrunePolicy = PLAIN) -> RemovalPlan:
         """Plan a prune. Touches nothing."""

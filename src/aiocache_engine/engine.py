@@ -27,7 +27,7 @@ from aiocache_engine.pipeline.deliver import Options
 from aiocache_engine.pipeline.inspect import list_entries, list_usage, measure_cache
 from aiocache_engine.pipeline.kit import Kit, open_kit
 from aiocache_engine.pipeline.remove import carry_out, timed
-from aiocache_engine.pipeline.requirements import parse_clean_target
+from aiocache_engine.pipeline.requirements import clean_targets, parse_clean_target
 from aiocache_engine.pipeline.steps import Steps, in_thread, in_thread_surely
 from aiocache_engine.pipeline.tools.environment import HeldEnvironment, find_held
 from aiocache_engine.pipeline.tools.make import make_held
@@ -343,27 +343,32 @@ class CacheEngine:
         async with ending(kit):
             return await make_held(kit, self._index_client, request)
 
-    async def plan_clean(self, names: Iterable[str] = ()) -> RemovalPlan:
-        """Plan a clean of projects or versions ("torch<2.5"), or without names of everything. Touches nothing.
+    async def plan_clean(self, names: Iterable[str] = (), *, tools: Iterable[str] = ()) -> RemovalPlan:
+        """Plan a clean, as `clean` does it. Touches nothing.
 
         Raises:
             InvalidRequirementError: a name is no project name with a version specifier.
         """
-        targets = tuple(parse_clean_target(name) for name in names)
+        targets = clean_targets(names, tools)
         return await self._opened.conductor().conduct(Collector(self._opened.cache).plan_clean(targets))
 
-    async def clean(self, names: Iterable[str] | RemovalPlan = ()) -> Removal:
-        """Clean projects or versions, or without names everything, while anything else may be running.
+    async def clean(self, names: Iterable[str] | RemovalPlan = (), *, tools: Iterable[str] = ()) -> Removal:
+        """Clean what is named, or without names and tools everything, while anything else may be running.
 
         When it returns, no look-up finds what was there, and work that began before cannot bring it back. Bytes that
         are in use are freed when their last user is gone. Given a plan, what it names is cleaned, everything checked
         again.
 
+        Args:
+            names: projects, versions of them ("torch<2.5"), patterns of projects ("nvidia-*") and ids of archives or
+                cached environments; or a plan.
+            tools: tools whose cached environments go, and nothing else of them.
+
         Raises:
             InvalidRequirementError: a name is no project name with a version specifier.
             LockTimeoutError, ReadOnlyCacheError, DiskError: the machine refused.
         """
-        targets = names.targets if isinstance(names, RemovalPlan) else tuple(parse_clean_target(n) for n in names)
+        targets = names.targets if isinstance(names, RemovalPlan) else clean_targets(names, tools)
         return await self._remove(lambda collector: collector.clean(targets))
 
     async def plan_prune(self, policy: PrunePolicy = PLAIN) -> RemovalPlan:

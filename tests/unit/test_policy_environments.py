@@ -18,7 +18,7 @@ from aiocache_engine.model.records import (
     Pointer,
     Referrer,
 )
-from aiocache_engine.model.removal import CleanTarget, Kept, RemovalPlan
+from aiocache_engine.model.removal import CleanTarget, Kept, RemovalPlan, TargetKind
 from aiocache_engine.model.snapshot import (
     ReferrerState,
     SeenArchive,
@@ -228,6 +228,37 @@ def test_the_names_of_an_environment_go_with_it_and_tell_what_contains_an_archiv
     of_environment, of_archive = clean(seen, TINY).objects
     assert of_environment.names == seen.tools
     assert (of_archive.containers, of_environment.containers) == ((E,), ())
+
+
+NAMED: dict[str, tuple[CleanTarget, Mapping[str, str]]] = {  # of CURRENT and an environment of another tool
+    "an archive": (CleanTarget(B, None, TargetKind.ID), {"e": "named", "b": "named"}),
+    "an environment": (CleanTarget(E, None, TargetKind.ID), {"e": "named"}),
+    "no object": (CleanTarget("0" * 32, None, TargetKind.ID), {}),
+    "a tool": (CleanTarget("tiny", None, TargetKind.TOOL), {"e": "named"}),
+    "no tool, though a project": (CleanTarget("big", None, TargetKind.TOOL), {}),
+    "a pattern": (CleanTarget("b*", None, TargetKind.PATTERN), {"e": "named", "b": "named"}),
+    "a pattern of several": (CleanTarget("*d?*", None, TargetKind.PATTERN), {"d": "named", "c": "named"}),
+    "a pattern of nothing": (CleanTarget("*z", None, TargetKind.PATTERN), {}),
+    "a project that is called like a pattern": (CleanTarget("b*", None), {}),
+}
+
+
+@pytest.mark.parametrize("case", NAMED)
+def test_clean_takes_what_is_named_in_another_way(case: str) -> None:
+    target, expected = NAMED[case]
+    other = environment("d" * 32, "c" * 32)
+    assert other.manifest is not None
+    other = replace(other, manifest=replace(other.manifest, tool="odd"))
+    seen = snapshot(*CURRENT, archive("c" * 32), name("c" * 32), other)
+    plan = clean(replace(seen, tool_directories=frozenset()), target)
+    assert told(plan) == expected
+    assert plan.unmatched == (() if expected else (target,))
+
+
+def test_a_tool_that_matches_nothing_is_named_near_ones() -> None:
+    assert clean(snapshot(*CURRENT), CleanTarget("tinny", None, TargetKind.TOOL)).near_names == ("tiny",)
+    assert clean(snapshot(*CURRENT), CleanTarget("bigg", None, TargetKind.TOOL)).near_names == ()
+    assert clean(snapshot(*CURRENT), CleanTarget("tinn?", None, TargetKind.PATTERN)).near_names == ()
 
 
 def test_names_that_lead_to_no_environment_are_dangling_and_their_tool_is_left_alone() -> None:

@@ -7,9 +7,14 @@ import pytest
 from aiocache_engine.errors import InvalidNameError, InvalidRequirementError, UsageError
 from aiocache_engine.index.urls import direct_file, index_of
 from aiocache_engine.model.index import IndexKind
-from aiocache_engine.model.removal import CleanTarget
+from aiocache_engine.model.removal import CleanTarget, TargetKind
 from aiocache_engine.model.requirement import Wanted
-from aiocache_engine.pipeline.requirements import one_per_project, parse_clean_target, parse_requirement
+from aiocache_engine.pipeline.requirements import (
+    clean_targets,
+    one_per_project,
+    parse_clean_target,
+    parse_requirement,
+)
 
 MARKERS = {
     "python_version": "3.11", "python_full_version": "3.11.7", "sys_platform": "linux", "os_name": "posix",
@@ -192,6 +197,36 @@ def test_hashes_that_exclude_each_other_leave_nothing_to_take() -> None:
 )
 def test_what_a_clean_names(text: str, target: CleanTarget) -> None:
     assert parse_clean_target(text) == target
+
+
+@pytest.mark.parametrize(
+    ("text", "target"),
+    [
+        ("Tiny<2", CleanTarget("tiny", "<2")),
+        ("torch==2.*", CleanTarget("torch", "==2.*")),
+        ("NVIDIA_*", CleanTarget("nvidia-*", None, TargetKind.PATTERN)),
+        ("*", CleanTarget("*", None, TargetKind.PATTERN)),
+        ("tin?", CleanTarget("tin?", None, TargetKind.PATTERN)),
+        ("0a" * 16, CleanTarget("0a" * 16, None, TargetKind.ID)),
+        ("0A" * 16, CleanTarget("0a" * 16, None)),
+    ],
+)
+def test_what_a_clean_names_beside_projects(text: str, target: CleanTarget) -> None:
+    assert clean_targets([text], []) == (target,)
+
+
+def test_a_clean_takes_each_target_once_and_tools_by_their_names() -> None:
+    tool = CleanTarget("a-b", None, TargetKind.TOOL)
+    assert clean_targets(["A_b", "a-b"], ["A_b", "a-b"]) == (CleanTarget("a-b", None), tool)
+    assert clean_targets([], []) == ()
+
+
+@pytest.mark.parametrize(
+    ("names", "tools"), [(["ti*<2"], []), (["[a-z]*"], []), ([], ["ruff<2"]), ([], [""]), ([], ["ru*"]), (["../*"], [])]
+)
+def test_what_a_clean_cannot_name_is_refused(names: list[str], tools: list[str]) -> None:
+    with pytest.raises(InvalidRequirementError):
+        clean_targets(names, tools)
 
 
 @pytest.mark.parametrize(

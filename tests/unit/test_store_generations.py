@@ -54,6 +54,35 @@ def test_a_version_cleaned_and_then_another_stays_refused(file: str) -> None:
     assert allows(file, begun, version="3.0")
 
 
+def test_a_clean_by_a_pattern_refuses_only_what_fits_it(file: str) -> None:
+    begun = read_value(file)
+    Path(file).parent.mkdir(parents=True)
+    bump(file, Cleaned(projects="ti*"), by_way_of=f"{file}.fresh")
+    for version in ("1.0", None):
+        assert not allows(file, begun, version=version, project="tiny")
+        assert allows(file, begun, version=version, project="big")
+    assert allows(file, read_value(file), version="1.0", project="tiny")
+
+
+def test_a_clean_of_a_tool_refuses_its_environments_alone(file: str) -> None:
+    begun = read_value(file)
+    Path(file).parent.mkdir(parents=True)
+    bump(file, Cleaned(is_tools=True), by_way_of=f"{file}.fresh")
+    assert allows(file, begun, version="1.0")
+    assert allows(file, begun, version=None)
+    assert not allows(file, begun, version="1.0", is_tool=True)
+    clean(file, "==2.0")
+    assert not allows(file, begun, version="1.0", is_tool=True)
+    assert not allows(file, begun, version="2.0")
+
+
+def test_an_older_release_takes_a_line_of_another_kind_for_one_that_refuses_more(file: str) -> None:
+    Path(file).parent.mkdir(parents=True)
+    for cleaned in (Cleaned(projects="ti*"), Cleaned(is_tools=True)):
+        bump(file, cleaned, by_way_of=f"{file}.fresh")
+        assert json.loads(Path(file).read_text().splitlines()[-1])["specifier"] is None
+
+
 def test_a_file_keeps_its_last_256_lines_and_what_is_older_allows_nothing(file: str) -> None:
     old = read_value(file)
     clean(file, "==9")

@@ -18,6 +18,7 @@ class CleanOptions(Options):
     """What `clean` may be told."""
 
     names: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
     is_dry_run: bool = False
 
 
@@ -27,10 +28,10 @@ OPTIONS = CleanOptions
 def run(options: CleanOptions, terminal: Terminal) -> None:
     """Clean, and tell what went and what stays until its users are gone."""
     targets: tuple[CleanTarget, ...] = ()
-    if options.names:
-        from aiocache_engine.pipeline.requirements import parse_clean_target  # noqa: PLC0415 - names need `packaging`
+    if options.names or options.tools:
+        from aiocache_engine.pipeline.requirements import clean_targets  # noqa: PLC0415 - names need `packaging`
 
-        targets = tuple(parse_clean_target(name) for name in options.names)
+        targets = clean_targets(options.names, options.tools)
     kit = open_kit(options.cache_dir, config=options.config(os.environ), environ=os.environ, reporter=terminal)
     removal = clean_now(kit, targets, is_dry_run=options.is_dry_run)
     for warning in removal.warnings:

@@ -251,6 +251,13 @@ COMMANDS = {
     "clean": Command(
         "Remove projects from the cache, or everything. Waits for nobody; what is in use is freed when its user ends.",
         (
+            Option(
+                ("--tool",),
+                Kind.TEXTS,
+                "tools",
+                "The cached environments of a tool, and nothing else; may be repeated.",
+                "TOOL",
+            ),
             _DRY_RUN,
             Option(
                 ("--force",),
@@ -259,7 +266,11 @@ COMMANDS = {
                 "--force is not needed: clean waits for nobody, so there is nothing to wait for; leave it out",
             ),
         ),
-        ("names", "REQ", 'Projects, or versions of them ("torch<2.5"); none: everything.'),
+        (
+            "names",
+            "REQ|ID",
+            'Projects, versions of them ("torch<2.5"), patterns ("nvidia-*"), ids (of `ls --json`); none: everything.',
+        ),
     ),
     "prune": Command(
         "Remove what nothing uses any more, and what dead work left.",

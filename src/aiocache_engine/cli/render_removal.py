@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from aiocache_engine.cli.terminal import printable
 from aiocache_engine.cli.units import count_of, duration_of, size_of, table
 from aiocache_engine.hints import Any
-from aiocache_engine.model.removal import CleanTarget, KeepCode, KeepReason, Kept, Removal, Removed
+from aiocache_engine.model.removal import CleanTarget, KeepCode, KeepReason, Kept, Removal, Removed, TargetKind
 from aiocache_engine.model.snapshot import SeenEnvironment, SeenObject
 
 _NAMED = frozenset({KeepCode.POINTER, KeepCode.ENVIRONMENT})  #: that it is there to be used again, no more
@@ -218,4 +218,4 @@ def _kept(kept: Kept) -> Mapping[str, Any]:
 
 
 def _called(target: CleanTarget) -> str:
-    return f"{target.project}{target.specifier or ''}"
+    return f"{'--tool ' if target.kind is TargetKind.TOOL else ''}{target.project}{target.specifier or ''}"

@@ -42,6 +42,25 @@ def project_name(text: str) -> str:
     return "-".join(part for part in parts if part)
 
 
+def project_pattern(text: str) -> str:
+    """Give the normalized pattern of names of projects: with * for any characters, and ? for one.
+
+    Raises:
+        InvalidNameError: the text is no such pattern.
+    """
+    if not _is_of(text, _IN_PROJECTS + "*?") or len(text) > _LONGEST_SEGMENT:
+        raise InvalidNameError("pattern of projects", text, "letters, digits, . _ - and * or ? are allowed")
+    parts = text.lower().replace("_", "-").replace(".", "-").split("-")
+    return "-".join(part for part in parts if part)
+
+
+def fits(pattern: str, project: str) -> bool:
+    """Tell whether the name of a project fits a pattern."""
+    from fnmatch import fnmatchcase  # noqa: PLC0415 - only where somebody cleaned by a pattern
+
+    return fnmatchcase(project, pattern)
+
+
 def safe_segment(text: str) -> str:
     """Give the text back if it is safe as one component of a path below the cache dir.
 

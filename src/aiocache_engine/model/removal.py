@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 
+from aiocache_engine.model.names import fits
 from aiocache_engine.model.records import Referrer
 from aiocache_engine.model.snapshot import Leftover, SeenName, SeenObject, SeenPage, SeenTool
 from aiocache_engine.model.value import value
@@ -91,12 +92,28 @@ class Kept:
     is_condemned: bool  #: nothing but leases keeps it, or an environment that nothing else keeps: it goes when they end
 
 
+class TargetKind(enum.Enum):
+    """What kind of thing a clean names."""
+
+    PROJECT = "project"
+    PATTERN = "pattern"  #: of the names of projects
+    TOOL = "tool"  #: the environments that were made for it, and nothing else
+    ID = "id"  #: one archive, with the cached environments it is in, or one cached environment
+
+
 @value
 class CleanTarget:
     """What a clean names: a project, and which of its versions."""
 
     project: str  #: normalized
     specifier: str | None  #: PEP 440 specifier set; None: all versions
+    kind: TargetKind = TargetKind.PROJECT
+
+    def takes(self, project: str) -> bool:
+        """Tell whether it means this project, or some version of it."""
+        if self.kind is TargetKind.PATTERN:
+            return fits(self.project, project)
+        return self.kind is TargetKind.PROJECT and self.project == project
 
 
 @value

@@ -6,7 +6,15 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable
 
-from aiocache_engine.model.removal import PlannedObject, Removal, RemovalPlan, RemovalReason, Removed
+from aiocache_engine.model.removal import (
+    CleanTarget,
+    PlannedObject,
+    Removal,
+    RemovalPlan,
+    RemovalReason,
+    Removed,
+    TargetKind,
+)
 from aiocache_engine.model.snapshot import Leftover, SeenEnvironment
 from aiocache_engine.model.value import replace, value
 from aiocache_engine.store.cache_dir import CacheDir
@@ -32,13 +40,20 @@ class Names:
     kind: str = "pointer"  #: as they are reported
 
 
+def names_of(target: CleanTarget) -> Names:
+    """Say as whose the names are reported that a clean's target takes."""
+    return Names(target.project if target.kind is TargetKind.PROJECT else None, RemovalReason.NAMED)
+
+
 def foresee(cache: CacheDir, plan: RemovalPlan) -> Removal:
     """Tell what executing the plan now would give, by looking at every file it names and touching none."""
     layout = cache.layout
     is_clean = plan.command == "clean"
     by_names = _names_of_clean(cache, plan) if is_clean else _names_of_prune(cache, plan)
-    # A clean takes the names first, so that nothing of them is left to go with the object.
-    with_object = set() if is_clean else {name.path for item in plan.objects for name in item.names}
+    with_object = {name.path for item in plan.objects for name in item.names}
+    if is_clean:  # it takes the names first, so that nothing of those is left to go with the object
+        first = {path for paths in by_names.values() for path in paths}
+        with_object = {path for path in with_object if first.isdisjoint(_with_parents(path)) and not plan.is_everything}
     links: Links = {}  # of all together: what an environment shares with an archive goes with the second of them
     removed: list[Removed] = []
     for item in plan.objects:
@@ -74,15 +89,26 @@ def _names_of_clean(cache: CacheDir, plan: RemovalPlan) -> dict[Names, list[str]
     """Give the paths that a clean takes before anything else: all that leads to what it names."""
     if plan.is_everything:
         return {Names(None, RemovalReason.NAMED): list(name_directories(cache.layout))}
+    choices = [NameChoice(target, (), (), matches=version_matches) for target in plan.targets]
     paths: dict[Names, list[str]] = defaultdict(list)
-    taken: set[str] = set()
-    for target in plan.targets:
-        one_by_one = matching_names(cache.layout, NameChoice(target, (), (), matches=version_matches))
-        whole = [cache.layout.project(target.project)] if target.specifier is None else []
-        fresh = [path for path in (*whole, *one_by_one) if path not in taken]
-        paths[Names(target.project, RemovalReason.NAMED)] += fresh
+    taken: set[str] = set()  # each once, though several targets name it
+
+    def take(choice: NameChoice, named: Iterable[str]) -> None:
+        fresh = [path for path in named if taken.isdisjoint(_with_parents(path))]
+        paths[names_of(choice.target)] += fresh
         taken.update(fresh)
+
+    for choice in choices:
+        take(choice, choice.directories(cache.layout))
+    for choice in choices:
+        take(choice, matching_names(cache.layout, choice))
     return paths
+
+
+def _with_parents(path: str) -> tuple[str, str, str]:
+    """Give the path of a name, and the two directories in its bucket that it stands in."""
+    parent = os.path.dirname(path)
+    return path, parent, os.path.dirname(parent)
 
 
 def _names_of_prune(cache: CacheDir, plan: RemovalPlan) -> dict[Names, list[str]]:

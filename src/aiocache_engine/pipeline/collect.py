@@ -36,6 +36,7 @@ from aiocache_engine.pipeline.account import (
     Names,
     foresee,
     leftover_removed,
+    names_of,
     object_removed,
     total,
     with_names,
@@ -292,7 +293,7 @@ class Collector:
         while not is_all:
             work = partial(take_names, cache=self._cache, choice=choice)
             trashed, is_all = yield InHold(LockMode.EXCLUSIVE, work)
-            self._trash(trashed, RemovalReason.NAMED, project=target.project)
+            self._trash(trashed, RemovalReason.NAMED, project=names_of(target).project)
 
     def _take_dangling(self, plan: RemovalPlan) -> Steps[None]:
         queue = deque(plan.dangling)

@@ -15,8 +15,8 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_version
 
 from aiocache_engine.errors import InvalidNameError, InvalidRequirementError, redacted
-from aiocache_engine.model.names import project_name, sha256_hex, wheel_name
-from aiocache_engine.model.removal import CleanTarget
+from aiocache_engine.model.names import is_object_id, project_name, project_pattern, sha256_hex, wheel_name
+from aiocache_engine.model.removal import CleanTarget, TargetKind
 from aiocache_engine.model.requirement import Wanted
 from aiocache_engine.model.value import replace
 
@@ -26,6 +26,7 @@ _FOREIGN = ("git+", "hg+", "svn+", "bzr+")
 _URLS = ("file:", "http://", "https://")
 _NAMED = re.compile(r"[A-Za-z0-9][\w.-]*\s*(\[[^\]]*\])?\s*@", re.ASCII)
 _MARKER = re.compile(";")
+_PATTERN = re.compile(r"[\w.*?-]*[*?][\w.*?-]*", re.ASCII)  # of names of projects
 _MARKER_AFTER_URL = re.compile(r"\s;|;\s")  # a URL may hold a semicolon
 _WITH_EXTRAS = re.compile(r"(.*?)\s*(\[[^\[\]]*\])")
 
@@ -103,6 +104,41 @@ def parse_clean_target(text: str) -> CleanTarget:
     if requirement.url or requirement.marker or requirement.extras:
         raise InvalidRequirementError(text, "a project and a version specifier are all that can be named here")
     return CleanTarget(project_name(requirement.name), str(requirement.specifier) or None)
+
+
+def parse_clean_target_or_id(text: str) -> CleanTarget:
+    """Parse what a clean names: as `parse_clean_target`, or an id, or a pattern of projects such as nvidia-*.
+
+    Raises:
+        InvalidRequirementError: it is none of these.
+    """
+    if is_object_id(text):
+        return CleanTarget(text, None, TargetKind.ID)
+    if _PATTERN.fullmatch(text):
+        return CleanTarget(project_pattern(text), None, TargetKind.PATTERN)
+    return parse_clean_target(text)
+
+
+def parse_tool(text: str) -> CleanTarget:
+    """Parse the name of a tool whose environments are meant.
+
+    Raises:
+        InvalidRequirementError: it cannot be one.
+    """
+    try:
+        return CleanTarget(project_name(text), None, TargetKind.TOOL)
+    except InvalidNameError as error:
+        raise InvalidRequirementError(text, "name the tool alone, such as ruff") from error
+
+
+def clean_targets(names: Iterable[str], tools: Iterable[str]) -> tuple[CleanTarget, ...]:
+    """Parse all that a clean names, each target once; nothing: everything.
+
+    Raises:
+        InvalidRequirementError: a name means nothing that can be cleaned.
+    """
+    targets = [*map(parse_clean_target_or_id, names), *map(parse_tool, tools)]
+    return tuple(dict.fromkeys(targets))
 
 
 def without_line_options(line: str) -> str:

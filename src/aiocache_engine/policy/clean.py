@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 
-from aiocache_engine.model.removal import CleanTarget, Kept, PlannedObject, RemovalPlan, RemovalReason
-from aiocache_engine.model.snapshot import SeenArchive, SeenEnvironment, SeenName, SeenObject, Snapshot
+from aiocache_engine.model.removal import CleanTarget, Kept, PlannedObject, RemovalPlan, RemovalReason, TargetKind
+from aiocache_engine.model.snapshot import SeenArchive, SeenEnvironment, SeenName, SeenObject, SeenTool, Snapshot
 from aiocache_engine.policy.mark import Marks, by_environment, keep_new
 
 VersionMatch = Callable[[str, str], bool]  #: (specifier set, version) -> whether it matches
@@ -111,18 +111,39 @@ def _decide_archive(
 def _is_named(seen: SeenObject, targets: tuple[CleanTarget, ...], marks: Marks, matches: VersionMatch) -> bool:
     if not targets:
         return True
-    if isinstance(seen, SeenEnvironment):
-        called = {(member.project, member.version) for member in marks.members(seen)}
-    else:
-        pointers = [name.pointer for name in marks.names(seen.id) if isinstance(name, SeenName)]
-        called = {(pointer.project, pointer.version) for pointer in pointers}
-        if seen.totals is not None:
-            called.add((seen.totals.project, seen.totals.version))
+    called = _called(seen, marks)
     return any(
-        target.project == project and (target.specifier is None or matches(target.specifier, version))
+        (target.takes(project) and (target.specifier is None or matches(target.specifier, version)))
         for target in targets
         for project, version in called
-    )
+    ) or any(_is_otherwise_named(seen, target, marks) for target in targets)
+
+
+def _called(seen: SeenObject, marks: Marks) -> set[tuple[str, str]]:
+    """Give project and version of an archive, or of all that is in an environment."""
+    if isinstance(seen, SeenEnvironment):
+        return {(member.project, member.version) for member in marks.members(seen)}
+    pointers = [name.pointer for name in marks.names(seen.id) if isinstance(name, SeenName)]
+    called = {(pointer.project, pointer.version) for pointer in pointers}
+    if seen.totals is not None:
+        called.add((seen.totals.project, seen.totals.version))
+    return called
+
+
+def _is_otherwise_named(seen: SeenObject, target: CleanTarget, marks: Marks) -> bool:
+    """Tell whether a target names an object by its id, that of something in it, or the tool that it was made for."""
+    if target.kind is TargetKind.ID and seen.id == target.project:
+        return True
+    if not isinstance(seen, SeenEnvironment):
+        return False
+    if target.kind is TargetKind.ID:
+        return any(member.archive_id == target.project for member in marks.members(seen))
+    return target.kind is TargetKind.TOOL and target.project in _tools_of(seen, marks)
+
+
+def _tools_of(environment: SeenEnvironment, marks: Marks) -> set[str | None]:
+    pointers = [name.pointer for name in marks.names(environment.id) if isinstance(name, SeenTool)]
+    return {environment.tool, *(pointer.tool for pointer in pointers if pointer is not None)}
 
 
 def _unmatched(
@@ -136,7 +157,8 @@ def _unmatched(
         target
         for target in targets
         if not any(_is_named(seen, (target,), marks, matches) for seen in named)
-        and not (target.specifier is None and target.project in snapshot.projects)
+        and not (target.specifier is None and any(map(target.takes, snapshot.projects)))
+        and not (target.kind is TargetKind.TOOL and target.project in snapshot.tool_directories)
     )
 
 
@@ -148,8 +170,11 @@ def _near_names(snapshot: Snapshot, unmatched: tuple[CleanTarget, ...], marks: M
     known = set(snapshot.projects)
     known |= {archive.totals.project for archive in snapshot.archives.values() if archive.totals is not None}
     known |= {member.project for seen in snapshot.environments.values() for member in marks.members(seen)}
+    tools = {tool for seen in snapshot.environments.values() for tool in _tools_of(seen, marks) if tool is not None}
+    among = {TargetKind.PROJECT: known, TargetKind.TOOL: tools}
     near: list[str] = []
     for target in unmatched:
-        if target.project not in known:
-            near += get_close_matches(target.project, sorted(known), n=3)
+        names = among.get(target.kind, set())
+        if target.project not in names:
+            near += get_close_matches(target.project, sorted(names), n=3)
     return tuple(dict.fromkeys(near))

@@ -188,11 +188,15 @@ def take_names(hold: Hold, cache: CacheDir, choice: NameChoice) -> tuple[list[st
     hold.require(LockMode.EXCLUSIVE)
     cache.ensure_ours(hold)
     layout = cache.layout
-    target = choice.target
-    trashed = _bump(cache, layout.generation(target.project), Cleaned(target.specifier))
-    if target.specifier is None:
-        path = to_trash(layout, layout.project(target.project), kind="project", entry_id=target.project)
-        trashed += [] if path is None else [path]
+    cleaned = choice.cleaned(layout)
+    trashed = [] if cleaned is None else _bump(cache, *cleaned)
+    for directory in choice.directories(layout):
+        if trashed and is_over(hold):
+            return trashed, False
+        bucket, name = os.path.split(directory)
+        kind = "tool" if bucket == layout.tools else "project"
+        if (gone := to_trash(layout, directory, kind=kind, entry_id=name)) is not None:
+            trashed.append(gone)
     is_begun = False  # every hold gets on, by a name taken or by one that the next hold need not open
     for index, path in choice.places(layout):
         if is_begun and is_over(hold):
@@ -202,7 +206,7 @@ def take_names(hold: Hold, cache: CacheDir, choice: NameChoice) -> tuple[list[st
             is_begun = is_begun or not is_known
             continue
         is_begun = True
-        if (gone := to_trash(layout, path, kind="name", entry_id=target.project)) is not None:
+        if (gone := to_trash(layout, path, kind="name", entry_id="named")) is not None:
             trashed.append(gone)
     return trashed, True
 

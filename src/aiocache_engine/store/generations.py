@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 
 from aiocache_engine.hints import Any
+from aiocache_engine.model.names import fits
 from aiocache_engine.model.plain_json import dump, load
 from aiocache_engine.model.value import value
 from aiocache_engine.store.documents import read_document
@@ -33,10 +34,14 @@ class Cleaned:
     """What one bump says was cleaned: everything, or of one project the versions that match."""
 
     specifier: str | None = None  #: PEP 440 specifier set; None: every version
+    projects: str | None = None  #: a pattern, in the file of everything: of projects that fit it alone
+    is_tools: bool = False  #: only the environments that were made for the project as a tool
 
-    def matches(self, version: str) -> bool:
-        """Tell whether this version was cleaned."""
-        return self.specifier is None or version_matches(self.specifier, version)
+    def matches(self, version: str | None, *, project: str = "", is_tool: bool = False) -> bool:
+        """Tell whether this was cleaned; a page, which has no version, by every bump that is of its project."""
+        if (self.is_tools and not is_tool) or (self.projects is not None and not fits(self.projects, project)):
+            return False
+        return version is None or self.specifier is None or version_matches(self.specifier, version)
 
 
 def version_matches(specifier: str, version: str) -> bool:
@@ -56,8 +61,16 @@ def read_value(path: str) -> str:
     return lines[-1][0] if lines else NONE
 
 
-def allows(path: str, value: str, *, version: str | None) -> bool:
-    """Tell whether a work that read `value` may still publish that version; None: a page, refused by any bump."""
+def allows(path: str, value: str, *, version: str | None, project: str = "", is_tool: bool = False) -> bool:
+    """Tell whether a work that read `value` may still publish that version.
+
+    Args:
+        path: the generation file.
+        value: what the work read.
+        version: None: a page, refused by any bump but of tools.
+        project: whose version it is, where the file is of more than one.
+        is_tool: what is published is the environment of this project as a tool.
+    """
     lines = _lines(path)
     if not lines:
         return value == NONE
@@ -65,7 +78,7 @@ def allows(path: str, value: str, *, version: str | None) -> bool:
     if value not in values:
         return False
     since = lines[values.index(value) + 1 :]
-    return not any(version is None or cleaned.matches(version) for _, cleaned in since)
+    return not any(cleaned.matches(version, project=project, is_tool=is_tool) for _, cleaned in since)
 
 
 def bump(path: str, cleaned: Cleaned, *, by_way_of: str) -> None:
@@ -84,7 +97,17 @@ def bump(path: str, cleaned: Cleaned, *, by_way_of: str) -> None:
 
 
 def _line(value: str, cleaned: Cleaned) -> bytes:
-    return dump({"value": value, "specifier": cleaned.specifier}) + b"\n"
+    # An older release knows no other keys, and takes such a line for one that says more: it refuses more.
+    special = {"projects": cleaned.projects, "tools": cleaned.is_tools or None}
+    said = {name: content for name, content in special.items() if content is not None}
+    return dump({"value": value, "specifier": cleaned.specifier, **said}) + b"\n"
+
+
+def _cleaned(document: dict[str, Any]) -> Cleaned:
+    projects = document.get("projects")
+    if not isinstance(projects, str | None):
+        raise TypeError("a pattern is a text")
+    return Cleaned(document["specifier"], projects, document.get("tools") is True)
 
 
 def _lines(path: str) -> list[tuple[str, Cleaned]]:
@@ -93,7 +116,7 @@ def _lines(path: str) -> list[tuple[str, Cleaned]]:
         return []
     try:
         documents: list[dict[str, Any]] = [load(line) for line in content.splitlines()]
-        lines = [(document["value"], Cleaned(document["specifier"])) for document in documents]
+        lines = [(document["value"], _cleaned(document)) for document in documents]
     except (ValueError, KeyError, TypeError, RecursionError):
         return [(_DAMAGED, Cleaned())]
     is_sound = all(isinstance(value, str) and isinstance(what.specifier, str | None) for value, what in lines)

@@ -126,9 +126,13 @@ class Layout:
         """Give the directory of a cached environment: env/, manifest, used."""
         return f"{self.environments}/{_object_id(environment_id)}"
 
+    def tool(self, tool: str) -> str:
+        """Give the directory of all names that lead from a tool to cached environments."""
+        return f"{self.tools}/{_project(tool)}"
+
     def tool_pointer(self, tool: str, digest: str) -> str:
         """Give the name that leads from a tool and all that was asked of it to a cached environment."""
-        return f"{self.tools}/{_project(tool)}/{_object_id(digest)}.json"
+        return f"{self.tool(tool)}/{_object_id(digest)}.json"
 
     def bytecode(self, archive_id: str) -> str:
         """Give the directory of what was compiled from an archive, by interpreter; it goes with its archive."""

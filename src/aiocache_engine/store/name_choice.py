@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 
 from aiocache_engine.model.records import EnvironmentPointer, Pointer
-from aiocache_engine.model.removal import CleanTarget
+from aiocache_engine.model.removal import CleanTarget, TargetKind
 from aiocache_engine.model.snapshot import FileIdentity, SeenName, SeenTool
+from aiocache_engine.store.archives import read_totals
 from aiocache_engine.store.documents import list_directory
 from aiocache_engine.store.environments import read_environment_pointer
+from aiocache_engine.store.generations import Cleaned
 from aiocache_engine.store.layout import HASH_NAMES, Layout
 from aiocache_engine.store.names import read_pointer
 
@@ -21,7 +24,8 @@ class NameChoice:
     """Tells which names a clean's target takes; opening only what it does not know yet.
 
     What a name of a file leads to may change, its version never does: a file name, or a wheel's hash, fixes it. The
-    name of a tool's environment may come to say anything, so it is known only as long as nobody has replaced it.
+    name of a tool's environment may come to say anything, and so may any name where an object is meant, so these are
+    known only as long as nobody has replaced them.
     """
 
     def __init__(
@@ -30,29 +34,69 @@ class NameChoice:
         self.target = target
         self._matches = matches
         self._of_version: dict[str, bool] = {}
-        self._of_path = {
-            n.path: self._matches_version(n.pointer.version) for n in seen if n.pointer.project == target.project
+        self._is_by_id = target.kind is TargetKind.ID
+        pointers = () if self._is_by_id else ((n.path, n.pointer) for n in seen if target.takes(n.pointer.project))
+        self._of_path = {path: self._takes_version(p.version) for path, p in pointers}
+        self._of_identity = {
+            n.path: (n.identity, n.pointer is None or self._takes_environment(n.pointer)) for n in tools
         }
-        self._of_tool = {n.path: (n.identity, n.pointer is None or self._matches_environment(n.pointer)) for n in tools}
+
+    def cleaned(self, layout: Layout) -> tuple[str, Cleaned] | None:
+        """Give which generation to bump, and what to say there; None: what goes is one object that nobody remakes."""
+        target = self.target
+        match target.kind:
+            case TargetKind.PATTERN:
+                return f"{layout.generations}/global", Cleaned(projects=target.project)
+            case TargetKind.TOOL:
+                return layout.generation(target.project), Cleaned(is_tools=True)
+            case TargetKind.ID:
+                totals = read_totals(layout.archive(target.project))
+                return None if totals is None else (layout.generation(totals.project), _same_version(totals.version))
+            case TargetKind.PROJECT:
+                return layout.generation(target.project), Cleaned(target.specifier)
+
+    def directories(self, layout: Layout) -> list[str]:
+        """List what goes as a whole, by one rename each, as it is now."""
+        target = self.target
+        match target.kind:
+            case TargetKind.PATTERN:
+                return [f"{layout.projects}/{each}" for each in list_directory(layout.projects) if target.takes(each)]
+            case TargetKind.TOOL:
+                return [layout.tool(target.project)]
+            case TargetKind.PROJECT if target.specifier is None:
+                return [layout.project(target.project)]
+            case _:
+                return []
 
     def places(self, layout: Layout) -> Iterator[tuple[str | None, str]]:
         """List every file that the target may take, as it is now, with the index it stands under; None for a tool's.
 
-        What a project has is left out where all of it goes: that takes one rename of its directory.
+        What is in directories that go as a whole is left out.
         """
-        if self.target.specifier is not None:
+        if self._is_by_id:
+            totals = read_totals(layout.archive(self.target.project))
+            projects = list_directory(layout.projects) if totals is None else [totals.project]
+            for project in projects:
+                yield from stored_for(f"{layout.projects}/{project}")
+        elif self.target.specifier is not None:
             yield from stored_for(layout.project(self.target.project))
-        for path in tool_names(layout):
-            yield None, path
+        if self.target.kind is not TargetKind.TOOL:
+            for path in tool_names(layout):
+                yield None, path
 
     def knows(self, path: str) -> bool:
         """Tell whether it can answer without opening the file."""
-        return path in self._of_path or (path in self._of_tool and self._of_tool[path][0] == identity(path))
+        return path in self._of_path or (path in self._of_identity and self._of_identity[path][0] == identity(path))
 
     def takes(self, index: str | None, path: str) -> bool:
-        """Tell whether the target takes a file; pages and metadata always: they may still promise what was cleaned."""
+        """Tell whether the target takes a file.
+
+        Pages and metadata go with the versions of a project: they may still promise what was cleaned.
+        """
         if index is None:
-            return self._takes_tool(path)
+            return self._takes_now(path, self._takes_tool)
+        if self._is_by_id:
+            return may_be_pointer(index, path) and self._takes_now(path, self._takes_name)
         taken = self._of_path.get(path)
         if taken is not None:
             return taken
@@ -61,32 +105,49 @@ class NameChoice:
         pointer = read_pointer(path)
         if pointer is None:  # it may be whole when somebody looks again
             return True
-        taken = self._of_path[path] = self._matches_version(pointer.version)
+        taken = self._of_path[path] = self._takes_version(pointer.version)
+        return taken
+
+    def _takes_now(self, path: str, look: Callable[[str], bool]) -> bool:
+        now = identity(path)
+        known, taken = self._of_identity.get(path, (None, False))
+        if now is None or now == known:
+            return taken
+        taken = look(path)
+        self._of_identity[path] = now, taken
         return taken
 
     def _takes_tool(self, path: str) -> bool:
-        now = identity(path)
-        known, taken = self._of_tool.get(path, (None, False))
-        if now is None or now == known:
-            return taken
         pointer = read_environment_pointer(path)
-        taken = pointer is None or self._matches_environment(pointer)
-        self._of_tool[path] = now, taken
-        return taken
+        return not self._is_by_id if pointer is None else self._takes_environment(pointer)
 
-    def _matches_environment(self, pointer: EnvironmentPointer) -> bool:
+    def _takes_name(self, path: str) -> bool:
+        pointer = read_pointer(path)
+        return pointer is not None and pointer.archive_id == self.target.project
+
+    def _takes_environment(self, pointer: EnvironmentPointer) -> bool:
+        if self._is_by_id:
+            return self.target.project in {pointer.environment_id, *(each.archive_id for each in pointer.members)}
         return any(
-            member.project == self.target.project and self._matches_version(member.version)
-            for member in pointer.members
+            self.target.takes(member.project) and self._takes_version(member.version) for member in pointer.members
         )
 
-    def _matches_version(self, version: str) -> bool:
+    def _takes_version(self, version: str) -> bool:
         if self.target.specifier is None:
             return True
         taken = self._of_version.get(version)
         if taken is None:
             taken = self._of_version[version] = self._matches(self.target.specifier, version)
         return taken
+
+
+def _same_version(version: str) -> Cleaned:
+    """Say that one archive was cleaned: work under way may not bring back anything of its version."""
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet  # noqa: PLC0415 - only where an id is cleaned
+
+    with suppress(InvalidSpecifier):
+        return Cleaned(str(SpecifierSet(f"=={version}")))
+    return Cleaned()
 
 
 def matching_names(layout: Layout, choice: NameChoice) -> list[str]:

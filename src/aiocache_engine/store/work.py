@@ -264,7 +264,8 @@ class Work:
         layout = self.cache.layout
         environment = CachedEnvironment(environment_id, layout.environment(environment_id))
         self._lease.add(hold, [environment_id, *(each.archive_id for each in pointer.members)])
-        if not (is_named and all(self._allows(each.project, each.version) for each in pointer.members)):
+        allowed = (self._allows(m.project, m.version, is_tool=m.project == pointer.tool) for m in pointer.members)
+        if not (is_named and all(allowed)):
             os.rename(staged, environment.path)
             write_note(layout.condemned, environment_id)
             return PublishedEnvironment(environment, is_named=False)
@@ -299,12 +300,12 @@ class Work:
                     os.unlink(temporary)
             raise
 
-    def _allows(self, project: str, version: str | None) -> bool:
+    def _allows(self, project: str, version: str | None, *, is_tool: bool = False) -> bool:
         begun = self._generations[project]
         layout = self.cache.layout
-        return generations.allows(f"{layout.generations}/global", begun.everything, version=version) and (
-            generations.allows(layout.generation(project), begun.project, version=version)
-        )
+        return generations.allows(
+            f"{layout.generations}/global", begun.everything, version=version, project=project
+        ) and generations.allows(layout.generation(project), begun.project, version=version, is_tool=is_tool)
 
     def staging_directory(self) -> str | None:
         """Give the directory in staging that this work filled; None where it made none."""

@@ -1,0 +1,65 @@
+"""What `aioc clean` may be told besides projects and versions."""
+
+from __future__ import annotations
+
+import pytest
+
+from .conftest import Aioc
+
+
+def kinds(aioc: Aioc) -> list[str]:
+    return [f"{each['kind']} {each['project'] or each['tool']}" for each in aioc("ls", "--json").document["entries"]]
+
+
+@pytest.fixture
+def stocked(aioc: Aioc) -> Aioc:
+    assert aioc("fetch", "--no-deps", "tiny==1.0", "other").code == 0
+    assert aioc("run", "--from", "tiny==1.0", "python", "-c", "pass").code == 0
+    assert kinds(aioc) == ["archive other", "archive tiny", "environment tiny"]
+    return aioc
+
+
+def test_a_pattern(stocked: Aioc) -> None:
+    assert stocked("clean", "ti*").code == 0
+    assert kinds(stocked) == ["archive other"]
+
+
+def test_an_id_of_an_archive(stocked: Aioc) -> None:
+    assert stocked("clean", stocked.archive_of("other")).code == 0
+    assert kinds(stocked) == ["archive tiny", "environment tiny"]
+
+
+def test_a_tool_beside_a_project(stocked: Aioc) -> None:
+    assert stocked("clean", "other", "--tool", "tiny").code == 0
+    assert kinds(stocked) == ["archive tiny"]
+
+
+def test_a_tool_alone_and_only_to_tell_of_it(stocked: Aioc) -> None:
+    told = stocked("clean", "--tool", "tiny", "-n", "--json").document
+    done = stocked("clean", "--tool=tiny", "--json").document
+    assert (told["summary"], told["dry_run"]) == (done["summary"], True)
+    assert {each["kind"] for each in done["removed"]} == {"environment", "pointer"}
+    assert kinds(stocked) == ["archive other", "archive tiny"]
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("zz*",), "nothing in the cache matches zz*"),
+        (("--tool", "tinny"), "nothing in the cache matches --tool tinny; near names: tiny"),
+        (("0" * 32,), f"nothing in the cache matches {'0' * 32}"),
+    ],
+)
+def test_what_matches_nothing_is_said_and_no_failure(stocked: Aioc, words: tuple[str, ...], line: str) -> None:
+    ran = stocked("clean", *words)
+    assert (ran.code, ran.out) == (0, "Nothing to remove\n")
+    assert line in ran.err
+    assert len(kinds(stocked)) == 3
+
+
+@pytest.mark.parametrize("words", [("--tool", "tiny<2"), ("ti*<2",), ("--tool", "ti*")])
+def test_what_cannot_be_meant_is_refused(stocked: Aioc, words: tuple[str, ...]) -> None:
+    ran = stocked("clean", *words)
+    assert ran.code == 2
+    assert len(ran.err.splitlines()) == 1
+    assert len(kinds(stocked)) == 3
