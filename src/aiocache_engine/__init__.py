@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from aiocache_engine.model.removal import RemovalPlan as RemovalPlan
     from aiocache_engine.model.removal import RemovalReason as RemovalReason
     from aiocache_engine.model.removal import Removed as Removed
+    from aiocache_engine.model.why import Explanation as Explanation
     from aiocache_engine.pipeline.tools.environment import HeldEnvironment as HeldEnvironment
     from aiocache_engine.python.target import TargetChoice as TargetChoice
     from aiocache_engine.report import Reporter as Reporter
@@ -85,6 +86,7 @@ _NAMES = {
     "model.outcome": "FetchReport InstallReport Named Obtained ResolveReport",
     "model.python": "LinkMode",
     "model.removal": "KeepCode KeepReason Kept PrunePolicy Removal RemovalPlan RemovalReason Removed",
+    "model.why": "Explanation",
     "pipeline.tools.environment": "HeldEnvironment",
     "python.target": "TargetChoice",
     "report": "Reporter",

@@ -23,6 +23,7 @@ from aiocache_engine.model.listing import CacheSize, Entry, Usage
 from aiocache_engine.model.outcome import FetchReport, InstallReport, ResolveReport
 from aiocache_engine.model.python import LinkMode
 from aiocache_engine.model.removal import PLAIN, PrunePolicy, Removal, RemovalPlan
+from aiocache_engine.model.why import Explanation
 from aiocache_engine.pipeline.shared_loop import LOOPS, SharedCall, SharedLoop, refuse_event_loop
 from aiocache_engine.pipeline.tools.environment import HeldEnvironment
 from aiocache_engine.pipeline.tools.request import EnvironmentRequest, Tool
@@ -287,7 +288,7 @@ class BlockingCacheEngine:
     def clean(self, names: Iterable[str] | RemovalPlan = (), *, tools: Iterable[str] = ()) -> Removal:
         """Clean what is named, or without names and tools everything, while anything else may be running.
 
-        What holds when it returns, and its errors, as for `CacheEngine.clean`.
+        Arguments, what holds when it returns, and errors as for `CacheEngine.clean`.
         """
         named = names if isinstance(names, RemovalPlan) else tuple(names)
         return self._call(partial(self._engine.clean, named, tools=tuple(tools)))
@@ -313,6 +314,13 @@ class BlockingCacheEngine:
         Errors as for `CacheEngine.entries`.
         """
         return self._call(partial(self._engine.entries, name))
+
+    def why(self, what: str, policy: PrunePolicy = PLAIN) -> tuple[Explanation, ...]:
+        """Tell what keeps something in the cache, and what would release it. Touches nothing.
+
+        Arguments and errors as for `CacheEngine.why`.
+        """
+        return self._call(partial(self._engine.why, what, policy))
 
     def leases(self) -> Usage:
         """Tell who uses the cache now: live leases, and holders of its lock files."""

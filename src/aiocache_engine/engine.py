@@ -20,6 +20,7 @@ from aiocache_engine.model.listing import CacheSize, Entry, Usage
 from aiocache_engine.model.outcome import FetchReport, InstallReport, ResolveReport
 from aiocache_engine.model.python import LinkMode
 from aiocache_engine.model.removal import PLAIN, PrunePolicy, Removal, RemovalPlan
+from aiocache_engine.model.why import Explanation
 from aiocache_engine.pipeline.account import foresee
 from aiocache_engine.pipeline.cold import ending, fetch_cold, install_cold, resolve_cold
 from aiocache_engine.pipeline.collect import Collector
@@ -41,6 +42,7 @@ from aiocache_engine.pipeline.undertake import (
     look_into_fetch,
     look_into_install,
 )
+from aiocache_engine.pipeline.why import why
 from aiocache_engine.python.target import TargetChoice
 from aiocache_engine.report import Reporter
 from aiocache_engine.store.generations import version_matches
@@ -347,7 +349,7 @@ class CacheEngine:
         """Plan a clean, as `clean` does it. Touches nothing.
 
         Raises:
-            InvalidRequirementError: a name is no project name with a version specifier.
+            InvalidRequirementError: a name means nothing that can be cleaned.
         """
         targets = clean_targets(names, tools)
         return await self._opened.conductor().conduct(Collector(self._opened.cache).plan_clean(targets))
@@ -365,7 +367,7 @@ class CacheEngine:
             tools: tools whose cached environments go, and nothing else of them.
 
         Raises:
-            InvalidRequirementError: a name is no project name with a version specifier.
+            InvalidRequirementError: a name means nothing that can be cleaned.
             LockTimeoutError, ReadOnlyCacheError, DiskError: the machine refused.
         """
         targets = names.targets if isinstance(names, RemovalPlan) else clean_targets(names, tools)
@@ -397,6 +399,18 @@ class CacheEngine:
         """
         target = None if name is None else parse_clean_target(name)
         return await self._off_loop(partial(list_entries, self._opened.cache, target, matches=version_matches))
+
+    async def why(self, what: str, policy: PrunePolicy = PLAIN) -> tuple[Explanation, ...]:
+        """Tell what keeps something in the cache, and what would release it. Touches nothing.
+
+        Args:
+            what: a project or version, the id of an entry, or a path: of an environment, or of anything in the cache.
+            policy: of the prune that comes next; an answer has no reasons exactly where that would take the entry.
+
+        Raises:
+            InvalidRequirementError: it is neither path nor id, and no project name with a version specifier.
+        """
+        return await self._opened.conductor().conduct(why(self._opened.cache, what, policy))
 
     async def leases(self) -> Usage:
         """Tell who uses the cache now: live leases, and holders of its lock files."""

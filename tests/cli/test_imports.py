@@ -51,6 +51,8 @@ def filled(aioc):
         ("fetch", "--no-deps", "tiny==1.0", "--offline"),
         ("ls",),
         ("ls", "tiny"),
+        ("why", "tiny"),
+        ("why", "./env"),
         ("ps",),
         ("size",),
         ("dir",),

@@ -30,6 +30,7 @@ PLAIN = [
     ["prune", "--max-size", "20GB", "--min-free=1.5 GiB"],
     ["ls"],
     ["ls", "rich", "-v", "-v"],
+    ["why", "./env", "--json"],
     ["ps", "-vv", "-v"],
     ["size", "--cache-dir", "c"],
     ["dir", "--verbose", "--quiet"],
@@ -52,6 +53,7 @@ WRONG = [
     *(["prune", "--unused-for", age] for age in ("30", "30m", "d", "-1d", "1.5d", "30 d", "")),
     *(["prune", "--max-size", size] for size in ("20", "GB", "-1GB", "1.2.3GB", "1XB", "1e3GB", "20 G", "")),
     ["ls", "a", "b"],
+    ["why", "a", "b"],
     ["install", "--venv"],
     ["install", "x", "--link-mode", "auto"],
     ["size", "--lock-timeout", "nan"],
@@ -99,7 +101,14 @@ def test_help_and_version_are_printed_by_typer(arguments: list[str], capsys: pyt
     assert "aioc" in capsys.readouterr().out
 
 
-VALUES = {"--link-mode": "copy", "--index-strategy": "first-index", "--lock-timeout": "7", "--unused-for": "30d", "--max-size": "20GB", "--min-free": "1GiB"}
+VALUES = {
+    "--link-mode": "copy",
+    "--index-strategy": "first-index",
+    "--lock-timeout": "7",
+    "--unused-for": "30d",
+    "--max-size": "20GB",
+    "--min-free": "1GiB",
+}
 
 
 def words_of(option: Option) -> st.SearchStrategy[list[str]]:

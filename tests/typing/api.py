@@ -10,12 +10,15 @@ from aiocache_engine import (
     CacheEngine,
     CacheSize,
     Entry,
+    Explanation,
     FetchReport,
     HeldEnvironment,
     InstallReport,
     Obtained,
+    PrunePolicy,
     Removal,
     RemovalPlan,
+    RemovalReason,
     TargetChoice,
     Usage,
 )
@@ -74,6 +77,12 @@ async def embed() -> None:
         assert_type(await engine.clean(["torch"]), Removal)
         assert_type(await engine.plan_prune(), RemovalPlan)
         assert_type(await engine.prune(), Removal)
+        policy = PrunePolicy(unused_for_seconds=3600, keeps_latest=True, max_size_bytes=10**9)
+        assert_type(await engine.plan_prune(policy), RemovalPlan)
+        assert_type((await engine.prune(policy)).is_goal_met, bool)
+        (answer, *_) = await engine.why("six", policy)
+        assert_type(answer, Explanation)
+        assert_type(answer.removal, RemovalReason | None)
         assert_type(await engine.entries("six"), tuple[Entry, ...])
         assert_type(await engine.leases(), Usage)
         assert_type(await engine.size(), CacheSize)
@@ -93,6 +102,8 @@ def embed_in_threads() -> None:
         assert_type(engine.clean(plan), Removal)
         assert_type(engine.plan_prune(), RemovalPlan)
         assert_type(engine.prune(), Removal)
+        assert_type(engine.prune(PrunePolicy(is_ci=True)), Removal)
+        assert_type(engine.why("six"), tuple[Explanation, ...])
         assert_type(engine.entries(), tuple[Entry, ...])
         assert_type(engine.leases(), Usage)
         assert_type(engine.size(), CacheSize)

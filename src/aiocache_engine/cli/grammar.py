@@ -320,6 +320,12 @@ COMMANDS = {
         ("name", "REQ", 'A project, or versions of it ("torch<2.5"); none: everything.'),
         takes_many=False,
     ),
+    "why": Command(
+        "Tell why something is still in the cache, and what would release it; or that the next prune removes it.",
+        (),
+        ("what", "REQ|ID|PATH", "A project or version, an id as `ls -v` has it, or a path: an environment's, say."),
+        takes_many=False,
+    ),
     "ps": Command("Tell who uses the cache now.", ()),
     "size": Command("Tell how much the cache holds.", ()),
     "dir": Command("Print the path of the cache dir.", ()),

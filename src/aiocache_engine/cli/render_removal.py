@@ -80,7 +80,7 @@ def goal_text(removal: Removal) -> str:
     """Say by how much a goal was missed, and who is in the way."""
     users: dict[str, int] = defaultdict(int)
     for kept in removal.kept:
-        found = {_reason(reason) for reason in kept.reasons if reason.code not in _NAMED}
+        found = {reason_text(reason) for reason in kept.reasons if reason.code not in _NAMED}
         if not found and all(reason.code is KeepCode.POINTER for reason in kept.reasons):
             found = {"links from elsewhere to files of the cache"}
         for user in found:
@@ -141,7 +141,7 @@ def _kept_lines(removal: Removal, *, shows_names: bool) -> list[str]:
     in_environments = [kept for kept in removal.kept if kept not in named and _is_plainly_used(kept)]
     lines = [
         _kept_line(kept)
-        for kept in sorted(removal.kept, key=_name_of)
+        for kept in sorted(removal.kept, key=lambda kept: name_of(kept.object))
         if shows_names or (kept not in named and kept not in in_environments)
     ]
     if shows_names:
@@ -165,11 +165,12 @@ def _is_plainly_used(kept: Kept) -> bool:
 
 def _kept_line(kept: Kept) -> str:
     reasons = [reason for reason in kept.reasons if reason.code is not KeepCode.POINTER] or list(kept.reasons)
-    by = "; ".join(f"{_reason(each)}, until {each.release}" for each in reasons)
-    return printable(f"kept: {_name_of(kept)} ({_total([kept])}) by {by}")
+    by = "; ".join(f"{reason_text(each)}, until {each.release}" for each in reasons)
+    return printable(f"kept: {name_of(kept.object)} ({_total([kept])}) by {by}")
 
 
-def _reason(reason: KeepReason) -> str:
+def reason_text(reason: KeepReason) -> str:
+    """Name what keeps something."""
     command = f" ({reason.command})" if reason.command else ""
     said = {
         KeepCode.LEASE: f"lease {reason.path}" if reason.pid is None else f"process {reason.pid}{command}",
@@ -183,8 +184,8 @@ def _reason(reason: KeepReason) -> str:
     return said[reason.code]
 
 
-def _name_of(kept: Kept) -> str:
-    seen = kept.object
+def name_of(seen: SeenObject) -> str:
+    """Call an object as people know it."""
     if seen.project is not None:
         return f"{seen.project} {seen.version}"
     return f"environment of {seen.tool} {seen.id}" if seen.tool is not None else seen.id
@@ -203,17 +204,19 @@ def _kept(kept: Kept) -> Mapping[str, Any]:
         "id": seen.id,
         "tool": seen.tool,
         "bytes_logical": seen.size_bytes,
-        "reasons": [
-            {
-                "code": reason.code.value,
-                "pid": reason.pid,
-                "command": reason.command,
-                "path": reason.path,
-                "via": list(reason.via),
-                "release": reason.release,
-            }
-            for reason in kept.reasons
-        ],
+        "reasons": [reason_document(reason) for reason in kept.reasons],
+    }
+
+
+def reason_document(reason: KeepReason) -> Mapping[str, Any]:
+    """Give one of `reasons`."""
+    return {
+        "code": reason.code.value,
+        "pid": reason.pid,
+        "command": reason.command,
+        "path": reason.path,
+        "via": list(reason.via),
+        "release": reason.release,
     }
 
 

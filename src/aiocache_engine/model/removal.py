@@ -103,9 +103,9 @@ class TargetKind(enum.Enum):
 
 @value
 class CleanTarget:
-    """What a clean names: a project, and which of its versions."""
+    """What a clean names: a project, and which of its versions; or something else, by its kind."""
 
-    project: str  #: normalized
+    project: str  #: normalized; else the pattern, the tool or the id
     specifier: str | None  #: PEP 440 specifier set; None: all versions
     kind: TargetKind = TargetKind.PROJECT
 

@@ -1,0 +1,27 @@
+"""Why something is still in the cache, or why it will not be much longer: question and answer, as values."""
+
+from __future__ import annotations
+
+from aiocache_engine.model.removal import KeepReason, RemovalReason
+from aiocache_engine.model.snapshot import SeenObject
+from aiocache_engine.model.value import value
+
+
+@value(kw_only=True)
+class Question:
+    """Which entries are asked about: those that anything here names."""
+
+    project: str | None = None  #: normalized; archives of it, and cached environments with it in them
+    specifier: str | None = None  #: PEP 440 specifier set, of the project's versions; None: all
+    object_id: str | None = None
+    tool: str | None = None  #: whose cached environments
+    paths: tuple[str, ...] = ()  #: absolute, several ways to write one: of an environment outside, or something in it
+
+
+@value
+class Explanation:
+    """What keeps one entry, or why the next prune takes it."""
+
+    object: SeenObject
+    reasons: tuple[KeepReason, ...]  #: empty exactly where a prune takes it
+    removal: RemovalReason | None  #: why it does; None: it stays

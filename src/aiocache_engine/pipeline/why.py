@@ -1,0 +1,51 @@
+"""Understand what `why` is asked about: a project or version, an id, or a path in the cache dir or an environment."""
+
+from __future__ import annotations
+
+import os
+
+from aiocache_engine.model.names import is_object_id
+from aiocache_engine.model.removal import PrunePolicy
+from aiocache_engine.model.why import Explanation, Question
+from aiocache_engine.pipeline.collect import Collector
+from aiocache_engine.pipeline.requirements import parse_clean_target
+from aiocache_engine.pipeline.steps import Outside, Steps
+from aiocache_engine.policy.why import explain
+from aiocache_engine.store.cache_dir import CacheDir
+from aiocache_engine.store.generations import version_matches
+
+
+def why(cache: CacheDir, what: str, policy: PrunePolicy) -> Steps[tuple[Explanation, ...]]:
+    """Tell what keeps what is named, and what a prune with this policy would take. Touches nothing.
+
+    Raises:
+        InvalidRequirementError: it is neither path nor id, and no project name with a version specifier.
+    """
+    question: Question = yield Outside(lambda: understand(cache, what))
+    plan = yield from Collector(cache).plan_prune(policy)
+    return explain(plan, question, matches=version_matches)
+
+
+def understand(cache: CacheDir, what: str) -> Question:
+    """Tell whether a text is a path, an id, or a project with or without a version specifier."""
+    if os.sep in what or what in (os.curdir, os.pardir):
+        return _at(cache, what)
+    if is_object_id(what):
+        return Question(object_id=what)
+    target = parse_clean_target(what)
+    return Question(project=target.project, specifier=target.specifier)
+
+
+def _at(cache: CacheDir, path: str) -> Question:
+    """Ask about what is at a path. A link into the cache dir, as symlinked environments have, asks about its target."""
+    layout = cache.layout
+    places = tuple(dict.fromkeys((os.path.abspath(path), os.path.realpath(path))))
+    for place in places:
+        for bucket in (layout.archives, layout.environments, layout.bytecodes, layout.projects, layout.tools):
+            if not place.startswith(f"{bucket}/"):
+                continue
+            key = place.removeprefix(f"{bucket}/").partition("/")[0]
+            if bucket == layout.projects:
+                return Question(project=key)
+            return Question(tool=key) if bucket == layout.tools else Question(object_id=key)
+    return Question(paths=places)

@@ -1,0 +1,84 @@
+"""Why something is still in the cache: the answer has no reason exactly where a prune takes it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aiocache_engine.model.records import NameKind
+from aiocache_engine.model.removal import PrunePolicy, RemovalReason
+from aiocache_engine.model.snapshot import Snapshot
+from aiocache_engine.model.why import Explanation, Question
+from aiocache_engine.policy.prune import plan_prune
+from aiocache_engine.policy.why import explain
+from aiocache_engine.store.generations import version_matches
+from snapshots import A, B, E, F, archive, environment, lease, name, referrer, snapshot, snapshots, tool
+
+POLICIES = st.builds(
+    PrunePolicy,
+    takes_tools=st.booleans(),
+    keeps_latest=st.booleans(),
+    unused_for_seconds=st.sampled_from([None, 100.0]),
+    is_ci=st.booleans(),
+)
+
+
+def ask(seen: Snapshot, policy: PrunePolicy | None = None, **what: object) -> tuple[Explanation, ...]:
+    question = Question(**what)  # type: ignore[arg-type]
+    return explain(plan_prune(seen, policy or PrunePolicy()), question, matches=version_matches)
+
+
+@given(seen=snapshots(), policy=POLICIES)
+@settings(max_examples=60, deadline=None)
+def test_an_answer_has_no_reason_exactly_where_prune_removes(seen: Snapshot, policy: PrunePolicy) -> None:
+    removed = {item.object.id: item.reason for item in plan_prune(seen, policy).objects}
+    for object_id in (*seen.archives, *seen.environments):
+        (answer,) = ask(seen, policy, object_id=object_id)
+        assert answer.object.id == object_id
+        assert answer.removal == removed.get(object_id)
+        assert (answer.reasons == ()) == (object_id in removed)
+        assert all(reason.release for reason in answer.reasons)
+
+
+def ids(answers: tuple[Explanation, ...]) -> list[str]:
+    return [each.object.id for each in answers]
+
+
+EVERYTHING = snapshot(
+    archive(A), archive(B), name(A), environment(E, A), environment(F, B), tool(E, A),
+    referrer("copy", B, path="/x/env"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("what", "expected"),
+    [
+        ({"project": "tiny"}, [A, E]),
+        ({"project": "tiny", "specifier": "==1.0"}, [A, E]),
+        ({"project": "tiny", "specifier": ">1"}, []),
+        ({"project": "lost"}, []),
+        ({"object_id": F}, [F]),
+        ({"object_id": "9" * 32}, []),
+        ({"tool": "tiny"}, [E, F]),
+        ({"paths": ("/x/env",)}, [B]),
+        ({"paths": ("/y", "/x/env/lib/file.py")}, [B]),
+        ({"paths": ("/x/env2",)}, []),
+        ({"paths": ("/x",)}, []),
+        ({}, []),
+    ],
+)
+def test_what_is_meant_is_told_archives_first(what: dict[str, object], expected: list[str]) -> None:
+    assert ids(ask(EVERYTHING, **what)) == expected
+
+
+def test_the_chain_from_an_archive_leads_over_its_environment_to_what_keeps_that() -> None:
+    answers = ask(snapshot(archive(A), environment(E, A), lease(E)), object_id=A)
+    ((reason,),) = [each.reasons for each in answers]
+    assert reason.via == (f"environment {E}", "lease 7")
+    assert reason.release == "process 7 on host ends"
+
+
+def test_a_hash_name_keeps_nothing() -> None:
+    (answer,) = ask(snapshot(archive(A), name(A, NameKind.HASH)), project="tiny")
+    assert (answer.reasons, answer.removal) == ((), RemovalReason.UNREACHABLE)
