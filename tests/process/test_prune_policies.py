@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 from aiocache_engine import BlockingCacheEngine
+from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.python import LinkMode
 from aiocache_engine.model.removal import PrunePolicy, Removal
 from aiocache_engine.pipeline.account import foresee
 from aiocache_engine.pipeline.collect import Collector
 from aiocache_engine.testing.invariants import assert_sound
-from caches import Place, perform
-from toolsheds import fetched, finish, make_tool, run_tool
+from caches import Place, in_hold, perform
+from toolsheds import begin, fetched, finish, make_tool, run_tool
 
 DAY = 24 * 3600.0
 
@@ -162,3 +163,19 @@ def test_a_page_that_is_read_again_before_its_turn_stays(place: Place) -> None:
     age(page, 0)
     perform(cache, collector._take_pages(plan))
     assert page.exists()
+
+
+def test_bytecode_of_what_comes_into_use_before_its_turn_stays(place: Place) -> None:
+    install(place, "env", "tool", mode=LinkMode.COPY)
+    (archive,) = place.archives()
+    cache = place.opened()
+    collector = Collector(cache)
+    plan = perform(cache, collector.plan_prune(PrunePolicy(is_ci=True)))
+    assert [item.object.id for item in plan.bytecode] == [archive]
+    work = begin(cache)
+    in_hold(cache, LockMode.SHARED, lambda hold: work.keep(hold, [archive]))
+    perform(cache, collector._take_bytecode(plan))
+    assert os.listdir(place.cache / "bytecode-v1") == [archive]
+    finish(work)
+    perform(cache, Collector(cache).prune(PrunePolicy(is_ci=True)))
+    assert os.listdir(place.cache / "bytecode-v1") == []

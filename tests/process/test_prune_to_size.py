@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -88,6 +90,25 @@ def test_an_idle_tool_goes_with_what_is_in_it_and_a_running_one_stays(place: Pla
     finish(work)
     assert prune(place, max_size_bytes=0).is_goal_met
     assert (place.archives(), size(place)) == (set(), 0)
+
+
+def test_an_environment_in_which_a_process_lives_is_passed_over_for_one_that_is_idle(place: Place) -> None:
+    a, b = fetched(place, "a", "b")
+    lived_in = make_tool(place.opened(), [a])
+    idle = make_tool(place.opened(), [b], digest="1" * 32)
+    age(place, "environments", lived_in.environment_id, 9)
+    age(place, "archives", a, 9)
+    home = place.cache / "environments-v1" / lived_in.environment_id / "env"
+    with subprocess.Popen(
+        [sys.executable, "-c", "print(flush=True); input()"], cwd=home, stdin=-1, stdout=-1
+    ) as program:
+        assert program.stdout is not None
+        program.stdout.readline()
+        removal = prune(place, max_size_bytes=SIZE_BYTES + 5000)
+        program.communicate(b"\n")
+    assert os.listdir(place.cache / "environments-v1") == [lived_in.environment_id]
+    assert (place.archives(), removal.is_goal_met) == ({a}, True)
+    assert ("environment", idle.tool, "size") in told(removal)
 
 
 @pytest.mark.parametrize("mode", [LinkMode.HARDLINK, LinkMode.COPY, LinkMode.SYMLINK])

@@ -78,7 +78,7 @@ ROWS: dict[str, tuple[Snapshot, str, Mapping[str, str]]] = {
         dict.fromkeys(POLICIES, "environments-gone") | {"unused-for": "unused", "unused-for, keep-latest": "unused"},
     ),
     "never linked, used lately": (
-        snapshot(archive(A, is_linked=False, age=99), name(A)), A, dict.fromkeys(POLICIES, "pointer") | {"ci": "ci"},
+        snapshot(archive(A, is_linked=False, age=100), name(A)), A, dict.fromkeys(POLICIES, "pointer") | {"ci": "ci"},
     ),
     "never linked, idle": (
         snapshot(archive(A, is_linked=False, age=101), name(A)),

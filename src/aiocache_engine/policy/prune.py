@@ -147,9 +147,9 @@ class _Rules:
         return RemovalReason.SIZE if seen.id in self._for_room else None
 
     def _is_idle(self, seen: SeenObject | SeenPage) -> bool:
-        """Tell whether nobody used it for long enough. A time in the future, of a clock that was set, is none."""
+        """Tell whether nobody used it for long enough; where a clock was set, the last use may be in the future."""
         limit = self._policy.unused_for_seconds
-        return limit is not None and self._now - min(seen.last_used_at, self._now) > limit
+        return limit is not None and self._now - seen.last_used_at > limit
 
 
 def _latest(snapshot: Snapshot) -> frozenset[str]:
