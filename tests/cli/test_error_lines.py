@@ -57,7 +57,7 @@ def one_line(ran, code: int) -> str:
             ["clean", "--force"],
             "--force is not needed: clean waits for nobody, so there is nothing to wait for; leave it out",
         ),
-        (["clean", "tiny-*"], "'tiny-*' cannot be used as a requirement: name a project, or one with versions such as"),
+        (["why", "tiny-*"], "'tiny-*' cannot be used as a requirement: name a project, or one with versions such as"),
         (["install", "--no-deps", "tiny=="], "'tiny==' cannot be used as a requirement: "),
         (["install", "--no-deps", "-e", "."], "no such option: -e; see `aioc install --help`"),
         (
