@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from aiocache_engine.errors import CacheDirError as CacheDirError
     from aiocache_engine.errors import CacheEngineError as CacheEngineError
     from aiocache_engine.errors import CacheReplacedError as CacheReplacedError
+    from aiocache_engine.errors import CommandNotExecutableError as CommandNotExecutableError
     from aiocache_engine.errors import CommandNotFoundError as CommandNotFoundError
     from aiocache_engine.errors import DamagedEntryError as DamagedEntryError
     from aiocache_engine.errors import DiskError as DiskError
@@ -27,9 +28,11 @@ if TYPE_CHECKING:
     from aiocache_engine.errors import InvalidNameError as InvalidNameError
     from aiocache_engine.errors import InvalidRequirementError as InvalidRequirementError
     from aiocache_engine.errors import InvalidWheelError as InvalidWheelError
+    from aiocache_engine.errors import KeyLockTimeoutError as KeyLockTimeoutError
     from aiocache_engine.errors import LockError as LockError
     from aiocache_engine.errors import LocksUnsupportedError as LocksUnsupportedError
     from aiocache_engine.errors import LockTimeoutError as LockTimeoutError
+    from aiocache_engine.errors import NestedHoldError as NestedHoldError
     from aiocache_engine.errors import NetworkError as NetworkError
     from aiocache_engine.errors import NoMatchingWheelError as NoMatchingWheelError
     from aiocache_engine.errors import OfflineError as OfflineError
@@ -37,8 +40,10 @@ if TYPE_CHECKING:
     from aiocache_engine.errors import ProjectNotFoundError as ProjectNotFoundError
     from aiocache_engine.errors import ReadOnlyCacheError as ReadOnlyCacheError
     from aiocache_engine.errors import RequirementsFileError as RequirementsFileError
+    from aiocache_engine.errors import ResolutionLimitError as ResolutionLimitError
     from aiocache_engine.errors import SourceError as SourceError
     from aiocache_engine.errors import TargetError as TargetError
+    from aiocache_engine.errors import UnsatisfiableError as UnsatisfiableError
     from aiocache_engine.errors import UsageError as UsageError
     from aiocache_engine.model.index import IndexStrategy as IndexStrategy
     from aiocache_engine.model.listing import CacheSize as CacheSize
@@ -73,12 +78,13 @@ _NAMES = {
     "config": "Config",
     "engine": "CacheEngine",
     "errors": (
-        "CacheDirError CacheEngineError CacheReplacedError CommandNotFoundError DamagedEntryError DiskError"
-        " ExternallyManagedError FileConflictError ForeignCacheDirError HashMismatchError IndexResponseError"
-        " IndexSettingsError"
-        " InterpreterError InvalidNameError InvalidRequirementError InvalidWheelError LockError LocksUnsupportedError"
-        " LockTimeoutError NetworkError NoMatchingWheelError OfflineError OutOfSpaceError ProjectNotFoundError"
-        " ReadOnlyCacheError RequirementsFileError SourceError TargetError UsageError"
+        "CacheDirError CacheEngineError CacheReplacedError CommandNotExecutableError CommandNotFoundError"
+        " DamagedEntryError DiskError ExternallyManagedError FileConflictError ForeignCacheDirError"
+        " HashMismatchError IndexResponseError IndexSettingsError InterpreterError InvalidNameError"
+        " InvalidRequirementError InvalidWheelError KeyLockTimeoutError LockError LocksUnsupportedError"
+        " LockTimeoutError NestedHoldError NetworkError NoMatchingWheelError OfflineError OutOfSpaceError"
+        " ProjectNotFoundError ReadOnlyCacheError RequirementsFileError ResolutionLimitError SourceError"
+        " TargetError UnsatisfiableError UsageError"
     ),
     "model.index": "IndexStrategy",
     "model.listing": "CacheSize Entry LeaseInfo LockInfo Usage",
@@ -92,6 +98,8 @@ _NAMES = {
     "report": "Reporter",
 }
 _PLACES = {name: module for module, names in _NAMES.items() for name in names.split()}
+if not TYPE_CHECKING:  # type checkers read the names above
+    __all__ = ["__version__", *_PLACES]
 
 
 def __getattr__(name: str) -> object:
@@ -108,4 +116,4 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     """List what is public, loaded or not."""
-    return sorted({*globals(), *_PLACES})
+    return sorted({*(name for name in globals() if name.startswith("__")), *_PLACES})

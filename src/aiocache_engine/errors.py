@@ -55,6 +55,10 @@ class CacheEngineError(Exception):
         """Keep a fact, without the secrets of URLs."""
         super().__setattr__(name, _safe(value))
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Be copied and pickled as class, text and facts: what a class takes to be made is not what it keeps."""
+        return _remade, (type(self), self.args), self.__dict__
+
 
 class UsageError(CacheEngineError):
     """What was asked for cannot be meant: a malformed requirement, size, age or option."""
@@ -343,6 +347,10 @@ class OutOfSpaceError(DiskError):
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(path, f"{reason}; free some space, `aioc prune` and `aioc clean` work on a full disk")
+
+
+def _remade(kind: type[CacheEngineError], facts: tuple[object, ...]) -> CacheEngineError:
+    return kind.__new__(kind, *facts)
 
 
 def _safe(fact: Any) -> Any:
