@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import anyio
 import anyio.lowlevel
@@ -15,12 +17,17 @@ import pytest
 
 from aiocache_engine.engine import CacheEngine
 from aiocache_engine.model.python import LinkMode
+from aiocache_engine.pipeline.resolution.live import LiveSource
 from aiocache_engine.pipeline.steps import in_thread
 from aiocache_engine.python.target import TargetChoice
 from aiocache_engine.store.leases import LeaseReader
 from aiocache_engine.testing.index_server import IndexServer
 from aiocache_engine.testing.invariants import assert_environment_sound, assert_sound
 from caches import Place
+
+if TYPE_CHECKING:
+    from aiocache_engine.pipeline.resolution.catalog import IndexCatalog
+    from aiocache_engine.pipeline.resolution.fetch import Fetcher
 
 
 class CountingLoop(asyncio.SelectorEventLoop):
@@ -176,6 +183,32 @@ async def test_an_error_in_a_thread_that_was_cancelled_is_not_lost_silently_as_a
 
     with pytest.raises(ZeroDivisionError):
         await fail()
+
+
+def test_a_resolution_that_is_cancelled_while_its_thread_computes_ends_at_its_next_question() -> None:
+    answers: list[object] = []
+
+    async def cancel_computing() -> None:
+        with anyio.CancelScope() as scope:
+
+            def compute() -> None:
+                anyio.from_thread.run_sync(scope.cancel)
+                for _ in range(5):  # whatever there is to be cancelled is, and nothing else goes on
+                    anyio.from_thread.run(anyio.lowlevel.checkpoint)
+                source.pages("late")
+
+            source = LiveSource(cast("Fetcher", None))
+            await source.serve(cast("IndexCatalog", Everything()), compute)
+        answers.append(scope.cancelled_caught)
+
+    class Everything:
+        def is_direct(self, _project: str) -> bool:
+            return False
+
+    thread = threading.Thread(target=asyncio.run, args=(cancel_computing(),), daemon=True)
+    thread.start()
+    thread.join(30)
+    assert answers == [True], "it still waits for what nobody brings"
 
 
 async def test_a_clean_and_a_prune_cancelled_anywhere_leave_whole_entries_or_trash(tmp_path: Path) -> None:

@@ -7,11 +7,12 @@ each of them, and what those depend on in turn. What is guessed costs requests a
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 
-from anyio import Event, create_task_group, from_thread
+from anyio import Event, create_task_group, from_thread, sleep_forever
 from anyio.abc import TaskGroup
+from anyio.lowlevel import checkpoint
 
 from aiocache_engine.hints import TYPE_CHECKING, Any, Generic, TypeVar
 from aiocache_engine.index.local import is_local
@@ -56,6 +57,12 @@ class _Once(Generic[Value]):
         finally:
             self._done.set()
 
+    def stop(self) -> None:
+        """Let nobody wait for it any longer."""
+        if not self._done.is_set():
+            self._error = StoppedError()
+            self._done.set()
+
     async def get(self) -> Value:
         """Wait for it."""
         await self._done.wait()
@@ -70,6 +77,7 @@ class LiveSource:
     def __init__(self, fetcher: Fetcher) -> None:
         self._fetcher = fetcher
         self._tasks: TaskGroup | None = None
+        self._is_cancelled = False
         self._catalog: Any = None
         self._pages: dict[str, _Once[Pages]] = {}
         self._metadata: dict[tuple[str, str], _Once[bytes]] = {}
@@ -84,8 +92,12 @@ class LiveSource:
         failure: list[Exception] = []
         self._catalog = catalog
         async with create_task_group() as self._tasks:
+            self._tasks.start_soon(self._notice_cancellation)
             try:
                 outcome.append(await in_thread(work))
+            except StoppedError:
+                await checkpoint()  # which tells that this was cancelled
+                raise
             except Exception as error:  # noqa: BLE001 - raised below, outside of the group that would wrap it
                 failure.append(error)
             self._tasks.cancel_scope.cancel()
@@ -120,23 +132,25 @@ class LiveSource:
         return await self._begin_metadata(choice).get()
 
     def _begin(self, demands: Sequence[Demand]) -> None:
+        group = self._group
         new: list[Demand] = []
         for demand in demands:
             if demand.project not in self._pages and not self._catalog.is_direct(demand.project):
                 self._pages[demand.project] = _Once()
                 new.append(demand)
         if new:
-            self._group.start_soon(self._bring, new)
+            group.start_soon(self._bring, new)
 
     def _begin_metadata(self, choice: Choice) -> _Once[bytes]:
         self._begin_files([choice])
         return self._metadata[_key(choice)]
 
     def _begin_files(self, choices: Sequence[Choice]) -> None:
+        group = self._group
         new = {key: each for each in choices if (key := _key(each)) not in self._metadata}
         self._metadata.update((key, _Once()) for key in new)
         if new:
-            self._group.start_soon(self._bring_files, list(new.values()))
+            group.start_soon(self._bring_files, list(new.values()))
 
     async def _bring_files(self, choices: list[Choice]) -> None:
         """Read in one go what is stored of these files, and fetch the others."""
@@ -146,13 +160,38 @@ class LiveSource:
         finally:
             for choice, content in zip(choices, stored, strict=True):
                 bring = partial(self._fetcher.metadata, choice, stored=content)
-                self._group.start_soon(self._metadata[_key(choice)].fill, bring)
+                self._go_on(self._metadata[_key(choice)].fill, bring)
+
+    def _go_on(self, work: Callable[..., Coroutine[Any, Any, None]], *arguments: object) -> None:
+        """Start what comes next, unless nobody waits for it any more."""
+        if not self._is_cancelled:
+            self._group.start_soon(work, *arguments)
 
     @property
     def _group(self) -> TaskGroup:
-        if self._tasks is None:
-            raise RuntimeError("nobody serves")
+        """Give what tasks are started in.
+
+        Raises:
+            StoppedError: they would come too late.
+        """
+        if self._tasks is None or self._is_cancelled:
+            raise StoppedError
         return self._tasks
+
+    async def _notice_cancellation(self) -> None:
+        """Be among the tasks when they are cancelled.
+
+        The one that waits for the solver's thread is shielded. In a group with no other task a cancellation counts as
+        delivered, and a task that is started there afterwards waits for its own for ever.
+        """
+        try:
+            await sleep_forever()
+        finally:
+            self._is_cancelled = True
+            for page in self._pages.values():
+                page.stop()
+            for metadata in self._metadata.values():
+                metadata.stop()
 
     async def _bring(self, demands: list[Demand]) -> None:
         """Read in one go what is stored of these projects, then settle each."""
@@ -160,7 +199,7 @@ class LiveSource:
             await self._fetcher.read_stored([demand.project for demand in demands])
         finally:
             for demand in demands:
-                self._group.start_soon(self._bring_project, demand)
+                self._go_on(self._bring_project, demand)
 
     async def _bring_project(self, demand: Demand) -> None:
         """Bring the pages of a project, then guess on."""
