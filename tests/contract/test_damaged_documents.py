@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +18,9 @@ from aiocache_engine.python.environment import environment_id
 from aiocache_engine.python.installed import JOURNAL, JOURNAL_BEGUN, JOURNAL_DONE, archives_in_use, read_installed
 from aiocache_engine.python.interpreter import decode_interpreter, encode_interpreter
 from aiocache_engine.store.documents import decode
+from caches import Place
 from targets import environment, install, ready, running, snapshot
+from toolsheds import begin, finish, make_tool
 
 DEEP = "[" * 200_000
 WHOLE = {
@@ -94,3 +99,49 @@ def test_any_change_in_what_is_kept_of_an_interpreter_makes_it_a_miss() -> None:
     ):  # fmt: skip
         assert content != whole
         assert decode_interpreter(content) is None
+
+
+CUT_EVERYWHERE = """
+import sys
+from aiocache_engine.model.plain_json import load
+for path in sys.argv[1:]:
+    with open(path, "rb") as file:
+        whole = file.read()
+    load(whole)
+    for end in range(len(whole.rstrip())):
+        for name in [name for name in sys.modules if name.partition(".")[0] == "json"]:
+            del sys.modules[name]
+        try:
+            load(whole[:end])
+        except ValueError:
+            continue
+        sys.exit(f"{whole[:end]!r} is taken for a document")
+print("all refused")
+"""
+
+
+def _is_document(path: Path) -> bool:
+    try:
+        return path.is_file() and not path.is_symlink() and isinstance(json.loads(path.read_bytes()), dict)
+    except ValueError:
+        return False
+
+
+def test_a_document_that_was_cut_is_damaged_wherever_it_was_cut_and_whatever_is_imported(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    place.wheel()
+    environment = asyncio.run(place.install("env", "tiny"))
+    make_tool(place.opened(), sorted(place.archives()))
+    work = begin(place.opened(), "tiny")
+    kinds = {
+        tuple(json.loads(path.read_bytes())): str(path)
+        for root in (place.cache, environment)
+        for path in sorted(root.rglob("*"))
+        if _is_document(path)
+    }
+    buckets = {os.path.relpath(path, tmp_path).split("/")[1] for path in kinds.values()}
+    assert buckets > {"aioc-cache.json", "leases", "tools-v1", "environments-v1", "projects-v1", "referrers", "lib"}
+    command = [sys.executable, "-c", CUT_EVERYWHERE, *kinds.values()]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    finish(work)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "all refused\n", "")
