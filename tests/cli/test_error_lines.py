@@ -90,8 +90,12 @@ def test_bad_variables_are_named_in_one_line(aioc, variable: str, value: str, li
         (["fetch", "--no-deps", f"./{'x' * 3000}-1.0-py3-none-any.whl"], "at most 240 characters are allowed"),
         (["ls", "?" * 3000], "name a project, or one with versions such as torch<2.5"),
         (["fetch", "--no-deps", "tiny ; " + "x" * 3000], ""),
+        (["install", "tiny ; " + "(" * 3000], "its marker is nested too deeply"),
+        (["install", f"tiny=={'1' * 3000}"], "a number in it has too many digits"),
+        (["clean", f"tiny=={'1' * 3000}"], "name a project, or one with versions such as torch<2.5"),
+        (["ls", f"tiny=={'1' * 3000}"], "name a project, or one with versions such as torch<2.5"),
     ],
-    ids=["clean", "fetch", "wheel", "ls", "marker"],
+    ids=["clean", "fetch", "wheel", "ls", "marker", "nested", "number", "clean-number", "ls-number"],
 )
 def test_a_text_without_end_is_shortened_and_the_limit_named(aioc, arguments: list[str], reason: str) -> None:
     line = one_line(aioc(*arguments), 2)

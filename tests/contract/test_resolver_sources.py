@@ -119,6 +119,8 @@ async def tree(bench: Bench) -> AsyncIterator[Bench]:
     return bench
 
 
+NUMBER = "1" * 5000  # Python reads 4300 digits
+
 TREE = ["leaf==1.0", "left==1.0", "right==1.0", "top==1.0"]
 
 
@@ -224,6 +226,31 @@ async def test_a_version_for_another_python_is_passed_over_even_if_only_its_meta
 async def test_a_version_whose_metadata_cannot_be_read_is_passed_over(bench: Bench) -> None:
     bench.wheel("leaf", "1.0")
     bench.wheel("leaf", "2.0", "other >= not-a-version")
+    assert pins(await bench.live("leaf")) == ["leaf==1.0"]
+
+
+@pytest.mark.parametrize(
+    ("requires", "python"),
+    [
+        (f"other; {'(' * 3000}python_version > '3'{')' * 3000}", ""),
+        (f"other; python_version > '{NUMBER}'", ""),
+        (f"other>={NUMBER}", ""),
+        (f"other>={NUMBER}; extra == 'x'", ""),
+        ("", f">={NUMBER}"),
+    ],
+    ids=["nested", "marker", "specifier", "extra", "python"],
+)
+@pytest.mark.parametrize("is_on_page", [True, False])
+async def test_a_version_whose_metadata_is_without_end_is_passed_over_and_alone_it_is_named(
+    bench: Bench, requires: str, python: str, *, is_on_page: bool
+) -> None:
+    bench.wheel("leaf", "2.0", *filter(None, [requires]), requires_python=python)
+    if not is_on_page:
+        bench.server.requires_python[wheel_filename("leaf", "2.0")] = ""
+    with pytest.raises(UnsatisfiableError, match=r"leaf==2\.0") as refused:
+        await bench.live("leaf")
+    assert len(str(refused.value)) < 400
+    bench.wheel("leaf", "1.0")
     assert pins(await bench.live("leaf")) == ["leaf==1.0"]
 
 

@@ -121,6 +121,7 @@ def test_requires_python_is_held_against_the_interpreter() -> None:
     assert choose("tiny", *files) == "tiny-1-py3-none-any"
     assert "another Python than 3.11.7" in choose("tiny==2", *files)
     assert choose("tiny", file("tiny-1-py3-none-any", python="nonsense")) == "tiny-1-py3-none-any"
+    assert "another Python" in choose("tiny", file("tiny-1-py3-none-any", python=f">={'1' * 5000}"))
 
 
 def test_hashes_choose_among_files() -> None:

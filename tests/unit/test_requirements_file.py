@@ -341,6 +341,11 @@ def test_a_path_in_a_lock_file_stands_beside_it(desk: Desk) -> None:
         ('lock-version = "1.0"', 'lock-version = "1.0"\nrequires-python = ">=99"', "99"),
         ('name = "a-1.0-py3-none-any.whl"', 'name = "a-1.0-cp27-cp27m-win32.whl"', "wheel"),
         (f'sha256 = "{HASH}"', 'sha512 = "abc"', "no sha256"),
+        ('created-by = "a test"', f"created-by = {'1' * 6000}", "no lock file"),
+        ('created-by = "a test"', f"created-by = {'[' * 5000}{']' * 5000}", "no lock file .* nested too deeply"),
+        ('version = "1.0"', f'version = "{"1" * 6000}"', "no lock file"),
+        ('"sys_platform', f'"{"(" * 5000}sys_platform', r"packages\[1\]\.marker"),
+        ('"sys_platform', f"\"python_version > '{'1' * 5000}' and sys_platform", "digits"),
     ],
 )
 def test_a_lock_file_that_does_not_suit_is_refused(desk: Desk, old: str, new: str, reason: str) -> None:

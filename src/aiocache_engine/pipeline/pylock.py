@@ -27,8 +27,10 @@ def read_pylock(path: str, interpreter: Interpreter) -> list[Wanted]:
     tags = [Tag(*tag.split("-", 2)) for tag in interpreter.tags]
     try:
         selected = list(lock.select(environment=cast("Any", dict(interpreter.markers)), tags=tags))
-    except PylockSelectError as error:
+    except (PylockSelectError, ValueError) as error:
         raise RequirementsFileError(path, None, str(error)) from error
+    except RecursionError:
+        raise RequirementsFileError(path, None, "a marker in it is nested too deeply") from None
     return [_wanted(path, package, chosen) for package, chosen in selected]
 
 
@@ -38,8 +40,10 @@ def _read(path: str) -> Pylock:
             return Pylock.from_dict(tomllib.load(file))
     except OSError as error:
         raise RequirementsFileError(path, None, f"the lock file cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, PylockValidationError) as error:
+    except (ValueError, PylockValidationError) as error:  # no TOML, no UTF-8, or a number without end
         raise RequirementsFileError(path, None, f"it is no lock file (PEP 751): {error}") from error
+    except RecursionError:
+        raise RequirementsFileError(path, None, "it is no lock file (PEP 751): it is nested too deeply") from None
 
 
 def _wanted(path: str, package: Package, chosen: object) -> Wanted:

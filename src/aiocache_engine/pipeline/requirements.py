@@ -9,7 +9,6 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 
-from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_version
@@ -19,6 +18,7 @@ from aiocache_engine.model.names import is_object_id, project_name, project_patt
 from aiocache_engine.model.removal import CleanTarget, TargetKind
 from aiocache_engine.model.requirement import Wanted
 from aiocache_engine.model.value import replace
+from aiocache_engine.pipeline.pep508 import MarkerError, marker_holds, read_requirement
 
 _PER_LINE = re.compile(r"\s--(hash|config-settings?|global-option)(?:=|\s+)(\"[^\"]*\"|'[^']*'|\S+)")
 EDITABLE = ("-e", "--editable")
@@ -97,7 +97,7 @@ def parse_clean_target(text: str) -> CleanTarget:
         InvalidRequirementError: it is neither.
     """
     try:
-        requirement = Requirement(text)
+        requirement = read_requirement(text)
     except InvalidRequirement as error:
         reason = "name a project, or one with versions such as torch<2.5"
         raise InvalidRequirementError(text, reason) from InvalidRequirement(redacted(str(error)))
@@ -162,7 +162,7 @@ def is_location(text: str) -> bool:
 
 def _requirement(pep508: str, text: str) -> Requirement:
     try:
-        return Requirement(pep508)
+        return read_requirement(pep508)
     except InvalidRequirement as error:
         # packaging repeats the whole text, and whoever logs the cause would log its password.
         cause = InvalidRequirement(redacted(str(error)))
@@ -190,11 +190,9 @@ def _extras(requirement: Requirement) -> frozenset[str]:
 
 
 def _applies(requirement: Requirement, markers: Mapping[str, str], text: str) -> bool:
-    if requirement.marker is None:
-        return True
     try:
-        return requirement.marker.evaluate({**markers, "extra": ""})
-    except (UndefinedComparison, UndefinedEnvironmentName) as error:
+        return marker_holds(requirement, markers)
+    except MarkerError as error:
         raise InvalidRequirementError(text, f"its marker cannot be evaluated: {error}") from error
 
 

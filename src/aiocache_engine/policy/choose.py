@@ -95,7 +95,7 @@ class WheelChooser:
         return self._rank(name) is not None
 
     def _fits_python(self, _: WheelName, file: IndexFile) -> bool:
-        return file.requires_python is None or _python_fits(file.requires_python, self._interpreter.version)
+        return file.requires_python is None or python_fits(file.requires_python, self._interpreter.version)
 
     def _rank(self, name: WheelName) -> int | None:
         return min((self._ranks[tag] for tag in name.tags() if tag in self._ranks), default=None)
@@ -146,8 +146,11 @@ def _contains(specifier: str, version: str) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _python_fits(specifier: str, python: str) -> bool:
+def python_fits(specifier: str, python: str) -> bool:
+    """Tell whether a Requires-Python allows a version of Python; nobody has one with a number without end."""
     try:
         return SpecifierSet(specifier).contains(python, prereleases=True)
     except InvalidSpecifier:  # pip and uv take such files too
         return True
+    except ValueError:  # a number of more digits than Python reads
+        return False

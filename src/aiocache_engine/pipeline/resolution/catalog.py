@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.version import InvalidVersion, Version
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
 from aiocache_engine.errors import InvalidWheelError, ProjectNotFoundError
 from aiocache_engine.hints import Protocol
@@ -21,8 +21,9 @@ from aiocache_engine.pipeline.resolution.metadata import (
     check_requirements,
     demands_of,
     parse_metadata,
+    shortened,
 )
-from aiocache_engine.policy.choose import WheelChooser
+from aiocache_engine.policy.choose import WheelChooser, python_fits
 from aiocache_engine.policy.resolution import Demand, Problem
 
 
@@ -181,9 +182,9 @@ class IndexCatalog:
         if isinstance(metadata, str):
             return metadata
         if metadata.project != project or not _is_version(metadata.version, version):
-            return f"its metadata says that it is {metadata.project} {metadata.version}"
-        if metadata.requires_python and not _python_fits(metadata.requires_python, self._python):
-            return f"it needs Python {metadata.requires_python}, and this is {self._python}"
+            return f"its metadata says that it is {shortened(f'{metadata.project} {metadata.version}')}"
+        if metadata.requires_python and not python_fits(metadata.requires_python, self._python):
+            return f"it needs Python {shortened(metadata.requires_python)}, and this is {self._python}"
         try:
             check_requirements(metadata, self._markers)
         except MetadataError as error:
@@ -203,12 +204,5 @@ class IndexCatalog:
 def _is_version(text: str, version: Version) -> bool:
     try:
         return Version(text) == version
-    except InvalidVersion:
+    except ValueError:  # no version, or a number without end
         return False
-
-
-def _python_fits(specifier: str, python: str) -> bool:
-    try:
-        return SpecifierSet(specifier).contains(python, prereleases=True)
-    except InvalidSpecifier:  # pip and uv take such files too
-        return True

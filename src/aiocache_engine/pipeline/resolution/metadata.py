@@ -12,11 +12,11 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from aiocache_engine.model.value import value
+from aiocache_engine.pipeline.pep508 import MarkerError, marker_holds, read_requirement
 from aiocache_engine.policy.resolution import Demand
 
 _END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")
@@ -27,6 +27,7 @@ _PLAIN = re.compile(
     r"[\w.-]+\s*(?:\[[\w\s.,-]*\])?\s*(?P<open>\()?\s*"
     r"(?:(?:[<>~]=?|[!=]=)\s*\d[\w.]*(?:\s*,\s*(?:[<>~]=?|[!=]=)\s*\d[\w.]*)*)?\s*(?(open)\))\s*(?:;|$)"
 )
+_LONG = 200  #: characters; what is longer is looked at as a whole, and told in part
 _NAMES = ("name", "version", "requires-dist", "requires-python", "provides-extra")
 _LENIENT = (
     (re.compile(r"(>=|<=|>|<|~=)(\s*\d+(?:\.\d+)*)\.\*"), r"\1\2"),  # >=3.6.* can only mean >=3.6
@@ -108,8 +109,13 @@ def check_requirements(metadata: CoreMetadata, markers: Mapping[str, str]) -> No
     """
     demands_of(metadata, "", markers)
     for text in metadata.requires:
-        if not _PLAIN.match(text):
+        if len(text) > _LONG or not _PLAIN.match(text):
             _requirement(text)
+
+
+def shortened(text: str) -> str:
+    """Give what is told of a text that may be without end."""
+    return text if len(text) <= _LONG else f"{text[:60]}…"
 
 
 def seal(content: bytes, of_file: str) -> bytes:
@@ -158,23 +164,21 @@ def _applies(requirement: Requirement, extra: str, markers: Mapping[str, str], t
         return not extra
     try:
         if not extra:
-            return requirement.marker.evaluate({**markers, "extra": ""})
-        return requirement.marker.evaluate({**markers, "extra": extra}) and not requirement.marker.evaluate(
-            {**markers, "extra": ""}
-        )
-    except (UndefinedComparison, UndefinedEnvironmentName) as error:
-        raise MetadataError(f"the marker of its requirement {text!r} cannot be evaluated") from error
+            return marker_holds(requirement, markers)
+        return marker_holds(requirement, markers, extra) and not marker_holds(requirement, markers)
+    except MarkerError as error:
+        raise MetadataError(f"the marker of its requirement {shortened(text)!r} cannot be evaluated") from error
 
 
 @lru_cache(maxsize=16384)
 def _requirement(text: str) -> Requirement:
     try:
-        return Requirement(text)
+        return read_requirement(text)
     except InvalidRequirement as error:
         bare, semicolon, marker = text.partition(";")
         for pattern, replacement in _LENIENT:
             bare = pattern.sub(replacement, bare)
         try:
-            return Requirement(bare + semicolon + marker)
+            return read_requirement(bare + semicolon + marker)
         except InvalidRequirement:
-            raise MetadataError(f"its requirement {text!r} cannot be read") from error
+            raise MetadataError(f"its requirement {shortened(text)!r} cannot be read") from error
