@@ -27,7 +27,7 @@ from aiocache_engine.model.why import Explanation
 from aiocache_engine.pipeline.shared_loop import LOOPS, SharedCall, SharedLoop, refuse_event_loop
 from aiocache_engine.pipeline.tools.environment import HeldEnvironment
 from aiocache_engine.pipeline.tools.request import EnvironmentRequest, Tool
-from aiocache_engine.pipeline.undertake import Fetching, FetchRequest, Installation, InstallRequest
+from aiocache_engine.pipeline.undertake import Fetching, FetchRequest, Installation, InstallRequest, listed
 from aiocache_engine.python.target import TargetChoice
 from aiocache_engine.report import Reporter
 
@@ -119,10 +119,10 @@ class BlockingCacheEngine:
         return self._call(
             partial(
                 self._engine.resolve,
-                tuple(requirements),
-                files=tuple(files),
-                constraints=tuple(constraints),
-                constraint_files=tuple(constraint_files),
+                listed("requirements", requirements),
+                files=listed("files", files),
+                constraints=listed("constraints", constraints),
+                constraint_files=listed("constraint_files", constraint_files),
                 python=python,
                 refresh=refresh,
             )
@@ -152,10 +152,10 @@ class BlockingCacheEngine:
         return self._call(
             partial(
                 self._engine.install,
-                tuple(requirements),
-                files=tuple(files),
-                constraints=tuple(constraints),
-                constraint_files=tuple(constraint_files),
+                listed("requirements", requirements),
+                files=listed("files", files),
+                constraints=listed("constraints", constraints),
+                constraint_files=listed("constraint_files", constraint_files),
                 dependencies=dependencies,
                 require_hashes=require_hashes,
                 target=target,
@@ -192,10 +192,10 @@ class BlockingCacheEngine:
         return self._call(
             partial(
                 self._engine.plan_install,
-                tuple(requirements),
-                files=tuple(files),
-                constraints=tuple(constraints),
-                constraint_files=tuple(constraint_files),
+                listed("requirements", requirements),
+                files=listed("files", files),
+                constraints=listed("constraints", constraints),
+                constraint_files=listed("constraint_files", constraint_files),
                 dependencies=dependencies,
                 require_hashes=require_hashes,
                 target=target,
@@ -231,10 +231,10 @@ class BlockingCacheEngine:
         return self._call(
             partial(
                 self._engine.fetch,
-                tuple(requirements),
-                files=tuple(files),
-                constraints=tuple(constraints),
-                constraint_files=tuple(constraint_files),
+                listed("requirements", requirements),
+                files=listed("files", files),
+                constraints=listed("constraints", constraints),
+                constraint_files=listed("constraint_files", constraint_files),
                 dependencies=dependencies,
                 require_hashes=require_hashes,
                 python=python,
@@ -261,7 +261,7 @@ class BlockingCacheEngine:
         Arguments and errors as for `CacheEngine.environment`.
         """
         using = self._engine.environment(
-            requirement, additions=tuple(additions), python=python, refresh=refresh, isolated=isolated
+            requirement, additions=listed("additions", additions), python=python, refresh=refresh, isolated=isolated
         )
         held = self._call(using.__aenter__)
         try:
@@ -283,15 +283,17 @@ class BlockingCacheEngine:
 
         Errors as for `CacheEngine.plan_clean`.
         """
-        return self._call(partial(self._engine.plan_clean, tuple(names), tools=tuple(tools)))
+        return self._call(partial(self._engine.plan_clean, listed("names", names), tools=listed("tools", tools)))
 
-    def clean(self, names: Iterable[str] | RemovalPlan = (), *, tools: Iterable[str] = ()) -> Removal:
+    def clean(
+        self, names: Iterable[str] | RemovalPlan = (), *, tools: Iterable[str] = (), wait: bool = False
+    ) -> Removal:
         """Clean what is named, or without names and tools everything, while anything else may be running.
 
         Arguments, what holds when it returns, and errors as for `CacheEngine.clean`.
         """
-        named = names if isinstance(names, RemovalPlan) else tuple(names)
-        return self._call(partial(self._engine.clean, named, tools=tuple(tools)))
+        named = names if isinstance(names, RemovalPlan) else listed("names", names)
+        return self._call(partial(self._engine.clean, named, tools=listed("tools", tools), wait=wait))
 
     def plan_prune(self, policy: PrunePolicy = PLAIN) -> RemovalPlan:
         """Plan a prune. Touches nothing."""

@@ -27,7 +27,7 @@ from aiocache_engine.pipeline.collect import Collector
 from aiocache_engine.pipeline.deliver import Options
 from aiocache_engine.pipeline.inspect import list_entries, list_usage, measure_cache
 from aiocache_engine.pipeline.kit import Kit, open_kit
-from aiocache_engine.pipeline.remove import carry_out, timed
+from aiocache_engine.pipeline.remove import carry_out, clean_steps, timed
 from aiocache_engine.pipeline.requirements import clean_targets, parse_clean_target
 from aiocache_engine.pipeline.steps import Steps, in_thread, in_thread_surely
 from aiocache_engine.pipeline.tools.environment import HeldEnvironment, find_held
@@ -39,8 +39,10 @@ from aiocache_engine.pipeline.undertake import (
     Inputs,
     Installation,
     InstallRequest,
+    listed,
     look_into_fetch,
     look_into_install,
+    target_choice,
 )
 from aiocache_engine.pipeline.why import why
 from aiocache_engine.python.target import TargetChoice
@@ -136,10 +138,10 @@ class CacheEngine:
             SourceError: something cannot be had from its index.
         """
         inputs = Inputs(
-            requirements=tuple(requirements),
-            files=tuple(files),
-            constraints=tuple(constraints),
-            constraint_files=tuple(constraint_files),
+            requirements=listed("requirements", requirements),
+            files=listed("files", files),
+            constraints=listed("constraints", constraints),
+            constraint_files=listed("constraint_files", constraint_files),
             refreshes=refresh,
         )
         kit = self._opened
@@ -192,10 +194,10 @@ class CacheEngine:
             DiskError, ReadOnlyCacheError, LockTimeoutError: the machine refused; the target is as it was before.
         """
         inputs = Inputs(
-            requirements=tuple(requirements),
-            files=tuple(files),
-            constraints=tuple(constraints),
-            constraint_files=tuple(constraint_files),
+            requirements=listed("requirements", requirements),
+            files=listed("files", files),
+            constraints=listed("constraints", constraints),
+            constraint_files=listed("constraint_files", constraint_files),
             follows_dependencies=dependencies,
             requires_hashes=require_hashes,
             refreshes=refresh,
@@ -208,7 +210,7 @@ class CacheEngine:
             compiles=compile,
             upgrades=upgrade,
         )
-        return await self.run_install(InstallRequest(inputs, target or TargetChoice(), options))
+        return await self.run_install(InstallRequest(inputs, target_choice(target), options))
 
     async def plan_install(
         self,
@@ -233,10 +235,10 @@ class CacheEngine:
         Arguments and errors as for `install`.
         """
         inputs = Inputs(
-            requirements=tuple(requirements),
-            files=tuple(files),
-            constraints=tuple(constraints),
-            constraint_files=tuple(constraint_files),
+            requirements=listed("requirements", requirements),
+            files=listed("files", files),
+            constraints=listed("constraints", constraints),
+            constraint_files=listed("constraint_files", constraint_files),
             follows_dependencies=dependencies,
             requires_hashes=require_hashes,
             refreshes=refresh,
@@ -249,7 +251,7 @@ class CacheEngine:
             compiles=compile,
             upgrades=upgrade,
         )
-        return await self.run_install(InstallRequest(inputs, target or TargetChoice(), options))
+        return await self.run_install(InstallRequest(inputs, target_choice(target), options))
 
     async def run_install(self, request: InstallRequest | Installation) -> InstallReport:
         """Do an installation that is described by a value, or was looked into already; as `install`."""
@@ -276,10 +278,10 @@ class CacheEngine:
         `install` would choose, else the running one. The other arguments, and errors, are those of `install`.
         """
         inputs = Inputs(
-            requirements=tuple(requirements),
-            files=tuple(files),
-            constraints=tuple(constraints),
-            constraint_files=tuple(constraint_files),
+            requirements=listed("requirements", requirements),
+            files=listed("files", files),
+            constraints=listed("constraints", constraints),
+            constraint_files=listed("constraint_files", constraint_files),
             follows_dependencies=dependencies,
             requires_hashes=require_hashes,
             refreshes=refresh,
@@ -322,7 +324,7 @@ class CacheEngine:
             SourceError, InvalidWheelError: something cannot be had from its index.
             DiskError, ReadOnlyCacheError, LockTimeoutError: the machine refused.
         """
-        request = EnvironmentRequest(requirement, tuple(additions), python, refresh, isolated)
+        request = EnvironmentRequest(requirement, listed("additions", additions), python, refresh, isolated)
         held = await self.hold_environment(request)
         try:
             yield held
@@ -337,13 +339,20 @@ class CacheEngine:
         Whoever calls this releases it.
         """
         kit = self._opened
-        if isinstance(request, EnvironmentRequest):
-            request = await self._off_loop(partial(look_into_environment, kit, request))
-            held = await self._off_loop(partial(find_held, kit, request))
-            if held is not None:
-                return held
-        async with ending(kit):
-            return await make_held(kit, self._index_client, request)
+        held: list[HeldEnvironment] = []  # a cancellation may come when it is there already, and not yet returned
+        try:
+            if isinstance(request, EnvironmentRequest):
+                request = await self._off_loop(partial(look_into_environment, kit, request))
+                find = partial(find_held, kit, request)
+                await self._off_loop(lambda: held.extend(filter(None, [find()])))
+            if not held:
+                async with ending(kit):
+                    held.append(await make_held(kit, self._index_client, request))
+        except BaseException:
+            for each in held:
+                await in_thread_surely(each.release)
+            raise
+        return held[0]
 
     async def plan_clean(self, names: Iterable[str] = (), *, tools: Iterable[str] = ()) -> RemovalPlan:
         """Plan a clean, as `clean` does it. Touches nothing.
@@ -351,10 +360,12 @@ class CacheEngine:
         Raises:
             InvalidRequirementError: a name means nothing that can be cleaned.
         """
-        targets = clean_targets(names, tools)
+        targets = clean_targets(listed("names", names), listed("tools", tools))
         return await self._opened.conductor().conduct(Collector(self._opened.cache).plan_clean(targets))
 
-    async def clean(self, names: Iterable[str] | RemovalPlan = (), *, tools: Iterable[str] = ()) -> Removal:
+    async def clean(
+        self, names: Iterable[str] | RemovalPlan = (), *, tools: Iterable[str] = (), wait: bool = False
+    ) -> Removal:
         """Clean what is named, or without names and tools everything, while anything else may be running.
 
         When it returns, no look-up finds what was there, and work that began before cannot bring it back. Bytes that
@@ -365,13 +376,19 @@ class CacheEngine:
             names: projects, versions of them ("torch<2.5"), patterns of projects ("nvidia-*") and ids of archives or
                 cached environments; or a plan.
             tools: tools whose cached environments go, and nothing else of them.
+            wait: wait until nobody uses any of this, and free it; the reporter is told for whom. What this process
+                uses itself is not waited for.
 
         Raises:
             InvalidRequirementError: a name means nothing that can be cleaned.
             LockTimeoutError, ReadOnlyCacheError, DiskError: the machine refused.
         """
-        targets = names.targets if isinstance(names, RemovalPlan) else clean_targets(names, tools)
-        return await self._remove(lambda collector: collector.clean(targets))
+        targets = (
+            names.targets
+            if isinstance(names, RemovalPlan)
+            else clean_targets(listed("names", names), listed("tools", tools))
+        )
+        return await self._remove(clean_steps(self._opened, targets, waits=wait))
 
     async def plan_prune(self, policy: PrunePolicy = PLAIN) -> RemovalPlan:
         """Plan a prune. Touches nothing."""
@@ -385,7 +402,7 @@ class CacheEngine:
         Raises:
             LockTimeoutError, ReadOnlyCacheError, DiskError: the machine refused.
         """
-        return await self._remove(lambda collector: collector.prune(policy))
+        return await self._remove(carry_out(self._opened.cache, lambda collector: collector.prune(policy)))
 
     async def foresee(self, plan: RemovalPlan) -> Removal:
         """Tell what executing a plan now would free, by looking at every file it names and touching none."""
@@ -441,10 +458,9 @@ class CacheEngine:
                 self._client = await self._closing.enter_async_context(client)
         return self._client
 
-    async def _remove(self, steps: Callable[[Collector], Steps[Removal]]) -> Removal:
-        kit = self._opened
-        conductor = kit.conductor()
-        return timed(await conductor.conduct(carry_out(kit.cache, steps)), conductor)
+    async def _remove(self, steps: Steps[Removal]) -> Removal:
+        conductor = self._opened.conductor()
+        return timed(await conductor.conduct(steps), conductor)
 
 
 def engine_over(kit: Kit) -> CacheEngine:

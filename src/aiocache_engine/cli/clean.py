@@ -19,6 +19,7 @@ class CleanOptions(Options):
 
     names: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
+    waits: bool = False
     is_dry_run: bool = False
 
 
@@ -33,7 +34,7 @@ def run(options: CleanOptions, terminal: Terminal) -> None:
 
         targets = clean_targets(options.names, options.tools)
     kit = open_kit(options.cache_dir, config=options.config(os.environ), environ=os.environ, reporter=terminal)
-    removal = clean_now(kit, targets, is_dry_run=options.is_dry_run)
+    removal = clean_now(kit, targets, is_dry_run=options.is_dry_run, waits=options.waits)
     for warning in removal.warnings:
         terminal.warns(warning)
     if removal.unmatched:

@@ -258,6 +258,7 @@ COMMANDS = {
                 "The cached environments of a tool, and nothing else; may be repeated.",
                 "TOOL",
             ),
+            Option(("--wait",), Kind.FLAG, "waits", "Come back when those have ended who use what was removed."),
             _DRY_RUN,
             Option(
                 ("--force",),

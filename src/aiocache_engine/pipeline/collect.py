@@ -189,24 +189,25 @@ class Collector:
             self._cache.ensure_writable()
         return replace(foreseen, is_dry_run=False)
 
-    def free_condemned(self) -> Steps[None]:
-        """Free what was condemned while it was leased, now that some lease has ended (rule 35)."""
+    def free_condemned(self) -> Steps[list[Removed]]:
+        """Free what was condemned while it was in use, now that some user has ended (rule 35); gives what went."""
         if self._cache.is_read_only:
-            return
+            return []
         notes = yield Outside(partial(read_notes, self._cache.layout.condemned))
         if not notes:
-            return
+            return []
         alive, _ = yield Outside(self._leases.part)
         free = {note.object_id for note in notes if not any(lease.covers(note.object_id) for lease in alive)}
         free -= (yield from self._find_processes(free)).keys()  # no scan with every command, for as long as a tool runs
         if not free:
-            return
+            return []
         self._noted |= {note.object_id for note in notes}
         yield from self._collect(partial(plan_condemned, candidates=free))
-        yield from self._sweep()
+        removed = yield from self._sweep()
         in_use = {i for i, kept in self._kept.items() if kept.is_condemned or _is_in_use(kept)}
         settled = [note for note in notes if note.object_id in free - in_use]
         yield Outside(partial(remove_notes, settled))
+        return removed
 
     def _plan(self, decide: Callable[[Snapshot], RemovalPlan]) -> Steps[RemovalPlan]:
         """Scan and plan; last of all look for processes, and only in environments that would go without them."""

@@ -21,6 +21,16 @@ def carry_out(cache: CacheDir, remove: Callable[[Collector], Steps[Removal]]) ->
     return removal
 
 
+def clean_steps(kit: Kit, targets: tuple[CleanTarget, ...], *, waits: bool) -> Steps[Removal]:
+    """Clean, and then wait for those who use what was cleaned if that is asked for (rule 39)."""
+    removal = yield from carry_out(kit.cache, lambda collector: collector.clean(targets))
+    if not waits:
+        return removal
+    from aiocache_engine.pipeline.wait import wait_for_users  # noqa: PLC0415 - only who asks for it waits
+
+    return (yield from wait_for_users(kit, removal))
+
+
 def timed(removal: Removal, conductor: Conductor) -> Removal:
     """Put in how long the conductor waited for the cache lock and held it."""
     return replace(
@@ -30,7 +40,7 @@ def timed(removal: Removal, conductor: Conductor) -> Removal:
     )
 
 
-def clean_now(kit: Kit, targets: tuple[CleanTarget, ...], *, is_dry_run: bool = False) -> Removal:
+def clean_now(kit: Kit, targets: tuple[CleanTarget, ...], *, is_dry_run: bool = False, waits: bool = False) -> Removal:
     """Clean in this thread, or only tell what that would free.
 
     Raises:
@@ -38,7 +48,7 @@ def clean_now(kit: Kit, targets: tuple[CleanTarget, ...], *, is_dry_run: bool = 
     """
     if is_dry_run:
         return _foresee_now(kit, lambda collector: collector.plan_clean(targets))
-    return _remove_now(kit, lambda collector: collector.clean(targets))
+    return _perform_now(kit, clean_steps(kit, targets, waits=waits))
 
 
 def prune_now(kit: Kit, policy: PrunePolicy = PLAIN, *, is_dry_run: bool = False) -> Removal:
@@ -49,12 +59,12 @@ def prune_now(kit: Kit, policy: PrunePolicy = PLAIN, *, is_dry_run: bool = False
     """
     if is_dry_run:
         return _foresee_now(kit, lambda collector: collector.plan_prune(policy))
-    return _remove_now(kit, lambda collector: collector.prune(policy))
+    return _perform_now(kit, carry_out(kit.cache, lambda collector: collector.prune(policy)))
 
 
-def _remove_now(kit: Kit, remove: Callable[[Collector], Steps[Removal]]) -> Removal:
+def _perform_now(kit: Kit, steps: Steps[Removal]) -> Removal:
     conductor = kit.conductor()
-    return timed(conductor.perform(carry_out(kit.cache, remove)), conductor)
+    return timed(conductor.perform(steps), conductor)
 
 
 def _foresee_now(kit: Kit, plan: Callable[[Collector], Steps[RemovalPlan]]) -> Removal:

@@ -36,7 +36,14 @@ class Outside:
     work: Callable[[], Any]
 
 
-Step = InHold | Outside
+@value
+class Pause:
+    """Do nothing for so long, with no lock held."""
+
+    seconds: float
+
+
+Step = InHold | Outside | Pause
 Steps = Generator[Step, Any, Result]  #: what is sent back into it is what the step's work returned
 
 
@@ -97,6 +104,9 @@ class Conductor:
         if isinstance(step, Outside):
             with translated(self._place):
                 return step.work()
+        if isinstance(step, Pause):
+            time.sleep(step.seconds)
+            return None
         with self._lock.hold_now(step.mode, timeout_seconds=self._timeout_seconds, on_wait=self._on_wait) as hold:
             try:
                 with translated(self._place):
@@ -123,6 +133,11 @@ class Conductor:
         if isinstance(step, Outside):
             with translated(self._place):
                 return await in_thread(step.work)
+        if isinstance(step, Pause):
+            from anyio import sleep  # noqa: PLC0415 - a warm command has no event loop
+
+            await sleep(step.seconds)
+            return None
         work = step.work
         async with self._lock.hold(step.mode, timeout_seconds=self._timeout_seconds, on_wait=self._on_wait) as hold:
             try:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Iterable
 
-from aiocache_engine.errors import TargetError
+from aiocache_engine.errors import TargetError, UsageError
 from aiocache_engine.hints import TYPE_CHECKING
 from aiocache_engine.model.python import Interpreter, Target
 from aiocache_engine.model.requirement import Wanted
@@ -114,6 +115,28 @@ def problem_of(requested: Requested) -> Problem:
         takes_pre_releases=requested.options.pre,
         requires_hashes=requested.options.require_hashes,
     )
+
+
+def listed(what: str, given: Iterable[str]) -> tuple[str, ...]:
+    """Give the texts of a list. One text alone is refused: its letters are names too, and those projects strangers'.
+
+    Raises:
+        UsageError: it is no list.
+    """
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        raise UsageError(f"{what} is to be a list of texts, and {given!r} is none; write [{given!r}]")
+    return tuple(given)
+
+
+def target_choice(given: TargetChoice | None) -> TargetChoice:
+    """Give where to install to; None: wherever it is found.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    if given is not None and not isinstance(given, TargetChoice):
+        raise UsageError(f"a target is told as TargetChoice(venv={given!r}), or with python= or target=")
+    return given or TargetChoice()
 
 
 def look_into_install(kit: Kit, request: InstallRequest) -> Installation:
