@@ -18,8 +18,8 @@ from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.python import LinkMode
 from aiocache_engine.model.records import FileKey, Holder, Pointer
 from aiocache_engine.model.removal import Removal
-from aiocache_engine.pipeline.collect import Collector
-from aiocache_engine.pipeline.requirements import parse_clean_target
+from aiocache_engine.pipeline.collector.collect import Collector
+from aiocache_engine.pipeline.inputs.requirements import parse_clean_target
 from aiocache_engine.pipeline.steps import Conductor, Steps
 from aiocache_engine.python.target import TargetChoice
 from aiocache_engine.store.cache_dir import CacheDir, open_cache_dir

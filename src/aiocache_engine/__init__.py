@@ -99,7 +99,7 @@ _NAMES = {
 }
 _PLACES = {name: module for module, names in _NAMES.items() for name in names.split()}
 if not TYPE_CHECKING:  # type checkers read the names above
-    __all__ = ["__version__", *_PLACES]
+    __all__ = ["__version__", *_PLACES]  # noqa: PLE0604 - texts all
 
 
 def __getattr__(name: str) -> object:

@@ -21,14 +21,15 @@ from aiocache_engine.model.outcome import FetchReport, InstallReport, ResolveRep
 from aiocache_engine.model.python import LinkMode
 from aiocache_engine.model.removal import PLAIN, PrunePolicy, Removal, RemovalPlan
 from aiocache_engine.model.why import Explanation
-from aiocache_engine.pipeline.account import foresee
 from aiocache_engine.pipeline.cold import ending, fetch_cold, install_cold, resolve_cold
-from aiocache_engine.pipeline.collect import Collector
+from aiocache_engine.pipeline.collector.account import foresee
+from aiocache_engine.pipeline.collector.collect import Collector
+from aiocache_engine.pipeline.collector.inspect import list_entries, list_usage, measure_cache
+from aiocache_engine.pipeline.collector.remove import carry_out, clean_steps, timed
+from aiocache_engine.pipeline.collector.why import why
 from aiocache_engine.pipeline.deliver import Options
-from aiocache_engine.pipeline.inspect import list_entries, list_usage, measure_cache
+from aiocache_engine.pipeline.inputs.requirements import clean_targets, parse_clean_target
 from aiocache_engine.pipeline.kit import Kit, open_kit
-from aiocache_engine.pipeline.remove import carry_out, clean_steps, timed
-from aiocache_engine.pipeline.requirements import clean_targets, parse_clean_target
 from aiocache_engine.pipeline.steps import Steps, in_thread, in_thread_surely
 from aiocache_engine.pipeline.tools.environment import HeldEnvironment, find_held
 from aiocache_engine.pipeline.tools.make import make_held
@@ -44,7 +45,6 @@ from aiocache_engine.pipeline.undertake import (
     look_into_install,
     target_choice,
 )
-from aiocache_engine.pipeline.why import why
 from aiocache_engine.python.target import TargetChoice
 from aiocache_engine.report import Reporter
 from aiocache_engine.store.generations import version_matches

@@ -11,9 +11,9 @@ from aiocache_engine.blocking import BlockingCacheEngine
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.records import EnvironmentPointer
 from aiocache_engine.model.removal import Removal
-from aiocache_engine.pipeline.account import foresee
-from aiocache_engine.pipeline.collect import Collector
-from aiocache_engine.pipeline.requirements import clean_targets
+from aiocache_engine.pipeline.collector.account import foresee
+from aiocache_engine.pipeline.collector.collect import Collector
+from aiocache_engine.pipeline.inputs.requirements import clean_targets
 from aiocache_engine.testing.invariants import assert_sound
 from caches import Place, in_hold, perform, prune_now
 from toolsheds import begin, describe, fetched, finish, make_tool, publish

@@ -16,10 +16,10 @@ from aiocache_engine.model.records import EnvironmentPointer
 from aiocache_engine.model.removal import Removal, RemovalPlan
 from aiocache_engine.model.snapshot import Snapshot
 from aiocache_engine.pipeline import collect
-from aiocache_engine.pipeline.account import foresee
-from aiocache_engine.pipeline.collect import Collector
-from aiocache_engine.pipeline.requirements import parse_clean_target
-from aiocache_engine.pipeline.scan import scan
+from aiocache_engine.pipeline.collector.account import foresee
+from aiocache_engine.pipeline.collector.collect import Collector
+from aiocache_engine.pipeline.collector.scan import scan
+from aiocache_engine.pipeline.inputs.requirements import parse_clean_target
 from aiocache_engine.pipeline.steps import Steps
 from aiocache_engine.policy.prune import plan_prune
 from aiocache_engine.store.cache_dir import CacheDir

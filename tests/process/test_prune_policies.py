@@ -15,8 +15,8 @@ from aiocache_engine import BlockingCacheEngine
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.python import LinkMode
 from aiocache_engine.model.removal import PrunePolicy, Removal
-from aiocache_engine.pipeline.account import foresee
-from aiocache_engine.pipeline.collect import Collector
+from aiocache_engine.pipeline.collector.account import foresee
+from aiocache_engine.pipeline.collector.collect import Collector
 from aiocache_engine.testing.invariants import assert_sound
 from caches import Place, in_hold, perform
 from toolsheds import begin, fetched, finish, make_tool, run_tool

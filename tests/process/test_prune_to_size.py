@@ -14,9 +14,9 @@ import pytest
 from aiocache_engine.model.python import LinkMode
 from aiocache_engine.model.removal import PrunePolicy, Removal
 from aiocache_engine.pipeline import room
-from aiocache_engine.pipeline.account import foresee
-from aiocache_engine.pipeline.collect import Collector
-from aiocache_engine.pipeline.inspect import measure_cache
+from aiocache_engine.pipeline.collector.account import foresee
+from aiocache_engine.pipeline.collector.collect import Collector
+from aiocache_engine.pipeline.collector.inspect import measure_cache
 from aiocache_engine.testing.invariants import assert_sound
 from caches import Place, perform
 from toolsheds import fetched, finish, make_tool, run_tool

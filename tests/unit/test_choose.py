@@ -12,7 +12,7 @@ from aiocache_engine.model.index import IndexFile
 from aiocache_engine.model.names import wheel_name
 from aiocache_engine.model.python import Interpreter
 from aiocache_engine.model.requirement import Refusal, Wanted
-from aiocache_engine.pipeline.requirements import parse_requirement
+from aiocache_engine.pipeline.inputs.requirements import parse_requirement
 from aiocache_engine.policy.choose import WheelChooser
 
 TAGS = (

@@ -21,8 +21,8 @@ from aiocache_engine.errors import (
 from aiocache_engine.index.settings import IndexOptions, discover_settings
 from aiocache_engine.index.urls import direct_file
 from aiocache_engine.model.requirement import Wanted
-from aiocache_engine.pipeline.requirements import one_per_project, parse_clean_target, parse_requirement
-from aiocache_engine.pipeline.requirements_file import read_requested
+from aiocache_engine.pipeline.inputs.requirements import one_per_project, parse_clean_target, parse_requirement
+from aiocache_engine.pipeline.inputs.requirements_file import read_requested
 from aiocache_engine.python.interpreter import probe
 from aiocache_engine.system import process
 

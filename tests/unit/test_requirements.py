@@ -9,7 +9,7 @@ from aiocache_engine.index.urls import direct_file, index_of
 from aiocache_engine.model.index import IndexKind
 from aiocache_engine.model.removal import CleanTarget, TargetKind
 from aiocache_engine.model.requirement import Wanted
-from aiocache_engine.pipeline.requirements import (
+from aiocache_engine.pipeline.inputs.requirements import (
     clean_targets,
     one_per_project,
     parse_clean_target,

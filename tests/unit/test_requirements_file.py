@@ -11,7 +11,7 @@ import pytest
 from aiocache_engine.errors import InvalidRequirementError, RequirementsFileError
 from aiocache_engine.index.urls import direct_file
 from aiocache_engine.model.python import Interpreter
-from aiocache_engine.pipeline.requirements_file import FileOptions, Requested, read_requested
+from aiocache_engine.pipeline.inputs.requirements_file import FileOptions, Requested, read_requested
 from aiocache_engine.python.interpreter import probe
 
 HASH = "a" * 64

@@ -15,7 +15,7 @@ import pytest
 from aiocache_engine.model.records import Referrer
 from aiocache_engine.model.snapshot import ReferrerState
 from aiocache_engine.model.value import replace
-from aiocache_engine.pipeline.scan import look_at
+from aiocache_engine.pipeline.collector.scan import look_at
 from aiocache_engine.system.process import me
 
 MISSING, UNREACHABLE = ReferrerState.MISSING, ReferrerState.UNREACHABLE

@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from aiocache_engine.model.locking import LockMode
-from aiocache_engine.pipeline.scan import scan
+from aiocache_engine.pipeline.collector.scan import scan
 from aiocache_engine.store import detach
 from aiocache_engine.store.cache_dir import CacheDir
 from aiocache_engine.store.detach import take_dangling, take_lonely

@@ -11,9 +11,9 @@ import pytest
 
 from aiocache_engine.errors import CacheEngineError
 from aiocache_engine.model.locking import LockMode
-from aiocache_engine.pipeline.account import foresee
-from aiocache_engine.pipeline.collect import Collector
-from aiocache_engine.pipeline.inspect import list_entries, list_usage, measure_cache
+from aiocache_engine.pipeline.collector.account import foresee
+from aiocache_engine.pipeline.collector.collect import Collector
+from aiocache_engine.pipeline.collector.inspect import list_entries, list_usage, measure_cache
 from aiocache_engine.store.cache_dir import CacheDir
 from aiocache_engine.store.trash import measure, sweep
 from aiocache_engine.testing.invariants import untouched

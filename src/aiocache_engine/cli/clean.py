@@ -9,8 +9,8 @@ from aiocache_engine.cli.render_removal import removal_document, removal_text, u
 from aiocache_engine.cli.terminal import Terminal
 from aiocache_engine.model.removal import CleanTarget
 from aiocache_engine.model.value import value
+from aiocache_engine.pipeline.collector.remove import clean_now
 from aiocache_engine.pipeline.kit import open_kit
-from aiocache_engine.pipeline.remove import clean_now
 
 
 @value(kw_only=True)
@@ -30,7 +30,7 @@ def run(options: CleanOptions, terminal: Terminal) -> None:
     """Clean, and tell what went and what stays until its users are gone."""
     targets: tuple[CleanTarget, ...] = ()
     if options.names or options.tools:
-        from aiocache_engine.pipeline.requirements import clean_targets  # noqa: PLC0415 - names need `packaging`
+        from aiocache_engine.pipeline.inputs.requirements import clean_targets  # noqa: PLC0415 - names need `packaging`
 
         targets = clean_targets(options.names, options.tools)
     kit = open_kit(options.cache_dir, config=options.config(os.environ), environ=os.environ, reporter=terminal)

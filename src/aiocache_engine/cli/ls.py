@@ -8,8 +8,8 @@ from aiocache_engine.cli.options import Options
 from aiocache_engine.cli.render_listing import entries_document, entries_text
 from aiocache_engine.cli.terminal import Terminal
 from aiocache_engine.model.value import value
-from aiocache_engine.pipeline.condemned import free_condemned_now
-from aiocache_engine.pipeline.inspect import list_entries
+from aiocache_engine.pipeline.collector.condemned import free_condemned_now
+from aiocache_engine.pipeline.collector.inspect import list_entries
 from aiocache_engine.pipeline.kit import open_kit
 from aiocache_engine.store.generations import version_matches
 
@@ -28,7 +28,7 @@ def run(options: LsOptions, terminal: Terminal) -> None:
     """List the entries of one project or version, or all."""
     target = None
     if options.name is not None:
-        from aiocache_engine.pipeline.requirements import parse_clean_target  # noqa: PLC0415 - names need `packaging`
+        from aiocache_engine.pipeline.inputs.requirements import parse_clean_target  # noqa: PLC0415 - names need `packaging`
 
         target = parse_clean_target(options.name)
     kit = open_kit(options.cache_dir, config=options.config(os.environ), environ=os.environ, reporter=terminal)

@@ -13,8 +13,8 @@ from aiocache_engine.cli.units import parse_age
 from aiocache_engine.errors import UsageError
 from aiocache_engine.model.removal import PrunePolicy
 from aiocache_engine.model.value import value
+from aiocache_engine.pipeline.collector.remove import prune_now
 from aiocache_engine.pipeline.kit import open_kit
-from aiocache_engine.pipeline.remove import prune_now
 
 
 @value(kw_only=True)

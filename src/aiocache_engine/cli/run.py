@@ -9,7 +9,7 @@ from aiocache_engine.cli.options import Options
 from aiocache_engine.cli.terminal import Terminal
 from aiocache_engine.errors import CacheEngineError, CommandNotExecutableError, UsageError
 from aiocache_engine.model.value import value
-from aiocache_engine.pipeline.condemned import free_condemned_now
+from aiocache_engine.pipeline.collector.condemned import free_condemned_now
 from aiocache_engine.pipeline.kit import Kit, open_kit
 from aiocache_engine.pipeline.tools.environment import HeldEnvironment, find_held
 from aiocache_engine.pipeline.tools.request import PYTHON, EnvironmentRequest, Tool, look_into_environment

@@ -7,8 +7,8 @@ import os
 from aiocache_engine.cli.options import Options
 from aiocache_engine.cli.render_listing import size_document, size_text
 from aiocache_engine.cli.terminal import Terminal
-from aiocache_engine.pipeline.condemned import free_condemned_now
-from aiocache_engine.pipeline.inspect import measure_cache
+from aiocache_engine.pipeline.collector.condemned import free_condemned_now
+from aiocache_engine.pipeline.collector.inspect import measure_cache
 from aiocache_engine.pipeline.kit import open_kit
 
 OPTIONS = Options

@@ -10,9 +10,9 @@ from aiocache_engine.cli.render_why import why_document, why_text
 from aiocache_engine.cli.terminal import Terminal
 from aiocache_engine.errors import UsageError
 from aiocache_engine.model.value import value
-from aiocache_engine.pipeline.condemned import free_condemned_now
+from aiocache_engine.pipeline.collector.condemned import free_condemned_now
+from aiocache_engine.pipeline.collector.why import why
 from aiocache_engine.pipeline.kit import open_kit
-from aiocache_engine.pipeline.why import why
 
 
 @value(kw_only=True)

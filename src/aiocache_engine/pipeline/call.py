@@ -16,8 +16,8 @@ from aiocache_engine.pipeline.bytecode import Bytecoder
 from aiocache_engine.pipeline.deliver import Supply
 from aiocache_engine.pipeline.fill import Filler
 from aiocache_engine.pipeline.find import Choice, Finder, Lookup, Ready
+from aiocache_engine.pipeline.inputs.requirements_file import FileOptions
 from aiocache_engine.pipeline.kit import Kit, end_work
-from aiocache_engine.pipeline.requirements_file import FileOptions
 from aiocache_engine.pipeline.resolution.fetch import Fetcher
 from aiocache_engine.pipeline.resolution.resolve import Resolved, metadata_of, resolve_live
 from aiocache_engine.pipeline.resolution.shelf import Shelf

@@ -15,7 +15,7 @@ from aiocache_engine.index.client import IndexClient
 from aiocache_engine.model.outcome import FetchReport, InstallReport, Named, ResolveReport
 from aiocache_engine.model.value import replace
 from aiocache_engine.pipeline.call import Call
-from aiocache_engine.pipeline.collect import Collector
+from aiocache_engine.pipeline.collector.collect import Collector
 from aiocache_engine.pipeline.deliver import as_obtained, deliver
 from aiocache_engine.pipeline.kit import Kit
 from aiocache_engine.pipeline.standing import Standing

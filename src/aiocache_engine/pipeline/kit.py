@@ -25,7 +25,7 @@ from aiocache_engine.system.disk import replace_bytes, translated
 from aiocache_engine.system.process import me
 
 if TYPE_CHECKING:
-    from aiocache_engine.pipeline.requirements_file import FileOptions
+    from aiocache_engine.pipeline.inputs.requirements_file import FileOptions
 
 _HOUSEKEEPING_SECONDS = 0.25  #: a call that is done waits no longer for the cache lock
 

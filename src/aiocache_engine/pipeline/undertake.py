@@ -17,9 +17,9 @@ from aiocache_engine.model.python import Interpreter, Target
 from aiocache_engine.model.requirement import Wanted
 from aiocache_engine.model.value import value
 from aiocache_engine.pipeline.deliver import Options, lock_path
+from aiocache_engine.pipeline.inputs.requirements import one_per_project
+from aiocache_engine.pipeline.inputs.requirements_file import Requested, read_requested
 from aiocache_engine.pipeline.kit import Kit
-from aiocache_engine.pipeline.requirements import one_per_project
-from aiocache_engine.pipeline.requirements_file import Requested, read_requested
 from aiocache_engine.python.target import Place, TargetChoice, choose_target, find_python, open_target
 
 if TYPE_CHECKING:

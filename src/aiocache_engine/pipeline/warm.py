@@ -15,11 +15,11 @@ from aiocache_engine.model.outcome import FetchReport, InstallReport, Named
 from aiocache_engine.model.python import Interpreter
 from aiocache_engine.model.value import replace
 from aiocache_engine.pipeline.bytecode import Bytecoder
-from aiocache_engine.pipeline.condemned import free_condemned_now
+from aiocache_engine.pipeline.collector.condemned import free_condemned_now
 from aiocache_engine.pipeline.deliver import Supply, as_obtained, deliver
 from aiocache_engine.pipeline.find import Finder
+from aiocache_engine.pipeline.inputs.requirements_file import FileOptions
 from aiocache_engine.pipeline.kit import Kit, end_work
-from aiocache_engine.pipeline.requirements_file import FileOptions
 from aiocache_engine.pipeline.standing import Standing, read_standing, without
 from aiocache_engine.pipeline.steps import Conductor
 from aiocache_engine.pipeline.undertake import Fetching, Installation, Sought

@@ -16,7 +16,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from aiocache_engine.model.value import value
-from aiocache_engine.pipeline.pep508 import MarkerError, marker_holds, read_requirement
+from aiocache_engine.pipeline.inputs.pep508 import MarkerError, marker_holds, read_requirement
 from aiocache_engine.policy.resolution import Demand
 
 _END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")

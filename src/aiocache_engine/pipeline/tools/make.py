@@ -24,9 +24,9 @@ from aiocache_engine.pipeline.bytecode import Bytecoder
 from aiocache_engine.pipeline.call import Call
 from aiocache_engine.pipeline.deliver import Options, Supply, prepare
 from aiocache_engine.pipeline.find import Ready
+from aiocache_engine.pipeline.inputs.requirements import parse_requirement
 from aiocache_engine.pipeline.kit import Kit, end_work
 from aiocache_engine.pipeline.linking.install import apply_install
-from aiocache_engine.pipeline.requirements import parse_requirement
 from aiocache_engine.pipeline.steps import InHold, Outside, Steps, in_thread, in_thread_surely
 from aiocache_engine.pipeline.tools.commands import commands_of
 from aiocache_engine.pipeline.tools.environment import HeldEnvironment, look_up

@@ -93,7 +93,7 @@ def _project(kit: Kit, requirement: str, executable: str) -> str:
     """Give the project that a requirement names."""
     if (plain := _plain(requirement)) is not None:
         return plain[0]
-    from aiocache_engine.pipeline.requirements import parse_requirement  # noqa: PLC0415 - most requirements are plain
+    from aiocache_engine.pipeline.inputs.requirements import parse_requirement  # noqa: PLC0415 - most requirements are plain
 
     wanted = parse_requirement(requirement, kit.describe_interpreter(executable).markers)
     if wanted is None:

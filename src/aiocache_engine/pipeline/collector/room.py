@@ -13,7 +13,7 @@ from collections import ChainMap
 from aiocache_engine.model.removal import KeepCode, PrunePolicy, RemovalPlan
 from aiocache_engine.model.snapshot import SeenEnvironment, SeenObject, Snapshot
 from aiocache_engine.model.value import value
-from aiocache_engine.pipeline.inspect import measure_cache
+from aiocache_engine.pipeline.collector.inspect import measure_cache
 from aiocache_engine.policy.prune import plan_prune
 from aiocache_engine.store.archives import TREE
 from aiocache_engine.store.bytecode import read_bytecode_totals

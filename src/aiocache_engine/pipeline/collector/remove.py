@@ -7,8 +7,8 @@ from functools import partial
 
 from aiocache_engine.model.removal import PLAIN, CleanTarget, PrunePolicy, Removal, RemovalPlan
 from aiocache_engine.model.value import replace
-from aiocache_engine.pipeline.account import foresee
-from aiocache_engine.pipeline.collect import Collector
+from aiocache_engine.pipeline.collector.account import foresee
+from aiocache_engine.pipeline.collector.collect import Collector
 from aiocache_engine.pipeline.kit import Kit
 from aiocache_engine.pipeline.steps import Conductor, Outside, Steps
 from aiocache_engine.store.cache_dir import CacheDir
@@ -26,7 +26,7 @@ def clean_steps(kit: Kit, targets: tuple[CleanTarget, ...], *, waits: bool) -> S
     removal = yield from carry_out(kit.cache, lambda collector: collector.clean(targets))
     if not waits:
         return removal
-    from aiocache_engine.pipeline.wait import wait_for_users  # noqa: PLC0415 - only who asks for it waits
+    from aiocache_engine.pipeline.collector.wait import wait_for_users  # noqa: PLC0415 - only who asks for it waits
 
     return (yield from wait_for_users(kit, removal))
 

@@ -31,7 +31,7 @@ from aiocache_engine.model.removal import (
 )
 from aiocache_engine.model.snapshot import ReferrerState, SeenEnvironment, SeenProcess, Snapshot
 from aiocache_engine.model.value import replace
-from aiocache_engine.pipeline.account import (
+from aiocache_engine.pipeline.collector.account import (
     OLD_FORMAT,
     Names,
     foresee,
@@ -41,8 +41,8 @@ from aiocache_engine.pipeline.account import (
     total,
     with_names,
 )
-from aiocache_engine.pipeline.room import Choice, choose_for_room, missing_bytes
-from aiocache_engine.pipeline.scan import find_processes, look_at, scan
+from aiocache_engine.pipeline.collector.room import Choice, choose_for_room, missing_bytes
+from aiocache_engine.pipeline.collector.scan import find_processes, look_at, scan
 from aiocache_engine.pipeline.steps import InHold, Outside, Steps
 from aiocache_engine.policy.clean import plan_candidates, plan_clean, plan_condemned
 from aiocache_engine.policy.prune import plan_prune

@@ -7,8 +7,8 @@ import os
 from aiocache_engine.model.names import is_object_id
 from aiocache_engine.model.removal import PrunePolicy
 from aiocache_engine.model.why import Explanation, Question
-from aiocache_engine.pipeline.collect import Collector
-from aiocache_engine.pipeline.requirements import parse_clean_target
+from aiocache_engine.pipeline.collector.collect import Collector
+from aiocache_engine.pipeline.inputs.requirements import parse_clean_target
 from aiocache_engine.pipeline.steps import Outside, Steps
 from aiocache_engine.policy.why import explain
 from aiocache_engine.store.cache_dir import CacheDir

@@ -22,7 +22,7 @@ from aiocache_engine.model.names import project_name
 from aiocache_engine.model.python import Interpreter
 from aiocache_engine.model.requirement import Wanted
 from aiocache_engine.model.value import replace, value
-from aiocache_engine.pipeline.requirements import (
+from aiocache_engine.pipeline.inputs.requirements import (
     EDITABLE,
     is_location,
     parse_requirement,
@@ -163,7 +163,7 @@ def _read_file(path: str, gathered: _Gathered, above: tuple[str, ...], *, is_con
     if real in above:
         raise RequirementsFileError(above[-1], None, f"it includes itself, by way of {path}")
     if _is_lock(path):
-        from aiocache_engine.pipeline.pylock import read_pylock  # noqa: PLC0415 - where there is one
+        from aiocache_engine.pipeline.inputs.pylock import read_pylock  # noqa: PLC0415 - where there is one
 
         locked = read_pylock(path, gathered.interpreter)
         (gathered.constraints if is_constraint else gathered.roots).extend(locked)

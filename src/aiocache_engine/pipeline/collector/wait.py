@@ -13,9 +13,9 @@ from functools import partial
 from aiocache_engine.model.locking import Wait
 from aiocache_engine.model.removal import KeepCode, Removal
 from aiocache_engine.model.value import replace
-from aiocache_engine.pipeline.collect import Collector
+from aiocache_engine.pipeline.collector.collect import Collector
+from aiocache_engine.pipeline.collector.scan import find_processes
 from aiocache_engine.pipeline.kit import Kit
-from aiocache_engine.pipeline.scan import find_processes
 from aiocache_engine.pipeline.steps import Outside, Pause, Steps
 from aiocache_engine.store.archives import is_present
 from aiocache_engine.store.detach import object_path

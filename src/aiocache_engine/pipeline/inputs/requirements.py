@@ -18,7 +18,7 @@ from aiocache_engine.model.names import is_object_id, project_name, project_patt
 from aiocache_engine.model.removal import CleanTarget, TargetKind
 from aiocache_engine.model.requirement import Wanted
 from aiocache_engine.model.value import replace
-from aiocache_engine.pipeline.pep508 import MarkerError, marker_holds, read_requirement
+from aiocache_engine.pipeline.inputs.pep508 import MarkerError, marker_holds, read_requirement
 
 _PER_LINE = re.compile(r"\s--(hash|config-settings?|global-option)(?:=|\s+)(\"[^\"]*\"|'[^']*'|\S+)")
 EDITABLE = ("-e", "--editable")

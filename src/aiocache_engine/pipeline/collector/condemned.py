@@ -18,7 +18,7 @@ def free_condemned_now(kit: Kit) -> None:
         notes = read_notes(kit.cache.layout.condemned)
     if not notes:
         return
-    from aiocache_engine.pipeline.collect import Collector  # noqa: PLC0415 - mostly there is nothing to free
+    from aiocache_engine.pipeline.collector.collect import Collector  # noqa: PLC0415 - mostly there is nothing to free
 
     with suppress(LockTimeoutError):
         kit.housekeeper().perform(Collector(kit.cache).free_condemned())
