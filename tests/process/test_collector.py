@@ -15,7 +15,7 @@ from anyio import create_task_group
 from aiocache_engine.errors import CacheEngineError, ReadOnlyCacheError
 from aiocache_engine.model.python import LinkMode
 from aiocache_engine.model.removal import Removal
-from aiocache_engine.pipeline import collect
+from aiocache_engine.pipeline.collector import collect
 from aiocache_engine.pipeline.kit import open_kit
 from aiocache_engine.pipeline.undertake import FetchRequest, Inputs, look_into_fetch
 from aiocache_engine.pipeline.warm import fetch_warm

@@ -15,7 +15,7 @@ from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.records import EnvironmentPointer
 from aiocache_engine.model.removal import Removal, RemovalPlan
 from aiocache_engine.model.snapshot import Snapshot
-from aiocache_engine.pipeline import collect
+from aiocache_engine.pipeline.collector import collect
 from aiocache_engine.pipeline.collector.account import foresee
 from aiocache_engine.pipeline.collector.collect import Collector
 from aiocache_engine.pipeline.collector.scan import scan

@@ -13,7 +13,7 @@ import pytest
 
 from aiocache_engine.model.python import LinkMode
 from aiocache_engine.model.removal import PrunePolicy, Removal
-from aiocache_engine.pipeline import room
+from aiocache_engine.pipeline.collector import room
 from aiocache_engine.pipeline.collector.account import foresee
 from aiocache_engine.pipeline.collector.collect import Collector
 from aiocache_engine.pipeline.collector.inspect import measure_cache
