@@ -124,6 +124,20 @@ def test_what_the_file_systems_allow_is_found_once_per_pair(source: Source, tmp_
     assert found(LinkMode.AUTO, tmp_path) is near
 
 
+def test_another_mount_of_the_same_device_says_nothing_of_the_rest_of_it(source: Source, tmp_path: Path) -> None:
+    bound = tmp_path / "bound"
+    bound.mkdir()
+    mounted = subprocess.run(["mount", "--bind", source.path, bound], check=False, capture_output=True)
+    if os.geteuid() != 0 or mounted.returncode != 0:
+        pytest.skip("a bind mount needs root")
+    try:
+        far = decide(LinkMode.AUTO, sample=f"{bound}/plain", by_way_of=str(tmp_path / "probe"))
+    finally:
+        subprocess.run(["umount", bound], check=True)
+    near = decide(LinkMode.AUTO, sample=f"{source.path}/plain", by_way_of=str(tmp_path / "probe"))
+    assert (far, near) == (LinkMode.COPY, LinkMode.HARDLINK)
+
+
 @pytest.mark.parametrize("mode", [LinkMode.HARDLINK, LinkMode.CLONE])
 def test_a_way_that_was_asked_for_and_does_not_exist_is_refused(
     mode: LinkMode, source: Source, elsewhere: Path

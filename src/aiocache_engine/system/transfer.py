@@ -67,13 +67,13 @@ def decide(wanted: LinkMode, *, sample: str, by_way_of: str) -> LinkMode:
         pair = (os.stat(sample).st_dev, target_device)
     except FileNotFoundError as error:
         raise _missing(sample) from error
-    if pair not in _decisions:
-        _decisions[pair] = next(
-            mode
-            for mode in (LinkMode.CLONE, LinkMode.HARDLINK, LinkMode.COPY)
-            if mode is LinkMode.COPY or _works(mode, sample, by_way_of)
-        )
-    return _decisions[pair]
+    if pair in _decisions:
+        return _decisions[pair]
+    ways = (LinkMode.CLONE, LinkMode.HARDLINK)
+    decision = next((mode for mode in ways if _works(mode, sample, by_way_of)), LinkMode.COPY)
+    if decision is not LinkMode.COPY or pair[0] != target_device:  # two mounts of one device say nothing of the rest
+        _decisions[pair] = decision
+    return decision
 
 
 def transfer(mode: LinkMode, names: Iterable[str], sizes: Iterable[int], source: Source, target_fd: int) -> None:
