@@ -28,6 +28,7 @@ VERSIONS = nox.project.python_versions(PROJECT)
 if RUNNING not in VERSIONS:
     VERSIONS.append(RUNNING)
 EVERYDAY = ("-m", "not network and not torture")
+WITHOUT_END = ("-o", "faulthandler_timeout=0")  # these take as long as they take
 
 
 def starts(executable: Path | str, version: str) -> bool:
@@ -89,14 +90,14 @@ def typing(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run every test that needs neither the real index nor hours."""
     session.install(".[test]")
-    session.run("pytest", *EVERYDAY, *session.posargs)
+    session.run("pytest", *EVERYDAY, "--numprocesses=auto", *session.posargs)
 
 
 @nox.session
 def network(session: nox.Session) -> None:
     """Run the tests that need the real index."""
     session.install(".[test]")
-    session.run("pytest", "-m", "network", *session.posargs)
+    session.run("pytest", "-m", "network", *WITHOUT_END, *session.posargs)
 
 
 @nox.session
@@ -104,7 +105,7 @@ def torture(session: nox.Session) -> None:
     """Run the long sweeps; AIOC_TORTURE_SECONDS says how long each may take."""
     session.install(".[test]")
     seconds = os.environ.get("AIOC_TORTURE_SECONDS", "600")
-    session.run("pytest", "-m", "torture", *session.posargs, env={"AIOC_TORTURE_SECONDS": seconds})
+    session.run("pytest", "-m", "torture", *WITHOUT_END, *session.posargs, env={"AIOC_TORTURE_SECONDS": seconds})
 
 
 @nox.session

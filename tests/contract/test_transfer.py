@@ -135,7 +135,8 @@ def test_another_mount_of_the_same_device_says_nothing_of_the_rest_of_it(source:
     finally:
         subprocess.run(["umount", bound], check=True)
     near = decide(LinkMode.AUTO, sample=f"{source.path}/plain", by_way_of=str(tmp_path / "probe"))
-    assert (far, near) == (LinkMode.COPY, LinkMode.HARDLINK)
+    assert far is LinkMode.COPY
+    assert near is not LinkMode.COPY
 
 
 @pytest.mark.parametrize("mode", [LinkMode.HARDLINK, LinkMode.CLONE])
