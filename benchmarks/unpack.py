@@ -84,7 +84,7 @@ def timed(work: Callable[[], None]) -> float:
 
 def ours(wheels: list[Path], tree: Path) -> None:
     for wheel in wheels:
-        unpack(str(wheel), str(tree / wheel.name), name=wheel_name(wheel.name), sha256="", boot_id="", threads=2)
+        unpack(str(wheel), str(tree / wheel.name), name=wheel_name(wheel.name), sha256="0" * 64, boot_id="", threads=2)
 
 
 def across(wheels: list[Path], tree: Path) -> None:
@@ -95,7 +95,7 @@ def across(wheels: list[Path], tree: Path) -> None:
                 str(wheel),
                 str(tree / wheel.name),
                 name=wheel_name(wheel.name),
-                sha256="",
+                sha256="0" * 64,
                 boot_id="",
                 threads=1,
             )

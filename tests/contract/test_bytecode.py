@@ -230,6 +230,29 @@ async def test_an_upgrade_takes_the_old_bytecode_with_it_and_brings_the_new(plac
     assert_environment_sound(root)
 
 
+async def test_an_edit_in_the_second_of_the_cold_installation_counts_even_at_the_same_size(place: Place) -> None:
+    place.wheel(files={"tiny.py": "x = 1\n"})
+    began = int(time.time())
+    root = await place.install("env", "tiny")
+    module = site(root) / "tiny.py"
+    module.unlink()  # as editors do: the cache's file stays what it was
+    module.write_text("x = 2\n")
+    for second in range(began, int(time.time()) + 1):
+        os.utime(module, (second, second))
+        assert run(root / "bin/python", "-B", "-c", "import tiny; print(tiny.x)") == "2\n"
+
+
+async def test_modules_of_two_versions_differ_in_time_though_both_were_unpacked_at_once(place: Place) -> None:
+    for version in ("1.0", "2.0"):
+        place.wheel(version=version, files={"tiny.py": f"x = {version}\n"})
+    await place.fetch("tiny==1.0")
+    await place.fetch("tiny==2.0")
+    modules = list((place.cache / "archives-v1").glob("*/tree/tiny.py"))
+    times = {int(module.stat().st_mtime) for module in modules}
+    assert len(modules) == len(times) == 2
+    assert max(times) < min(int(module.stat().st_ctime) for module in modules)
+
+
 async def test_bytecode_that_python_wrote_itself_makes_room(place: Place) -> None:
     place.wheel(files=FILES)
     root = await place.install("env", "tiny", compile=False)

@@ -3,13 +3,14 @@
 What arrives in the tree has the bytes that RECORD promises, no link or device, and only the executable bit of its mode.
 A wheel that breaks a rule is refused; then the half-made tree is the caller's to remove. Memory stays bounded by one
 span and one small member per thread, however big the wheel is. Nothing is synced to disk: the boot id in the manifest
-lets the first use after a reboot check sizes. Files get the time of unpacking, whatever the zip says.
+lets the first use after a reboot check sizes. Files get a time before that of unpacking, whatever the zip says.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -73,7 +74,7 @@ def unpack(
             members = read_directory(fd, limits)
             facts = _Facts(fd, members, name)
             os.mkdir(tree, 0o755)
-            sha256s = _write(fd, tree, members, facts.record, name, threads=threads)
+            sha256s = _write(fd, tree, members, facts.record, name, threads=threads, times=_times(sha256))
         finally:
             os.close(fd)
     files = [member for member in members if member.name in facts.sizes]
@@ -105,6 +106,17 @@ def _refusing(name: WheelName) -> Iterator[None]:
         raise InvalidWheelError(name.filename, error.reason, member=error.member) from error
 
 
+def _times(sha256: str) -> tuple[float, float]:
+    """Give the times of last use and last change that the files of a wheel get.
+
+    Python takes bytecode for that of a source with the same time, in whole seconds, and the same size. So the time of
+    change is one that no later edit gives, and, within a day, one that hardly another wheel has: the next version of a
+    module often has the size of this one.
+    """
+    now = time.time()
+    return now, now - 2 - int(sha256[:4], 16)
+
+
 class _Facts:
     """What is known and checked of a wheel before its first file is written."""
 
@@ -131,7 +143,14 @@ class _Facts:
 
 
 def _write(
-    fd: int, tree: str, members: list[Member], record: Record, name: WheelName, *, threads: int
+    fd: int,
+    tree: str,
+    members: list[Member],
+    record: Record,
+    name: WheelName,
+    *,
+    threads: int,
+    times: tuple[float, float],
 ) -> dict[str, str]:
     """Check every member and write those that RECORD lists; give their SHA-256 by path."""
     sha256s: dict[str, str] = {}
@@ -148,7 +167,9 @@ def _write(
                     continue
                 directory, _, base = member.name.rpartition("/")
                 mode = 0o755 if member.is_executable else 0o644
-                actual, sha256s[member.name] = _write_file(place.enter(directory), base, mode, pieces, expected[0])
+                actual, sha256s[member.name] = _write_file(
+                    place.enter(directory), base, mode, pieces, expected[0], times=times
+                )
                 if actual != expected[1]:
                     raise InvalidWheelError(name.filename, "its hash is not the one in RECORD", member=member.name)
         finally:
@@ -229,7 +250,13 @@ class _Place:
 
 
 def _write_file(
-    dir_fd: int, base: str, mode: int, pieces: Iterable[bytes | memoryview], algorithm: str
+    dir_fd: int,
+    base: str,
+    mode: int,
+    pieces: Iterable[bytes | memoryview],
+    algorithm: str,
+    *,
+    times: tuple[float, float],
 ) -> tuple[bytes, str]:
     """Write a new file; give its digest by the algorithm, and its SHA-256."""
     sha256 = hashlib.sha256()
@@ -243,6 +270,7 @@ def _write_file(
             written = os.write(fd, piece) if piece else 0
             while written < len(piece):
                 written += os.write(fd, memoryview(piece)[written:])
+        os.utime(fd, times)
     finally:
         os.close(fd)
     return (sha256 if other is None else other).digest(), sha256.hexdigest()
