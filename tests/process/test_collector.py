@@ -16,6 +16,7 @@ from aiocache_engine.errors import CacheEngineError, ReadOnlyCacheError
 from aiocache_engine.model.python import LinkMode
 from aiocache_engine.model.removal import Removal
 from aiocache_engine.pipeline.collector import collect
+from aiocache_engine.pipeline.collector.whereabouts import Whereabouts
 from aiocache_engine.pipeline.kit import open_kit
 from aiocache_engine.pipeline.undertake import FetchRequest, Inputs, look_into_fetch
 from aiocache_engine.pipeline.warm import fetch_warm
@@ -392,7 +393,8 @@ async def test_a_prune_that_frees_what_a_symlinked_environment_used_says_that_it
 ) -> None:
     environment = await place.install("env", "tiny", mode=SYMLINK)
     if is_moved:
-        environment.rename(place.root / "moved")
+        (place.root / "further").mkdir()
+        environment.rename(place.root / "further" / "env")
     else:
         shutil.rmtree(environment)
     expected = (f"environment {environment} is gone; if it was moved, install into it again",)
@@ -634,17 +636,17 @@ async def test_what_is_registered_again_between_scan_and_forgetting_is_not_forgo
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     environment = await place.install("env", "tiny", mode=SYMLINK)
-    kept = place.root / "kept"
+    kept = place.root / "further" / "env"
+    kept.parent.mkdir()
     environment.rename(kept)
-    look_at = collect.look_at
 
-    def come_back(referrer: object) -> object:
+    def come_back() -> Whereabouts:
         # A mount that comes back just now, say.
         if kept.exists():
             kept.rename(environment)
-        return look_at(referrer)  # type: ignore[arg-type]
+        return Whereabouts()
 
-    monkeypatch.setattr(collect, "look_at", come_back)
+    monkeypatch.setattr(collect, "Whereabouts", come_back)
     await place.prune()
     assert len(os.listdir(place.cache / "referrers")) == 1
 

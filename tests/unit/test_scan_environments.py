@@ -15,7 +15,8 @@ import pytest
 from aiocache_engine.model.records import Referrer
 from aiocache_engine.model.snapshot import ReferrerState
 from aiocache_engine.model.value import replace
-from aiocache_engine.pipeline.collector.scan import look_at
+from aiocache_engine.pipeline.collector.whereabouts import Whereabouts
+from aiocache_engine.python.environment import write_environment_id
 from aiocache_engine.system.process import me
 
 MISSING, UNREACHABLE = ReferrerState.MISSING, ReferrerState.UNREACHABLE
@@ -41,7 +42,7 @@ def registered(path: Path) -> Referrer:
 
 
 def state(referrer: Referrer) -> ReferrerState:
-    return look_at(referrer)[0]
+    return Whereabouts().look_at(referrer).state
 
 
 @pytest.mark.parametrize("removed", ["a/b/.venv", "a/b", "a"])
@@ -148,3 +149,43 @@ def test_a_project_removed_from_a_mounted_file_system_that_holds_more_is_missing
         (tmp_path / "disk" / "another").mkdir()
         shutil.rmtree(tmp_path / "disk" / "a")
         assert state(referrer) is MISSING
+
+
+def renamed(tmp_path: Path, old: str, new: str) -> Referrer:
+    """Register an environment that bears its id, and rename something."""
+    referrer = registered(tmp_path / "a" / ".venv")
+    referrer = replace(referrer, id=write_environment_id(referrer.path))
+    (tmp_path / new).parent.mkdir(exist_ok=True)
+    (tmp_path / old).rename(tmp_path / new)
+    return referrer
+
+
+@pytest.mark.parametrize(("old", "new", "now"), [("a/.venv", "a/env", "a/env"), ("a", "b", "b/.venv")])
+def test_an_environment_that_was_renamed_itself_or_with_its_project_is_found_again(
+    tmp_path: Path, old: str, new: str, now: str
+) -> None:
+    seen = Whereabouts().look_at(renamed(tmp_path, old, new))
+    assert (seen.state, seen.referrer.path) == (ReferrerState.ALIVE, str(tmp_path / now))
+    assert seen.referrer.site_directories == (f"{tmp_path / now}/site",)
+
+
+@pytest.mark.parametrize(("old", "new"), [("a/.venv", "a/b/.venv"), ("a", "c/a"), ("a", "c/b")])
+def test_one_that_was_moved_further_is_missing(tmp_path: Path, old: str, new: str) -> None:
+    assert state(renamed(tmp_path, old, new)) is MISSING
+
+
+def test_a_copy_or_what_got_the_inode_later_is_not_taken_for_it(tmp_path: Path) -> None:
+    referrer = registered(tmp_path / ".venv")
+    referrer = replace(referrer, id=write_environment_id(referrer.path))
+    shutil.copytree(referrer.path, tmp_path / "copy")
+    shutil.rmtree(referrer.path)
+    assert state(referrer) is MISSING
+    write_environment_id(str(tmp_path / "copy"))
+    assert state(replace(referrer, inode=(tmp_path / "copy").stat().st_ino)) is MISSING
+
+
+def test_one_that_was_renamed_is_found_though_another_stands_in_its_place(tmp_path: Path) -> None:
+    referrer = renamed(tmp_path, "a/.venv", "a/old")
+    (tmp_path / "a/.venv").mkdir()
+    write_environment_id(str(tmp_path / "a/.venv"))
+    assert Whereabouts().look_at(referrer).referrer.path == str(tmp_path / "a/old")

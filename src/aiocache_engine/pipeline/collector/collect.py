@@ -42,7 +42,8 @@ from aiocache_engine.pipeline.collector.account import (
     with_names,
 )
 from aiocache_engine.pipeline.collector.room import Choice, choose_for_room, missing_bytes
-from aiocache_engine.pipeline.collector.scan import find_processes, look_at, scan
+from aiocache_engine.pipeline.collector.scan import find_processes, scan
+from aiocache_engine.pipeline.collector.whereabouts import Whereabouts
 from aiocache_engine.pipeline.steps import InHold, Outside, Steps
 from aiocache_engine.policy.clean import plan_candidates, plan_clean, plan_condemned
 from aiocache_engine.policy.prune import plan_prune
@@ -386,7 +387,8 @@ def _unlink_idle_key_locks(layout: Layout) -> None:
 
 
 def _still_missing(referrers: Iterable[Referrer]) -> list[Referrer]:
-    return [referrer for referrer in referrers if look_at(referrer)[0] is ReferrerState.MISSING]
+    whereabouts = Whereabouts()
+    return [referrer for referrer in referrers if whereabouts.look_at(referrer).state is ReferrerState.MISSING]
 
 
 def _choice(target: CleanTarget, seen: Snapshot) -> NameChoice:

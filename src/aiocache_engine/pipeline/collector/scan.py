@@ -12,22 +12,19 @@ import re
 from collections.abc import Collection, Mapping
 
 from aiocache_engine.model.names import is_object_id
-from aiocache_engine.model.records import NameKind, Referrer
+from aiocache_engine.model.records import NameKind
 from aiocache_engine.model.snapshot import (
     Leftover,
-    ReferrerState,
     SeenArchive,
     SeenEnvironment,
     SeenLease,
     SeenName,
     SeenPage,
     SeenProcess,
-    SeenReferrer,
     SeenTool,
     Snapshot,
 )
-from aiocache_engine.python.environment import environment_id
-from aiocache_engine.python.installed import archives_in_use
+from aiocache_engine.pipeline.collector.whereabouts import Whereabouts
 from aiocache_engine.store.archives import is_linked, is_present, read_stamp, read_totals
 from aiocache_engine.store.cache_dir import CacheDir
 from aiocache_engine.store.detach import dead_staging, half_born
@@ -44,9 +41,7 @@ from aiocache_engine.store.names import decode_pointer
 from aiocache_engine.store.referrers import read_referrers
 from aiocache_engine.store.stored_pages import last_use_of_page
 from aiocache_engine.system.clock import SystemClock
-from aiocache_engine.system.process import me
 
-_UNREACHABLE = ReferrerState.UNREACHABLE
 _VERSIONED = re.compile(r"([a-z]+)-v(\d+)")
 
 
@@ -72,11 +67,12 @@ def scan(cache: CacheDir, leases: LeaseReader) -> Snapshot:
         for archive_id, (stamp, last_used_at) in stamps.items()
     }
     referrers, newer, damaged = read_referrers(layout.referrers)
+    whereabouts = Whereabouts()
     return Snapshot(
         archives=archives,
         names=tuple(names),
         leases=tuple(SeenLease(lease.id, lease.holder, lease.objects) for lease in alive),
-        referrers=tuple(_judge(referrer) for referrer in referrers),
+        referrers=tuple(whereabouts.look_at(referrer) for referrer in referrers),
         unreadable_referrers=tuple(newer),
         damaged_referrers=tuple(damaged),
         projects=frozenset(projects),
@@ -180,67 +176,6 @@ def _name(path: str, kind: NameKind) -> list[SeenName]:
     content = read_document(path)
     pointer = decode_pointer(content)
     return [] if content is None or pointer is None else [SeenName(kind, path, pointer, content)]
-
-
-def _judge(referrer: Referrer) -> SeenReferrer:
-    """Say what became of an environment, and what it uses."""
-    state, uses = look_at(referrer)
-    return SeenReferrer(referrer, state, referrer.archives if uses is None else uses)
-
-
-def look_at(referrer: Referrer) -> tuple[ReferrerState, dict[str, str] | None]:
-    """Say what became of an environment, and what it uses as far as it tells itself."""
-    state = _state(referrer)
-    if state is ReferrerState.MISSING:
-        return state, {}
-    uses = archives_in_use(referrer.site_directories, referrer.path) if state is ReferrerState.ALIVE else None
-    if uses is None:
-        return _UNREACHABLE, None
-    if not uses and environment_id(referrer.path) is None:
-        # Its place is there, and nothing of it is left; or it is an empty mount point.
-        return (ReferrerState.MISSING, uses) if _is_where_it_was(referrer) else (_UNREACHABLE, None)
-    return state, uses
-
-
-def _state(referrer: Referrer) -> ReferrerState:
-    """Tell by its id alone, and by its place where it has none."""
-    try:
-        os.stat(f"{referrer.path}/aioc.json")  # a dead mount answers with an error, not with absence
-    except (FileNotFoundError, NotADirectoryError):
-        pass
-    except OSError:
-        return _UNREACHABLE
-    bears = environment_id(referrer.path)
-    here = me()
-    if bears == referrer.id:
-        state = ReferrerState.ALIVE
-    elif (referrer.machine_id, referrer.mount_namespace) != (here.machine_id, here.mount_namespace):
-        state = _UNREACHABLE
-    elif bears is not None:
-        state = ReferrerState.MISSING  # another environment stands in its place, with a record of its own
-    elif os.path.exists(referrer.path):
-        state = ReferrerState.ALIVE  # only its id is lost: its dist-infos tell what it uses
-    else:
-        state = ReferrerState.MISSING if _is_where_it_was(referrer) else _UNREACHABLE
-    return state
-
-
-def _is_where_it_was(referrer: Referrer) -> bool:
-    """Tell whether what is left of an environment's path is of the file system that the environment was on.
-
-    Environments mostly go with their whole project, so the nearest directory that is still there tells, by its device.
-    """
-    place = os.path.realpath(referrer.path)
-    while True:
-        try:
-            with os.scandir(place) as entries:
-                is_empty = next(entries, None) is None
-            # Another file system in its place may have got the device number of the one that was unmounted.
-            return os.stat(place).st_dev == referrer.device and not (is_empty and os.path.ismount(place))
-        except FileNotFoundError:
-            place = os.path.dirname(place)
-        except OSError:  # no directory, or one that may not be read: nothing is certain
-            return False
 
 
 def _leftovers(layout: Layout, dead: list[LeaseFile]) -> list[Leftover]:
