@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from aiocache_engine.model.locking import LockMode
@@ -85,7 +86,8 @@ def finish(work: Work) -> None:
     staging = work.staging_directory()
     work.end()
     if staging is not None:
-        shutil.rmtree(staging)
+        with suppress(FileNotFoundError):  # nobody's any more: a prune beside may be quicker
+            shutil.rmtree(staging)
 
 
 def make_tool(cache: CacheDir, archive_ids: Sequence[str], tool: str = "", **what: Any) -> EnvironmentPointer:
