@@ -305,6 +305,18 @@ async def test_bytecode_that_a_wheel_brings_itself_does_not_win(place: Place) ->
     assert len(set(paths)) == len(paths)
 
 
+async def test_the_bytecode_of_a_wheel_never_outgrows_its_sources_by_far(place: Place) -> None:
+    constants = [f"'{number:03}' * 1300" for number in range(200)]
+    bomb = f"x = ({', '.join(constants)})\n"  # 3 kB that become 800
+    sources = {f"bomb{number}.py": bomb for number in range(20)}
+    place.wheel(files={**sources, "tiny.py": "x = 1\n"})
+    root = await place.install("env", "tiny")
+    size_bytes = sum(path.stat().st_size for path in (kept(place) / "tree").iterdir())
+    assert size_bytes < 22 * sum(map(len, sources.values())) + 1_100_000
+    assert f"__pycache__/tiny.{TAG}.pyc" in pycs(site(root))
+    assert run(root / "bin/python", "-c", "import bomb19; print(len(bomb19.x))") == "200\n"
+
+
 async def test_what_is_no_module_of_this_python_is_skipped_silently_and_not_tried_again(place: Place) -> None:
     bad = {"old.py": "print 'python 2'\n", "template.py": "{{ name }} = {% if %}\n", "null.py": b"x = 1\0\n"}
     coded = {

@@ -26,7 +26,7 @@ spec = importlib.util.spec_from_file_location("compile_worker", sys.argv[-1])
 worker = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(worker)
 real = worker.compile_module
-def compile_module(tree, into, suffix, path, size_bytes):
+def compile_module(tree, into, suffix, path, size_bytes, *, room_bytes):
     if "dies" in path:
         open(into + "/" + path[:-3] + suffix, "w").close()
         os._exit(9)
@@ -35,7 +35,7 @@ def compile_module(tree, into, suffix, path, size_bytes):
         time.sleep(3600)
     if "babbles" in path:
         print("nonsense", flush=True)
-    return real(tree, into, suffix, path, size_bytes)
+    return real(tree, into, suffix, path, size_bytes, room_bytes=room_bytes)
 worker.compile_module = compile_module
 worker.main()
 """
@@ -48,13 +48,17 @@ class World:
         self.tree.mkdir()
         self.into.mkdir()
 
-    def job(self, *names: str, size_bytes: int | None = None) -> CompileJob:
+    def job(
+        self, *names: str, size_bytes: int | None = None, room_bytes: int = 1 << 30, source: str = "name = {!r}\n"
+    ) -> CompileJob:
         for name in names:
             path = self.tree / name
             path.parent.mkdir(exist_ok=True)
-            path.write_text(f"name = {name!r}\n")
+            path.write_text(source.format(name))
         sources = [(name, (self.tree / name).stat().st_size if size_bytes is None else size_bytes) for name in names]
-        return CompileJob(tree=str(self.tree), into=str(self.into), suffix=".tag.pyc", sources=sources)
+        return CompileJob(
+            tree=str(self.tree), into=str(self.into), suffix=".tag.pyc", sources=sources, room_bytes=room_bytes
+        )
 
     def strange(self) -> Interpreter:
         script = self.root / "python"
@@ -125,6 +129,25 @@ def test_a_source_of_another_size_than_the_archive_has_is_not_compiled(world: Wo
     with compiling(running()) as compiler:
         assert compiler.submit(world.job("a.py", size_bytes=3)).result() == [None]
     assert set() == world.made()
+
+
+def test_a_module_that_becomes_enormous_is_left_out(world: World) -> None:
+    names = [f"'{number:04}' * 1000" for number in range(400)]  # 1.6 MB of constants that Python computes
+    job = world.job("bomb.py", source=f"{{}}, {', '.join(names)}")
+    small = world.job("a.py", "b.py")
+    with compiling(running()) as compiler:
+        assert compiler.submit(job).result() == [None]
+        assert None not in compiler.submit(small).result()
+    assert {"a.tag.pyc", "b.tag.pyc"} == world.made()
+
+
+def test_no_more_is_written_than_there_is_room_for(world: World) -> None:
+    source = "x = {!r}" + " + 'y' * 4000"
+    job = world.job(*(f"m{number}.py" for number in range(9)), room_bytes=10_000, source=source)
+    with compiling(running()) as compiler:
+        results = compiler.submit(job).result()
+    assert [module is not None for module in results] == [True] * 2 + [False] * 7
+    assert {"m0.tag.pyc", "m1.tag.pyc"} == world.made()
 
 
 def test_a_disk_that_refuses_fails_the_job_and_not_the_next_one(world: World) -> None:

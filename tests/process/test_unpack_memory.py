@@ -20,7 +20,8 @@ from aiocache_engine.errors import InvalidWheelError
 from aiocache_engine.model.names import wheel_name
 from aiocache_engine.pipeline.wheels.unpack import unpack
 try:
-    manifest = unpack(sys.argv[1], sys.argv[2], name=wheel_name("demo-1.0-py3-none-any.whl"), sha256="0" * 64, boot_id="")
+    name = wheel_name("demo-1.0-py3-none-any.whl")
+    manifest = unpack(sys.argv[1], sys.argv[2], name=name, sha256="0" * 64, boot_id="")
     print(manifest.totals.size_bytes)
 except InvalidWheelError as error:
     print(error.reason)

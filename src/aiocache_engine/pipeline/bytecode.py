@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 _JOB_MODULES = 100
 _JOB_BYTES = 2_000_000
+_SPARE_BYTES = 1 << 20  #: that the bytecode of an archive may have beyond what its sources promise
 _WAIT_SECONDS = 0.1  #: between two looks at whether the caller gave up
 _HOLD_SECONDS = 0.005  #: after so long in one hold the rest is published in another
 _MODULE_SCHEMES = frozenset({"purelib", "platlib"})
@@ -140,9 +141,12 @@ class Bytecoder:
         into = f"{staged}/{TREE}"
         os.mkdir(into, 0o755)
         suffix = module_suffix(self._interpreter.cache_tag)
+        parts = list(_parts(sources))
         jobs = [
-            self._compiler.submit(CompileJob(tree=archive.tree, into=into, suffix=suffix, sources=part))
-            for part in _parts(sources)
+            self._compiler.submit(
+                CompileJob(archive.tree, into, suffix, part, room_bytes=_room_bytes(part) + _SPARE_BYTES // len(parts))
+            )
+            for part in parts
         ]
         return _UnderWay(archive, manifest, staged, sources, tuple(jobs))
 
@@ -260,3 +264,8 @@ def _parts(sources: Sequence[tuple[str, int]]) -> Iterator[list[tuple[str, int]]
             part, room = [], _JOB_BYTES
     if part:
         yield part
+
+
+def _room_bytes(part: Sequence[tuple[str, int]]) -> int:
+    """Tell how much bytecode may come of some modules: far more than of any real ones, and no bomb."""
+    return sum(1024 + 20 * size_bytes for _, size_bytes in part)

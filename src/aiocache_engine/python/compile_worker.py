@@ -18,8 +18,10 @@ import sys
 from contextlib import suppress
 from typing import Any
 
-_MOST_SOURCE_BYTES = 32 * 1024 * 1024
-_MOST_MEMORY_BYTES = 2 * 1024 * 1024 * 1024
+_MIB = 1024 * 1024
+_MOST_SOURCE_BYTES = 32 * _MIB
+_MOST_MEMORY_BYTES = 2048 * _MIB
+_MOST_GROWTH = 20  #: bytes of a .pyc for one of its source; real modules have two at the most
 _MOST_NAME_BYTES = 255
 #: One that died may have written the file before; nobody has seen it.
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -39,15 +41,19 @@ def main() -> None:
     for request in iter(requests.readline, b""):
         job = json.loads(request)
         try:
+            room = job["room_bytes"]
             for path, size_bytes in job["sources"]:
-                answer(compile_module(job["tree"], job["into"], job["suffix"], path, size_bytes))
+                module = compile_module(job["tree"], job["into"], job["suffix"], path, size_bytes, room_bytes=room)
+                room -= module[0] if module else 0
+                answer(module)
         except OSError as error:
             answer(str(error))
 
 
-def compile_module(tree: str, into: str, suffix: str, path: str, size_bytes: int) -> list[Any] | None:
+def compile_module(tree: str, into: str, suffix: str, path: str, size_bytes: int, room_bytes: int) -> list[Any] | None:
     """Compile one module of an archive to a timestamp-based .pyc (PEP 552); None if it is no module of this Python.
 
+    One that becomes enormous (constants are computed here) is left out as well: a small wheel would fill the disk.
     What goes into it does not depend on where the archive lies: importing puts the real path into the code anyway.
     """
     with open(f"{tree}/{path}", "rb") as file:
@@ -62,6 +68,8 @@ def compile_module(tree: str, into: str, suffix: str, path: str, size_bytes: int
         code = marshal.dumps(compile(source, path, "exec", dont_inherit=True, optimize=0))
     # Templates, modules of Python 2, nests too deep.
     except (SyntaxError, ValueError, LookupError, RecursionError, MemoryError, OverflowError, SystemError):
+        return None
+    if len(code) > min(_MOST_GROWTH * size_bytes + _MIB, room_bytes):
         return None
     changed_at = int(status.st_mtime)
     numbers = (0, changed_at & 0xFFFFFFFF, status.st_size & 0xFFFFFFFF)

@@ -66,6 +66,7 @@ class CompileJob:
     into: str  #: absolute: where the .pyc files go, each beside where its source is in the tree
     suffix: str  #: that takes the place of ".py"
     sources: Sequence[tuple[str, int]]  #: path in the tree, and bytes that it must have
+    room_bytes: int  #: how much may come of all of them; what would go over it is left out
 
 
 class Compiler:
@@ -208,7 +209,8 @@ class _Process:
             CompilerError: the disk refused.
         """
         rest = job.sources[len(results) :]
-        request = {"tree": job.tree, "into": job.into, "suffix": job.suffix, "sources": rest}
+        room = job.room_bytes - sum(module.size_bytes for module in results if module is not None)
+        request = {"tree": job.tree, "into": job.into, "suffix": job.suffix, "sources": rest, "room_bytes": room}
         content = memoryview(json.dumps(request).encode() + b"\n")
         try:
             while content:
