@@ -50,7 +50,9 @@ def main() -> None:
             answer(str(error))
 
 
-def compile_module(tree: str, into: str, suffix: str, path: str, size_bytes: int, room_bytes: int) -> list[Any] | None:
+def compile_module(
+    tree: str, into: str, suffix: str, path: str, size_bytes: int, *, room_bytes: int
+) -> list[Any] | None:
     """Compile one module of an archive to a timestamp-based .pyc (PEP 552); None if it is no module of this Python.
 
     One that becomes enormous (constants are computed here) is left out as well: a small wheel would fill the disk.
