@@ -135,9 +135,21 @@ def test_paths_and_urls_of_wheels(text: str) -> None:
         ("tiny @ file://otherhost/tiny-1.0-py3-none-any.whl", "names the host 'otherhost'"),
         ("http://[::1/tiny-1.0-py3-none-any.whl", "malformed"),
         ("-e.", "pip or uv"),
-        ("tiny=1.0", ""),
-        ("tiny>=", ""),
-        ("", ""),
+        ("tiny=1.0", ": write tiny==1.0"),
+        ("tiny[x] = 1.0rc1", ": write tiny[x]==1.0rc1"),
+        ("tiny=>1.0", ": write tiny>=1.0"),
+        ("tiny =<1.*", ": write tiny<=1.*"),
+        ("tiny~1.0", ": write tiny~=1.0"),
+        ("tiny 2", ": write tiny==2"),
+        ("tiny@v2.0", ": write tiny==2.0"),
+        ("tiny@2.0 --hash=sha256:" + SHA_A, ": write tiny==2.0"),
+        ("tiny>=", "a version is missing after the operator"),
+        ("tiny >", "a version is missing after the operator"),
+        ("Foo Bar", "a name has no blanks, and several requirements are given one by one"),
+        ("tiny==1 other[x]>=2", "a name has no blanks, and several requirements are given one by one"),
+        ("tiny @ elsewhere", "only wheels"),
+        ("tiny; os_name ==", "Expected"),
+        ("", "it is empty"),
         ("tiny; nonsense == 'x'", ""),
     ],
 )
@@ -145,6 +157,14 @@ def test_what_cannot_be_taken_is_refused_with_a_reason(text: str, reason: str) -
     with pytest.raises(InvalidRequirementError) as refused:
         parse(text)
     assert reason in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["x" + " " * 200_000 + "y.whl", "[" * 200_000, "tiny" + " @" * 100_000, "tiny " * 40_000, "=" * 200_000]
+)
+def test_a_text_of_any_size_is_refused_without_delay(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse(text)
 
 
 def test_a_file_url_of_another_host_is_no_file_of_this_machine() -> None:

@@ -78,8 +78,22 @@ def test_variables_in_capitals_are_expanded_and_unknown_ones_stay(desk: Desk) ->
     ]
     (typed,) = desk.read(requirements=("/${HERE_1}/a-1-py3-none-any.whl",)).roots
     assert typed.url == "/${HERE_1}/a-1-py3-none-any.whl"
-    with pytest.raises(RequirementsFileError, match=r"line 1.*\$\{MISSING\}"):
-        desk.texts("${MISSING}==1\n")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "${MISSING}==1",
+        "--index-url http://127.0.0.1/${MISSING}/simple",
+        "-r ${MISSING}/r.txt",
+        "https://me:${MISSING}@127.0.0.1/a-1-py3-none-any.whl",
+        "a @ http://127.0.0.1/${MISSING}/a-1-py3-none-any.whl",
+    ],
+)
+def test_a_variable_that_is_not_set_is_named_where_nothing_can_be_meant_by_its_name(desk: Desk, line: str) -> None:
+    with pytest.raises(RequirementsFileError, match=r"r\.txt, line 2: .*: the variable MISSING is not set$"):
+        desk.read(desk.write("r.txt", f"x\n{line}\n"))
+    desk.read(desk.write("r.txt", f"x # {line}\nhttps://${{MISSING}}/a-1-py3-none-any.whl ; os_name == 'x'\n"))
 
 
 def test_messages_name_the_variable_and_not_what_it_holds(desk: Desk) -> None:
@@ -92,6 +106,10 @@ def test_messages_name_the_variable_and_not_what_it_holds(desk: Desk) -> None:
     with pytest.raises(RequirementsFileError, match=r"/\$\{TOKEN\}/.*only wheels") as refused:
         desk.texts("https://127.0.0.1/${TOKEN}/tiny.tar.gz\n")
     assert "hunter2" not in str(refused.value)
+    desk.environ["TOKEN"] = "2hunter"
+    with pytest.raises(RequirementsFileError, match=r"its variables make it none") as refused:
+        desk.texts("tiny=${TOKEN}\n")
+    assert "2hunter" not in str(refused.value)
 
 
 def test_what_a_variable_holds_is_expanded_no_further_and_begins_no_comment(desk: Desk) -> None:
@@ -123,6 +141,64 @@ def test_hashes_belong_to_their_requirement(desk: Desk) -> None:
 def test_hashes_are_complete_and_strong_or_refused(desk: Desk, content: str, reason: str) -> None:
     with pytest.raises((RequirementsFileError, InvalidRequirementError), match=reason):
         desk.texts(content)
+
+
+def test_a_missing_hash_is_told_with_the_line_that_it_is_missing_in(desk: Desk) -> None:
+    nested = desk.write("sub/nested.txt", "\nb==2\n")
+    with pytest.raises(RequirementsFileError) as refused:
+        desk.texts(f"a==1 --hash=sha256:{HASH}\n-r sub/nested.txt\n")
+    assert (refused.value.path, refused.value.line_number) == (nested, 2)
+    assert str(refused.value).startswith(f"{nested}, line 2: 'b==2' cannot be used as a requirement: hashes are")
+
+
+def test_what_stands_beside_a_lock_file_needs_a_hash_or_a_command_of_its_own(desk: Desk) -> None:
+    lock = desk.write("pylock.toml", LOCK)
+    with pytest.raises(InvalidRequirementError) as refused:
+        desk.read(lock, requirements=("rich",))
+    assert str(refused.value).endswith(
+        f": all that comes with the lock file {lock} needs a hash; install it by a command of its own"
+    )
+
+
+@pytest.mark.parametrize("name", ["pyproject.toml", "other.toml", "uv.TOML"])
+def test_a_toml_file_that_is_no_lock_file_is_refused_with_the_names_that_are_read(desk: Desk, name: str) -> None:
+    path = desk.write(name, "[project]\n")
+    for nesting in (path, desk.write("r.txt", f"-r {name}\n")):
+        with pytest.raises(RequirementsFileError, match=rf"{name}: .* pylock\.toml or pylock\.NAME\.toml .*\.txt$"):
+            desk.read(nesting)
+
+
+@pytest.mark.parametrize("blank", [" ", "\t"])
+def test_a_line_of_blanks_is_read_without_delay(desk: Desk, blank: str) -> None:
+    assert desk.texts(f"a{blank * 300_000}\nb{blank * 300_000}# {'#' * 300_000}\n") == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("requirements.txt", "it names a file; write -r requirements.txt"),
+        ("./requirements/DEV.TXT", "it names a file; write -r ./requirements/DEV.TXT"),
+        ("requirements.in", "it names a file; write -r requirements.in"),
+        ("pylock.dev.toml", "it names a file; write -r pylock.dev.toml"),
+        ("pyproject.toml", "it names a file of a project; name what is wanted, or leave the project to pip or uv"),
+        ("setup.cfg", "it names a file of a project; name what is wanted, or leave the project to pip or uv"),
+        ("setup.py", "it names a file of a project; name what is wanted, or leave the project to pip or uv"),
+    ],
+)
+def test_the_name_of_a_file_is_no_project_s(desk: Desk, name: str, reason: str) -> None:
+    with pytest.raises(InvalidRequirementError) as refused:
+        desk.read(requirements=(name,))
+    assert refused.value.reason == reason
+
+
+def test_a_script_that_is_here_is_no_project_and_discord_py_is_one(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(desk.root)
+    assert [each.project for each in desk.read(requirements=("discord.py",)).roots] == ["discord-py"]
+    desk.write("discord.py", "")
+    assert desk.texts("discord.py\n") == ["discord.py"]
+    with pytest.raises(InvalidRequirementError, match="it names a file that is here; write discord-py for the project"):
+        desk.read(requirements=("discord.py",))
+    assert [each.project for each in desk.read(requirements=("discord-py",)).roots] == ["discord-py"]
 
 
 def test_a_hash_may_stand_in_a_constraint(desk: Desk) -> None:

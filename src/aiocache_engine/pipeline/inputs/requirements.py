@@ -18,17 +18,18 @@ from aiocache_engine.model.names import is_object_id, project_name, project_patt
 from aiocache_engine.model.removal import CleanTarget, TargetKind
 from aiocache_engine.model.requirement import Wanted
 from aiocache_engine.model.value import replace
+from aiocache_engine.pipeline.inputs.mistakes import advice
 from aiocache_engine.pipeline.inputs.pep508 import MarkerError, marker_holds, read_requirement
 
 _PER_LINE = re.compile(r"\s--(hash|config-settings?|global-option)(?:=|\s+)(\"[^\"]*\"|'[^']*'|\S+)")
 EDITABLE = ("-e", "--editable")
 _FOREIGN = ("git+", "hg+", "svn+", "bzr+")
 _URLS = ("file:", "http://", "https://")
-_NAMED = re.compile(r"[A-Za-z0-9][\w.-]*\s*(\[[^\]]*\])?\s*@", re.ASCII)
+_NAMED = re.compile(r"[A-Za-z0-9][\w.-]*\s*(\[[^\]]*\]\s*)?@", re.ASCII)
 _MARKER = re.compile(";")
-_PATTERN = re.compile(r"[\w.*?-]*[*?][\w.*?-]*", re.ASCII)  # of names of projects
+_PATTERN = re.compile(r"[\w.-]*[*?][\w.*?-]*", re.ASCII)  # of names of projects
 _MARKER_AFTER_URL = re.compile(r"\s;|;\s")  # a URL may hold a semicolon
-_WITH_EXTRAS = re.compile(r"(.*?)\s*(\[[^\[\]]*\])")
+_EXTRAS_LAST = re.compile(r"\[[^\[\]]*\]\Z")
 
 
 def parse_requirement(text: str, markers: Mapping[str, str], *, origin: str = "") -> Wanted | None:
@@ -65,6 +66,8 @@ def parse_requirement(text: str, markers: Mapping[str, str], *, origin: str = ""
         return Wanted(bare, project, str(specifier), _pinned(specifier), sha256s, None, extras_asked, origin)
     if requirement.url.startswith(_FOREIGN):
         raise InvalidRequirementError(text, "version control requirements are for pip or uv")
+    if not requirement.url.endswith(".whl") and (better := advice(bare)):  # NAME@VERSION is for tools
+        raise InvalidRequirementError(text, better)
     wanted = _from_location(requirement.url, bare, sha256s)
     if wanted.project != project:
         raise InvalidRequirementError(text, f"the file is a wheel of {wanted.project}")
@@ -151,8 +154,9 @@ def taken_apart(text: str) -> tuple[str, str, str]:
     found = (_MARKER_AFTER_URL if text.startswith(_URLS) else _MARKER).search(text)
     location, marker = (text, "") if found is None else (text[: found.start()], text[found.end() :].strip())
     marker = marker and f";{marker}"
-    with_extras = _WITH_EXTRAS.fullmatch(location.strip())
-    return (with_extras[1], with_extras[2], marker) if with_extras else (location.strip(), "", marker)
+    location = location.strip()
+    extras = _EXTRAS_LAST.search(location)
+    return (location, "", marker) if extras is None else (location[: extras.start()].rstrip(), extras[0], marker)
 
 
 def is_location(text: str) -> bool:
@@ -166,7 +170,7 @@ def _requirement(pep508: str, text: str) -> Requirement:
     except InvalidRequirement as error:
         # packaging repeats the whole text, and whoever logs the cause would log its password.
         cause = InvalidRequirement(redacted(str(error)))
-        raise InvalidRequirementError(text, str(error).splitlines()[0]) from cause
+        raise InvalidRequirementError(text, advice(pep508) or str(error).splitlines()[0]) from cause
 
 
 def _from_location(location: str, text: str, sha256s: frozenset[str]) -> Wanted:

@@ -22,6 +22,7 @@ from aiocache_engine.model.names import project_name
 from aiocache_engine.model.python import Interpreter
 from aiocache_engine.model.requirement import Wanted
 from aiocache_engine.model.value import replace, value
+from aiocache_engine.pipeline.inputs.mistakes import FILE_ENDINGS, refuse_file
 from aiocache_engine.pipeline.inputs.requirements import (
     EDITABLE,
     is_location,
@@ -30,7 +31,7 @@ from aiocache_engine.pipeline.inputs.requirements import (
     without_line_options,
 )
 
-_COMMENT = re.compile(r"(^|\s+)#.*$")
+_COMMENT = re.compile(r"(^|\s)#.*$")
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 _CODING = re.compile(rb"coding[:=]\s*([-\w.]+)")
 _BOMS = (
@@ -128,6 +129,8 @@ def read_requested(
     """
     gathered = _Gathered(interpreter.markers, environ, interpreter)
     for text in requirements:
+        if text.lower().endswith(FILE_ENDINGS):
+            refuse_file(text)
         wanted = parse_requirement(text, interpreter.markers)
         if wanted is not None:
             gathered.roots.append(wanted)
@@ -168,6 +171,13 @@ def _read_file(path: str, gathered: _Gathered, above: tuple[str, ...], *, is_con
         locked = read_pylock(path, gathered.interpreter)
         (gathered.constraints if is_constraint else gathered.roots).extend(locked)
         return
+    if path.lower().endswith(".toml"):
+        raise RequirementsFileError(
+            path,
+            None,
+            "a file that ends in .toml is read if it is a lock file, called pylock.toml or pylock.NAME.toml (PEP 751);"
+            " requirements are read from a text file, such as requirements.txt",
+        )
     for number, line in _logical_lines(path):
         try:
             _read_line(line, path, number, gathered, (*above, real), is_constraint=is_constraint)
@@ -183,7 +193,10 @@ def _read_line(
     """Read one line: a requirement, or options. Messages name it as it is written: a variable may hold a password."""
     directory = os.path.dirname(os.path.abspath(path))
     expanded = _VARIABLE.sub(lambda found: gathered.environ.get(found[1]) or found[0], line)
+    unset = next((name for name in _VARIABLE.findall(line) if not gathered.environ.get(name)), "")
     if line.startswith("-") and not line.startswith(EDITABLE):
+        if unset:
+            raise _unset(line, unset)
         for option, value in _options(expanded, line):
             if option in {"-r", "--requirement", "-c", "--constraint"}:
                 nested = value if "://" in value else os.path.join(directory, value)
@@ -194,21 +207,37 @@ def _read_line(
         return
     if is_location(expanded) and "://" not in expanded:
         expanded = _beside(expanded, directory)
-    try:
-        wanted = parse_requirement(expanded, gathered.markers, origin=f"{path}, line {number}")
-    except InvalidRequirementError as error:
-        if expanded == line:
-            raise
-        raise InvalidRequirementError(line, error.reason) from None
+    wanted = _parsed(expanded, line, unset, gathered.markers, f"{path}, line {number}")
     if wanted is None:
         return
-    if expanded != line:
-        wanted = replace(wanted, text=without_line_options(line))
     if is_constraint:
         gathered.constraints.append(_as_constraint(wanted))
         return
     gathered.unlocked += 1
     gathered.roots.append(wanted)
+
+
+def _parsed(expanded: str, line: str, unset: str, markers: Mapping[str, str], origin: str) -> Wanted | None:
+    """Parse the requirement in a line whose variables are expanded, but for `unset`; None: it does not apply."""
+    try:
+        wanted = parse_requirement(expanded, markers, origin=origin)
+    except InvalidRequirementError as error:
+        if unset:
+            raise _unset(line, unset) from None
+        if expanded == line:
+            raise
+        # Advice repeats what a variable holds.
+        reason = "its variables make it none" if error.reason.startswith("write ") else error.reason
+        raise InvalidRequirementError(line, reason) from None
+    if wanted is None:
+        return None
+    if unset and "://" in (wanted.url or ""):  # it stays as it stands, as pip has it; but no host is sent its name
+        raise _unset(line, unset)
+    return wanted if expanded == line else replace(wanted, text=without_line_options(line))
+
+
+def _unset(line: str, variable: str) -> InvalidRequirementError:
+    return InvalidRequirementError(line, f"the variable {variable} is not set")
 
 
 def _as_constraint(wanted: Wanted) -> Wanted:
@@ -323,8 +352,20 @@ def _is_lock(path: str) -> bool:
 def _check_hashes(roots: Iterable[Wanted], constraints: Iterable[Wanted]) -> None:
     """Refuse what has no hash or no version, once one requirement has a hash, as pip does."""
     hashed = {each.project for each in constraints if each.sha256s}
+    lock = next((each.origin for each in roots if each.is_locked), None)
     for each in roots:
+        reason = None
         if not each.sha256s and each.project not in hashed and "#sha256=" not in (each.url or ""):
-            raise InvalidRequirementError(each.text, "hashes are required, and it has none; add --hash=sha256:…")
-        if each.pinned is None and each.url is None:
-            raise InvalidRequirementError(each.text, "hashes are required, so it has to name one version with ==")
+            reason = "hashes are required, and it has none; add --hash=sha256:…"
+            if lock is not None:
+                reason = f"all that comes with the lock file {lock} needs a hash; install it by a command of its own"
+        elif each.pinned is None and each.url is None:
+            reason = "hashes are required, so it has to name one version with =="
+        if reason is not None:
+            raise _placed(InvalidRequirementError(each.text, reason), each.origin)
+
+
+def _placed(error: InvalidRequirementError, origin: str) -> InvalidRequirementError | RequirementsFileError:
+    """Name the line that a refused requirement stands in, if it stands in a file."""
+    path, _, number = origin.rpartition(", line ")
+    return RequirementsFileError(path, int(number), str(error)) if path else error
