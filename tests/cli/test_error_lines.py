@@ -125,7 +125,7 @@ def install(aioc, *requirements: str, **environ: str):
         ("nobody", "nobody was not found in INDEX/simple; check the spelling or name another index with --index-url"),
         ("alien", "no wheel fits alien: "),
         ("gone", "no wheel fits gone: "),
-        ("tiny==9", "no wheel fits tiny==9: there is no such version on INDEX/simple"),
+        ("tiny==9", "no wheel fits tiny==9: there is no such version (on INDEX/simple)"),
         ("wrong", "wrong-1.0-py3-none-any.whl: the hash is "),
     ],
 )

@@ -386,3 +386,20 @@ def test_the_explanation_says_what_cannot_be_taken_and_what_may_help() -> None:
         ),
         "A yanked version is taken only where it is asked for exactly: a==1.",
     )
+
+
+@pytest.mark.parametrize(
+    ("root", "versions", "newest"),
+    [
+        ("a==99", ["1.0", "1.1", "2.0.dev6"], "1.1"),
+        ("a>=99rc1", ["1.0", "2.0.dev6"], "2.0.dev6"),
+        ("a==99", ["1.0rc1", "2.0.dev6"], "2.0.dev6"),
+        ("a==99", ["1.0", "1.2"], "1.0"),
+    ],
+)
+def test_the_newest_version_that_is_told_is_one_that_would_be_taken(
+    root: str, versions: list[str], newest: str
+) -> None:
+    answer = NabResolver().resolve(problem(root), TableCatalog({"a": {v: [] for v in versions}}, yanked=["a==1.2"]))
+    assert isinstance(answer, Conflict)
+    assert f"(the newest is {newest})" in answer.lines[0]

@@ -139,11 +139,16 @@ def test_hashes_choose_among_files() -> None:
         ("tiny", ["tiny-1.tar.gz"], "only as source, tiny-1.tar.gz, and building"),
         ("tiny", ["other-1-py3-none-any"], "no wheels at all"),
         ("tiny>2", wheels("1.0", "2.0"), "newest with a wheel is 2.0"),
+        ("tiny>2", wheels("1.0", "2.0.dev6"), "newest with a wheel is 1.0"),
+        ("tiny>2.0rc1", wheels("1.0", "2.0.dev6"), "newest with a wheel is 2.0.dev6"),
+        ("tiny>2", wheels("1.0rc1", "2.0.dev6"), "newest with a wheel is 2.0.dev6"),
+        ("tiny>2", [*wheels("1.0"), file("tiny-2.0-py3-none-any", yanked="")], "newest with a wheel is 1.0"),
+        ("tiny>2", [file("tiny-2.0-py3-none-any", yanked="")], "newest with a wheel is 2.0"),
         ("tiny", ["tiny-1-cp311-cp311-win_amd64"], "cp311-cp311-win_amd64"),
         ("tiny", ["tiny-nonsense-py3-none-any", "tiny-1-py3.whl"], "no wheels at all"),
     ],
 )
-def test_a_refusal_says_what_is_wrong(requirement: str, files: list[str], reason: str) -> None:
+def test_a_refusal_says_what_is_wrong(requirement: str, files: list[IndexFile | str], reason: str) -> None:
     assert reason in choose(requirement, *files)
 
 

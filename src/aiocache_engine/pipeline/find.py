@@ -149,11 +149,10 @@ class Finder:
     def choice_among(self, wanted: Wanted, pages: Sequence[tuple[Index, StoredPage]]) -> Choice | Refusal:
         """Choose among the files of these pages."""
         by_file = {id(file): (index, file) for index, page in pages for file in _files(page, wanted)}
-        if not by_file:
-            return Refusal(f"there is no such version{self._elsewhere(wanted, pages)}")
-        chosen = self.chooser.choose(wanted, [file for _, file in by_file.values()])
+        files = [file for _, file in by_file.values()]
+        chosen = self.chooser.choose(wanted, files) if files else Refusal("there is no such version")
         if isinstance(chosen, Refusal):
-            return Refusal(chosen.reason + self._elsewhere(wanted, pages))
+            return self.chooser.hopeless(wanted) or Refusal(f"{chosen.reason} ({self._where(wanted, pages)})")
         return Choice(wanted, *by_file[id(chosen)])
 
     def is_settled(self, wanted: Wanted, pages: Sequence[tuple[Index, StoredPage]]) -> bool:
@@ -166,10 +165,12 @@ class Finder:
             return False
         return not wanted.sha256s or isinstance(self.choice_among(wanted, pages), Choice)
 
-    def _elsewhere(self, wanted: Wanted, pages: Sequence[tuple[Index, StoredPage]]) -> str:
-        """Say where was looked, and how to look elsewhere."""
-        where = f" on {', '.join(shown(index.url) for index, _ in pages)}"
-        if self.settings.strategy is IndexStrategy.BEST_MATCH or wanted.sha256s or len(self.settings.indexes) == 1:
+    def _where(self, wanted: Wanted, pages: Sequence[tuple[Index, StoredPage]]) -> str:
+        """Say where was looked, and how to look elsewhere if there is anywhere else."""
+        where = f"on {', '.join(shown(index.url) for index, _ in pages)}"
+        asked = [index for index, _ in pages]
+        are_all_asked = self.settings.strategy is IndexStrategy.BEST_MATCH or bool(wanted.sha256s)
+        if are_all_asked or asked[-1:] == list(self.settings.indexes[-1:]):
             return where
         return f"{where}, the first index that knows it; --index-strategy best-match asks all"
 

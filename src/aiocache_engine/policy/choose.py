@@ -5,7 +5,7 @@ Follows PEP 440 (versions and pre-releases), PEP 425 (tags), PEP 592 (yanked fil
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import lru_cache
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -43,7 +43,7 @@ class WheelChooser:
     def choose(self, wanted: Wanted, files: Iterable[IndexFile]) -> IndexFile | Refusal:
         """Give the best wheel for what is wanted, or why there is none."""
         if self._is_to_be_built(wanted.project):
-            return Refusal("--no-binary wants it built from source, and building is not supported yet")
+            return _TO_BE_BUILT
         files = list(files)
         wheels = [(name, file) for file in files if (name := _as_wheel(file, wanted.project)) is not None]
         if not wheels:
@@ -54,7 +54,10 @@ class WheelChooser:
             return Refusal(f"it is there only as source, {sources[-1]}, and building is not supported yet")
         allowed = self._of_allowed_versions(wanted, wheels)
         if not allowed:
-            newest = max(_version(name.version) for name, _ in wheels)
+            newest = newest_of(
+                [_version(name.version) for name, file in wheels if file.yanked is None],
+                takes_pre_releases=bool(self._takes_pre_releases or SpecifierSet(wanted.specifier).prereleases),
+            ) or max(_version(name.version) for name, _ in wheels)
             return Refusal(f"no version of it matches; the newest with a wheel is {newest}")
         steps = (
             (self._fits_platform, self._platform_reason(allowed)),
@@ -67,6 +70,14 @@ class WheelChooser:
             if not allowed:
                 return Refusal(reason)
         return max(allowed, key=lambda each: self._preference(each[0]))[1]
+
+    def hopeless(self, wanted: Wanted) -> Refusal | None:
+        """Tell why no file at all could be taken, whoever had it; None: nothing speaks against every file."""
+        if self._is_to_be_built(wanted.project):
+            return _TO_BE_BUILT
+        if SpecifierSet(wanted.specifier).is_unsatisfiable():
+            return Refusal("what is asked of its version contradicts itself, so that none can match")
+        return None
 
     def check(self, name: WheelName) -> Refusal | None:
         """Tell why a wheel named directly cannot be installed for this interpreter; None: it can."""
@@ -110,7 +121,14 @@ class WheelChooser:
         return f"it has wheels for {shown} only, none for this Python {self._interpreter.version} on this platform"
 
 
+_TO_BE_BUILT = Refusal("--no-binary wants it built from source, and building is not supported yet")
 _HASHES = "none of its wheels has one of the hashes given; check the --hash options"
+
+
+def newest_of(versions: Collection[Version], *, takes_pre_releases: bool) -> Version | None:
+    """Give the newest version that a person would call so: a pre-release where they count, or where all are some."""
+    finished = [version for version in versions if not version.is_prerelease]
+    return max(versions if takes_pre_releases or not finished else finished, default=None)
 
 
 def _yanked_reason(wheels: list[tuple[WheelName, IndexFile]]) -> str:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from aiocache_engine.errors import redacted
 from aiocache_engine.model.requirement import Wanted
 from aiocache_engine.model.value import field, value
+from aiocache_engine.policy.choose import newest_of
 from aiocache_engine.policy.resolution import Catalog, Conflict, Demand, Problem, named
 from aiocache_engine.policy.span import Universe
 
@@ -107,8 +109,15 @@ class _Writer:
             return f"no index knows {project}"
         for text, specifier in self._facts.demands_on(project, self._problem):
             if not self._inside(project, specifier):
-                return f"there is no {text} (the newest is {known[0]})"
+                return f"there is no {text} (the newest is {self._newest(project, specifier)})"
         return ""
+
+    def _newest(self, project: str, specifier: str) -> Version:
+        """Give the newest version that could have been meant."""
+        known = self._catalog.versions(project)
+        counts = bool(self._problem.takes_pre_releases or SpecifierSet(specifier).prereleases)
+        kept = [version for version in known if not self._catalog.is_yanked(project, version)]
+        return newest_of(kept, takes_pre_releases=counts) or known[0]
 
     def _from_the_top(self, arrows: list[tuple[str, str]]) -> list[tuple[str, str]]:
         """Order who depends on whom so that each is known before it depends on something."""
