@@ -288,21 +288,55 @@ async def test_a_module_that_was_there_before_gets_no_bytecode_of_another_time(p
 
 
 async def test_bytecode_that_a_wheel_brings_itself_does_not_win(place: Place) -> None:
-    code = marshal.dumps(compile("answer = 'foreign'", "x", "exec"))
-    foreign = importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little") + bytes(8) + code  # unchecked: always believed
+    pyc = foreign("foreign")
     files = {
         "tiny.py": "answer = 'own'\n",
-        f"__pycache__/tiny.{TAG}.pyc": foreign,
+        f"__pycache__/tiny.{TAG}.pyc": pyc,
         "__pycache__/tiny.other-9.pyc": b"x",
     }
     place.wheel(files=files)
-    place.wheel("other", files={"other.py": "", f"__pycache__/tiny.{TAG}.pyc": foreign + b"?"})
+    place.wheel("other", files={"other.py": "", f"__pycache__/tiny.{TAG}.pyc": pyc + b"?"})
     root = await place.install("env", "tiny", "other")
     assert run(root / "bin/python", "-c", "import tiny; print(tiny.answer)") == "own\n"
     assert expected(site(root) / "tiny.py") == header(site(root) / f"__pycache__/tiny.{TAG}.pyc")
     assert (site(root) / "__pycache__/tiny.other-9.pyc").read_bytes() == b"x"
     paths = [row.path for row in parse_record((site(root) / "tiny-1.0.dist-info/RECORD").read_text())]
     assert len(set(paths)) == len(paths)
+
+
+def foreign(answer: str) -> bytes:
+    """Bytecode that Python believes unchecked, whatever the source says."""
+    code = marshal.dumps(compile(f"answer = {answer!r}", "x", "exec"))
+    return importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little") + bytes(8) + code
+
+
+@pytest.mark.parametrize("compiles", [True, False], ids=["compiled", "not compiled"])
+async def test_a_wheel_brings_no_bytecode_for_the_module_of_another_one(place: Place, *, compiles: bool) -> None:
+    module = {"tiny/tiny.py": "answer = 'own'\n"}
+    pyc = f"tiny/__pycache__/tiny.{TAG}.pyc"
+    place.wheel(files=module)
+    place.wheel("later", files={"later.py": "", pyc: foreign("later")})
+    place.wheel("alike", files={**module, pyc: foreign("alike")})
+    before = await place.install("env", "tiny", compile=compiles)
+    there = {path: written for path, written in identity(before).items() if path.endswith(pyc)}
+    root = before
+    for name in ("later", "alike"):
+        async with place.engine() as engine:
+            report = await engine.install([name], target=TargetChoice(venv=str(root)), compile=compiles)
+        assert report.warnings == ()
+        assert {path: written for path, written in identity(root).items() if path.endswith(pyc)} == there
+    assert len(there) == compiles
+    assert run(root / "bin/python", "-B", "-c", "from tiny import tiny; print(tiny.answer)") == "own\n"
+    together = await place.install("together", "tiny", "later", compile=compiles)
+    assert run(together / "bin/python", "-B", "-c", "from tiny import tiny; print(tiny.answer)") == "own\n"
+
+
+async def test_the_bytecode_that_a_wheel_brings_for_its_own_module_is_installed_where_nothing_is_compiled(
+    place: Place,
+) -> None:
+    place.wheel(files={"tiny.py": "answer = 'own'\n", f"__pycache__/tiny.{TAG}.pyc": foreign("brought")})
+    root = await place.install("env", "tiny", compile=False)
+    assert run(root / "bin/python", "-B", "-c", "import tiny; print(tiny.answer)") == "brought\n"
 
 
 async def test_the_bytecode_of_a_wheel_never_outgrows_its_sources_by_far(place: Place) -> None:

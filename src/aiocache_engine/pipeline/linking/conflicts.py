@@ -14,7 +14,7 @@ from aiocache_engine.errors import FileConflictError, TargetError
 from aiocache_engine.model.entry_points import EntryPointError, check_script_name
 from aiocache_engine.model.python import InstalledDistribution, TargetKind
 from aiocache_engine.model.value import value
-from aiocache_engine.pipeline.linking.placement import Generated, Layout, Piece, Placement
+from aiocache_engine.pipeline.linking.placement import COMPILED, Generated, Layout, Piece, Placement
 from aiocache_engine.pipeline.linking.protected import is_reserved
 from aiocache_engine.pipeline.linking.uninstall import owners
 from aiocache_engine.system.descent import Descent
@@ -103,6 +103,10 @@ def survey(
                         kept.append(path)
                     else:
                         differing[path] = one
+        for path in _foreign_bytecode(claims, gone, set(kept), descent):
+            replaced.discard(path)
+            if differing.pop(path, None) is not None:
+                kept.append(path)
         all_claims = (one for ones in claims.values() for one in ones)
         kept_bytecode, replaced_bytecode = _survey_compiled(all_claims, there, gone, set(kept), descent)
         kept += kept_bytecode
@@ -147,6 +151,34 @@ def _clear_way(compiled: Piece, claims: Sequence[Piece | Generated]) -> None:
     for one in claims:
         for name in set(_names(one)).intersection(compiled.names):
             _leave_out(one, name)
+
+
+def _foreign_bytecode(
+    claims: dict[str, list[Piece | Generated]], gone: set[str], staying: set[str], descent: Descent
+) -> Iterator[str]:
+    """Leave out the bytecode that a wheel brings for a module which another one has in place; give its paths."""
+    for directory, ones in claims.items():
+        parent, _, last = directory.rpartition("/")
+        if last != COMPILED:
+            continue
+        brought = {name: one.wheel for one in claims.get(parent, ()) for name in _names(one)}
+        for one in ones:
+            for name in _names(one) if not _is_compiled(one) else ():
+                module = name.partition(".")[0] + ".py"
+                path = _join(parent, module)
+                stays = path in staying or (module not in brought and path not in gone and _is_there(path, descent))
+                if name.endswith(".pyc") and (stays or brought.get(module, one.wheel) != one.wheel):
+                    _leave_out(one, name)
+                    yield _join(directory, name)
+
+
+def _is_there(path: str, descent: Descent) -> bool:
+    directory, _, name = path.rpartition("/")
+    try:
+        os.stat(name, dir_fd=descent.enter(directory), follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _survey_compiled(

@@ -28,7 +28,7 @@ _DIST_INFO = ".dist-info"
 _MODULE_SCHEMES = frozenset({"purelib", "platlib"})
 _PYTHON_LINE = b"#!python"
 _NO_HASH = RecordRow("", "", None)
-_COMPILED = "__pycache__"  #: the directory of .pyc files beside their sources (PEP 3147)
+COMPILED = "__pycache__"  #: the directory of .pyc files beside their sources (PEP 3147)
 
 
 @value
@@ -288,7 +288,7 @@ class _Wheel:
             wheel=self._number,
             tree=bytecode.tree,
             source=piece.source,
-            target=_join(piece.target, _COMPILED),
+            target=_join(piece.target, COMPILED),
             names=tuple(name[: -len(".py")] + bytecode.suffix for name in sizes),
             sizes=tuple(sizes.values()),
             is_data=False,
@@ -303,7 +303,7 @@ class _Wheel:
     def _drop_foreign_bytecode(self, piece: Piece, bytecode: Bytecode) -> None:
         """Leave out what the wheel itself brings of bytecode where ours goes: it might be of another source."""
         parent, _, name = piece.source.rpartition("/")
-        if name != _COMPILED or not (sizes := bytecode.sizes.get(parent)):
+        if name != COMPILED or not (sizes := bytecode.sizes.get(parent)):
             return
         ours = {source[: -len(".py")] + bytecode.suffix for source in sizes}.intersection(piece.names)
         self._left_out.update(f"{piece.source}/{name}" for name in ours)
