@@ -278,22 +278,31 @@ class BlockingCacheEngine:
         """
         return self._call(partial(self._engine.hold_environment, request))
 
-    def plan_clean(self, names: Iterable[str] = (), *, tools: Iterable[str] = ()) -> RemovalPlan:
+    def plan_clean(
+        self, names: Iterable[str] = (), *, tools: Iterable[str] = (), dependencies: bool = False
+    ) -> RemovalPlan:
         """Plan a clean, as `clean` does it. Touches nothing.
 
         Errors as for `CacheEngine.plan_clean`.
         """
-        return self._call(partial(self._engine.plan_clean, listed("names", names), tools=listed("tools", tools)))
+        named, its_tools = listed("names", names), listed("tools", tools)
+        return self._call(partial(self._engine.plan_clean, named, tools=its_tools, dependencies=dependencies))
 
     def clean(
-        self, names: Iterable[str] | RemovalPlan = (), *, tools: Iterable[str] = (), wait: bool = False
+        self,
+        names: Iterable[str] | RemovalPlan = (),
+        *,
+        tools: Iterable[str] = (),
+        dependencies: bool = False,
+        wait: bool = False,
     ) -> Removal:
         """Clean what is named, or without names and tools everything, while anything else may be running.
 
         Arguments, what holds when it returns, and errors as for `CacheEngine.clean`.
         """
         named = names if isinstance(names, RemovalPlan) else listed("names", names)
-        return self._call(partial(self._engine.clean, named, tools=listed("tools", tools), wait=wait))
+        its_tools = listed("tools", tools)
+        return self._call(partial(self._engine.clean, named, tools=its_tools, dependencies=dependencies, wait=wait))
 
     def plan_prune(self, policy: PrunePolicy = PLAIN) -> RemovalPlan:
         """Plan a prune. Touches nothing."""

@@ -19,7 +19,7 @@ from aiocache_engine.index.client import IndexClient
 from aiocache_engine.model.listing import CacheSize, Entry, Usage
 from aiocache_engine.model.outcome import FetchReport, InstallReport, ResolveReport
 from aiocache_engine.model.python import LinkMode
-from aiocache_engine.model.removal import PLAIN, PrunePolicy, Removal, RemovalPlan
+from aiocache_engine.model.removal import PLAIN, CleanPolicy, PrunePolicy, Removal, RemovalPlan
 from aiocache_engine.model.why import Explanation
 from aiocache_engine.pipeline.cold import ending, fetch_cold, install_cold, resolve_cold
 from aiocache_engine.pipeline.collector.account import foresee
@@ -354,17 +354,25 @@ class CacheEngine:
             raise
         return held[0]
 
-    async def plan_clean(self, names: Iterable[str] = (), *, tools: Iterable[str] = ()) -> RemovalPlan:
+    async def plan_clean(
+        self, names: Iterable[str] = (), *, tools: Iterable[str] = (), dependencies: bool = False
+    ) -> RemovalPlan:
         """Plan a clean, as `clean` does it. Touches nothing.
 
         Raises:
             InvalidRequirementError: a name means nothing that can be cleaned.
         """
         targets = clean_targets(listed("names", names), listed("tools", tools))
-        return await self._opened.conductor().conduct(Collector(self._opened.cache).plan_clean(targets))
+        policy = CleanPolicy(takes_dependencies=dependencies)
+        return await self._opened.conductor().conduct(Collector(self._opened.cache).plan_clean(targets, policy))
 
     async def clean(
-        self, names: Iterable[str] | RemovalPlan = (), *, tools: Iterable[str] = (), wait: bool = False
+        self,
+        names: Iterable[str] | RemovalPlan = (),
+        *,
+        tools: Iterable[str] = (),
+        dependencies: bool = False,
+        wait: bool = False,
     ) -> Removal:
         """Clean what is named, or without names and tools everything, while anything else may be running.
 
@@ -376,6 +384,8 @@ class CacheEngine:
             names: projects, versions of them ("torch<2.5"), patterns of projects ("nvidia-*") and ids of archives or
                 cached environments; or a plan.
             tools: tools whose cached environments go, and nothing else of them.
+            dependencies: what is named goes with what it needs, and with what else was in the environments that go, as
+                far as nothing else uses or needs that.
             wait: wait until nobody uses any of this, and free it; the reporter is told for whom. What this process
                 uses itself is not waited for.
 
@@ -383,12 +393,12 @@ class CacheEngine:
             InvalidRequirementError: a name means nothing that can be cleaned.
             LockTimeoutError, ReadOnlyCacheError, DiskError: the machine refused.
         """
-        targets = (
-            names.targets
-            if isinstance(names, RemovalPlan)
-            else clean_targets(listed("names", names), listed("tools", tools))
-        )
-        return await self._remove(clean_steps(self._opened, targets, waits=wait))
+        if isinstance(names, RemovalPlan):
+            targets, policy = names.targets, names.clean_policy
+        else:
+            targets = clean_targets(listed("names", names), listed("tools", tools))
+            policy = CleanPolicy(takes_dependencies=dependencies)
+        return await self._remove(clean_steps(self._opened, targets, policy, waits=wait))
 
     async def plan_prune(self, policy: PrunePolicy = PLAIN) -> RemovalPlan:
         """Plan a prune. Touches nothing."""

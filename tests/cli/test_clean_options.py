@@ -42,6 +42,14 @@ def test_a_tool_alone_and_only_to_tell_of_it(stocked: Aioc) -> None:
     assert kinds(stocked) == ["archive other", "archive tiny"]
 
 
+def test_dependencies_go_too_and_are_told_as_such(stocked: Aioc) -> None:
+    told = stocked("clean", "--tool", "tiny", "--deps", "-n", "--json").document
+    done = stocked("clean", "--tool", "tiny", "--deps", "--json").document
+    assert told["summary"] == done["summary"]
+    assert [each["reason"] for each in done["removed"] if each["kind"] == "archive"] == ["deps"]
+    assert kinds(stocked) == ["archive other"]
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [

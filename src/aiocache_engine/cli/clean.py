@@ -7,7 +7,7 @@ import os
 from aiocache_engine.cli.options import Options
 from aiocache_engine.cli.render_removal import removal_document, removal_text, unmatched_text
 from aiocache_engine.cli.terminal import Terminal
-from aiocache_engine.model.removal import CleanTarget
+from aiocache_engine.model.removal import CleanPolicy, CleanTarget
 from aiocache_engine.model.value import value
 from aiocache_engine.pipeline.collector.remove import clean_now
 from aiocache_engine.pipeline.kit import open_kit
@@ -19,6 +19,7 @@ class CleanOptions(Options):
 
     names: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
+    takes_dependencies: bool = False
     waits: bool = False
     is_dry_run: bool = False
 
@@ -34,7 +35,8 @@ def run(options: CleanOptions, terminal: Terminal) -> None:
 
         targets = clean_targets(options.names, options.tools)
     kit = open_kit(options.cache_dir, config=options.config(os.environ), environ=os.environ, reporter=terminal)
-    removal = clean_now(kit, targets, is_dry_run=options.is_dry_run, waits=options.waits)
+    policy = CleanPolicy(takes_dependencies=options.takes_dependencies)
+    removal = clean_now(kit, targets, policy, is_dry_run=options.is_dry_run, waits=options.waits)
     for warning in removal.warnings:
         terminal.warns(warning)
     if removal.unmatched:

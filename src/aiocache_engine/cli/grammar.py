@@ -258,6 +258,12 @@ COMMANDS = {
                 "The cached environments of a tool, and nothing else; may be repeated.",
                 "TOOL",
             ),
+            Option(
+                ("--deps",),
+                Kind.FLAG,
+                "takes_dependencies",
+                "Also what that needs, and what else was in environments that go, if nothing else uses it.",
+            ),
             Option(("--wait",), Kind.FLAG, "waits", "Come back when those have ended who use what was removed."),
             _DRY_RUN,
             Option(

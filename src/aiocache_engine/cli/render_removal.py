@@ -175,7 +175,7 @@ def reason_text(reason: KeepReason) -> str:
     said = {
         KeepCode.LEASE: f"lease {reason.path}" if reason.pid is None else f"process {reason.pid}{command}",
         KeepCode.REFERRER: f"environment {reason.path}",
-        KeepCode.POINTER: f"its name {reason.path}",
+        KeepCode.POINTER: f"its name {reason.path}" if reason.path else f"{' '.join(reason.via[:1])}, which needs it",
         KeepCode.ENVIRONMENT: " ".join(reason.via[:1]),
         KeepCode.RUNNING: f"process {reason.pid}{command}, which lives in it",
         KeepCode.RECENTLY_USED: "use that kept changing",

@@ -14,6 +14,7 @@ class RemovalReason(enum.Enum):
     """Why something goes."""
 
     NAMED = "named"  #: a clean named it
+    DEPENDENCY = "deps"  #: nothing but what a clean named needed it, or had it in it
     UNREACHABLE = "unreachable"  #: nothing refers to it
     ENVIRONMENTS_GONE = "environments-gone"  #: it was linked once, and all its environments are gone
     SUPERSEDED = "superseded"  #: a tool environment that no request names, or a newer one, or whose interpreter is gone
@@ -73,6 +74,17 @@ class PrunePolicy:
 PLAIN = PrunePolicy()
 
 
+@value(kw_only=True)
+class CleanPolicy:
+    """What a clean takes besides what it names."""
+
+    #: what was in the environments that go, and what the archives that go need, if nothing else uses or needs it
+    takes_dependencies: bool = False
+
+
+NAMED_ALONE = CleanPolicy()
+
+
 @value
 class PlannedObject:
     """One object that shall go, with all that the scan found to lead to it."""
@@ -125,7 +137,11 @@ class RemovalPlan:
     kept: tuple[Kept, ...]
     targets: tuple[CleanTarget, ...] = ()  #: of a clean; its names are listed again when they are taken
     is_everything: bool = False  #: a clean without arguments
+    clean_policy: CleanPolicy = NAMED_ALONE  #: of a clean
     named: frozenset[str] = frozenset()  #: ids of all objects that a clean names
+    dependencies: frozenset[str] = frozenset()  #: ids of all archives that these need or contain, whoever else does
+    #: those of them, by id, that nothing but running environments which go uses: they lose their names as if named
+    dependencies_in_use: tuple[CleanTarget, ...] = ()
     dangling: tuple[SeenName | SeenTool, ...] = ()  #: names whose object is gone
     projects: tuple[str, ...] = ()  #: that have no archive left: what else is stored for them goes too
     tools: tuple[str, ...] = ()  #: that have no name left

@@ -73,6 +73,14 @@ SeenObject = SeenArchive | SeenEnvironment
 
 
 @value
+class Need:
+    """One project that the distribution in an archive needs, whatever the platform; extras are left out."""
+
+    project: str  #: normalized
+    specifier: str  #: PEP 440 specifier set, "" where any version will do
+
+
+@value
 class SeenName:
     """One name that leads to an archive."""
 
@@ -180,3 +188,4 @@ class Snapshot:
     processes: Mapping[str, tuple[SeenProcess, ...]] = field(default_factory=dict)
     pages: tuple[SeenPage, ...] = ()
     taken_at: float = 0.0  #: seconds since the epoch
+    needs: Mapping[str, tuple[Need, ...]] = field(default_factory=dict)  #: by archive; empty where nobody asked

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 
-from aiocache_engine.model.removal import CleanTarget, Kept, PlannedObject, RemovalPlan, RemovalReason, TargetKind
+from aiocache_engine.model.removal import (
+    NAMED_ALONE,
+    CleanPolicy,
+    CleanTarget,
+    Kept,
+    PlannedObject,
+    RemovalPlan,
+    RemovalReason,
+    TargetKind,
+)
 from aiocache_engine.model.snapshot import SeenArchive, SeenEnvironment, SeenName, SeenObject, SeenTool, Snapshot
-from aiocache_engine.policy.mark import Marks, by_environment, keep_new
+from aiocache_engine.model.value import replace
+from aiocache_engine.policy.dependencies import Dependencies, VersionMatch
+from aiocache_engine.policy.mark import Marks, by_environment, keep_new, left_alone
 
-VersionMatch = Callable[[str, str], bool]  #: (specifier set, version) -> whether it matches
 
-
-def plan_clean(snapshot: Snapshot, targets: tuple[CleanTarget, ...], *, matches: VersionMatch) -> RemovalPlan:
+def plan_clean(
+    snapshot: Snapshot,
+    targets: tuple[CleanTarget, ...],
+    *,
+    matches: VersionMatch,
+    policy: CleanPolicy = NAMED_ALONE,
+) -> RemovalPlan:
     """Plan a clean of the targets; no targets: of everything.
 
     A live lease keeps the bytes, and so does an environment that links to them by symlink. Whatever keeps them, the
@@ -21,28 +36,61 @@ def plan_clean(snapshot: Snapshot, targets: tuple[CleanTarget, ...], *, matches:
     everything: tuple[SeenObject, ...] = (*snapshot.environments.values(), *snapshot.archives.values())
     named = [seen for seen in everything if _is_named(seen, targets, marks, matches)]
     ids = frozenset(seen.id for seen in named)
-    plan = plan_candidates(snapshot, ids, reason=RemovalReason.NAMED)
+    takes_more = policy.takes_dependencies and targets
+    needed = Dependencies(snapshot, marks, ids, matches=matches).find() if takes_more else frozenset[str]()
+    plan = plan_named(snapshot, ids, needed, matches=matches)
     unmatched = _unmatched(snapshot, targets, named, marks, matches)
-    return RemovalPlan(
-        command="clean",
-        objects=plan.objects,
-        kept=plan.kept,
+    return replace(
+        plan,
         targets=targets,
         is_everything=not targets,
-        named=ids,
+        clean_policy=policy,
         leftovers=snapshot.leftovers if not targets else (),
-        is_freed_exact=plan.is_freed_exact,
         unmatched=unmatched,
         near_names=_near_names(snapshot, unmatched, marks),
     )
 
 
-def plan_candidates(snapshot: Snapshot, candidates: Collection[str], *, reason: RemovalReason) -> RemovalPlan:
+def plan_named(
+    snapshot: Snapshot, named: frozenset[str], dependencies: frozenset[str], *, matches: VersionMatch
+) -> RemovalPlan:
+    """Plan the removal of objects that a clean named, and of those of their dependencies that nothing else needs."""
+    if not dependencies:
+        return replace(plan_candidates(snapshot, named, reason=RemovalReason.NAMED), named=named)
+    parting = Dependencies(snapshot, Marks(snapshot), named, matches=matches)
+    free, kept = parting.part(dependencies)
+    plan = plan_candidates(snapshot, named, reason=RemovalReason.NAMED, dependencies=free)
+    projects = {snapshot.archives[each].project for each in free}
+    in_use = sorted(each.object.id for each in plan.kept if each.object.id in free and each.is_condemned)
+    return replace(
+        plan,
+        kept=(*plan.kept, *kept),
+        named=named,
+        dependencies=dependencies,
+        dependencies_in_use=tuple(CleanTarget(each, None, TargetKind.ID) for each in in_use),
+        projects=tuple(each for each in left_alone(snapshot, plan.objects) if each in projects),
+    )
+
+
+def plan_candidates(
+    snapshot: Snapshot,
+    candidates: Collection[str],
+    *,
+    reason: RemovalReason,
+    dependencies: frozenset[str] = frozenset(),
+) -> RemovalPlan:
     """Plan the removal of objects that a clean named or a note condemned, where only users and symlinks keep.
 
     What was in an environment among them goes with it if nothing at all refers to it any more.
+
+    Args:
+        snapshot: what is there.
+        candidates: ids of what shall go.
+        reason: why.
+        dependencies: ids of archives that go with it.
     """
     marks = Marks(snapshot)
+    candidates = {*candidates, *dependencies}
     chosen = {*candidates, *_abandoned(snapshot, candidates, marks)}
     environments = [snapshot.environments[each] for each in sorted(chosen & snapshot.environments.keys())]
     decisions: list[PlannedObject | Kept | None] = [_decide_environment(each, marks, reason) for each in environments]
@@ -56,8 +104,9 @@ def plan_candidates(snapshot: Snapshot, candidates: Collection[str], *, reason: 
         for member in marks.members(each)
         if chosen.issuperset(other.id for other in marks.containers(member.archive_id))
     }
+    reasons = dict.fromkeys(chosen, reason) | dict.fromkeys(dependencies, RemovalReason.DEPENDENCY)
     decisions += [
-        _decide_archive(snapshot.archives[each], marks, staying, reason if each in chosen else None)
+        _decide_archive(snapshot.archives[each], marks, staying, reasons.get(each))
         for each in sorted((chosen | inside) & snapshot.archives.keys())
     ]
     planned = tuple(each for each in decisions if isinstance(each, PlannedObject))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection
 
 from aiocache_engine.model.records import Member, NameKind
-from aiocache_engine.model.removal import KeepCode, KeepReason, Kept
+from aiocache_engine.model.removal import KeepCode, KeepReason, Kept, PlannedObject
 from aiocache_engine.model.snapshot import (
     ReferrerState,
     SeenEnvironment,
@@ -69,9 +70,10 @@ class Marks:
         users, pointers = self.users(environment.id), self.pointers(environment.id)
         return Kept(environment, (*users, *pointers), is_condemned=not pointers) if users or pointers else None
 
-    def leases(self, object_id: str) -> list[KeepReason]:
-        """Give the live leases on the object, as reasons."""
-        return [_by_lease(lease) for lease in (*self._leases[object_id], *self._unreadable_leases)]
+    def leases(self, object_id: str, *, unless_on: Collection[str] = frozenset()) -> list[KeepReason]:
+        """Give the live leases on the object, as reasons; without those that are on one of `unless_on`, too."""
+        leases = [lease for lease in self._leases[object_id] if not any(map(lease.covers, unless_on))]
+        return [_by_lease(lease) for lease in (*leases, *self._unreadable_leases)]
 
     def users(self, environment_id: str) -> list[KeepReason]:
         """Give who uses a cached environment now, as reasons: live leases, and processes seen to live in it."""
@@ -141,6 +143,13 @@ def by_environment(environment: SeenEnvironment, kept: Kept) -> KeepReason:
         via=(f"environment {environment.id}", f"{root.code.value} {root.path or root.pid}"),
         release=root.release,
     )
+
+
+def left_alone(snapshot: Snapshot, planned: Collection[PlannedObject]) -> tuple[str, ...]:
+    """Give the projects that have no archive left once the planned ones are gone."""
+    staying = snapshot.archives.keys() - {item.object.id for item in planned}
+    alive = {name.pointer.project for name in snapshot.names if name.pointer.archive_id in staying}
+    return tuple(sorted(snapshot.projects - alive))
 
 
 def _is_hash_name(name: SeenName | SeenTool) -> bool:

@@ -25,7 +25,7 @@ from aiocache_engine.model.snapshot import (
     SeenPage,
     Snapshot,
 )
-from aiocache_engine.policy.mark import SYMLINK, Marks, by_environment
+from aiocache_engine.policy.mark import SYMLINK, Marks, by_environment, left_alone
 
 
 def plan_prune(
@@ -55,7 +55,7 @@ def plan_prune(
             kept.append(decision)
         else:
             planned.append(decision)
-    lonely = _left_alone(snapshot, planned)
+    lonely = left_alone(snapshot, planned)
     going = [page for page in snapshot.pages if rules.takes_page(page)]
     projects = lonely if rules.takes_pages_with_projects else _without(lonely, {*snapshot.pages}.difference(going))
     return RemovalPlan(
@@ -195,13 +195,6 @@ def _without(projects: tuple[str, ...], staying: Iterable[SeenPage]) -> tuple[st
     """Leave out the projects of which a page stays."""
     left = {page.project for page in staying}
     return tuple(project for project in projects if project not in left)
-
-
-def _left_alone(snapshot: Snapshot, planned: list[PlannedObject]) -> tuple[str, ...]:
-    """Give the projects that have no archive left once the planned ones are gone."""
-    staying = snapshot.archives.keys() - {item.object.id for item in planned}
-    alive = {name.pointer.project for name in snapshot.names if name.pointer.archive_id in staying}
-    return tuple(sorted(snapshot.projects - alive))
 
 
 def _tools_left_alone(snapshot: Snapshot, planned: list[PlannedObject]) -> tuple[str, ...]:

@@ -54,6 +54,8 @@ def foresee(cache: CacheDir, plan: RemovalPlan) -> Removal:
     if is_clean:  # it takes the names first, so that nothing of those is left to go with the object
         first = {path for paths in by_names.values() for path in paths}
         with_object = {path for path in with_object if first.isdisjoint(_with_parents(path)) and not plan.is_everything}
+        lonely = [f"{layout.projects}/{project}" for project in plan.projects]
+        by_names[Names(None, RemovalReason.UNREACHABLE)] += lonely  # their names go with their objects before
     links: Links = {}  # of all together: what an environment shares with an archive goes with the second of them
     removed: list[Removed] = []
     for item in plan.objects:
@@ -85,12 +87,13 @@ def foresee(cache: CacheDir, plan: RemovalPlan) -> Removal:
     )
 
 
-def _names_of_clean(cache: CacheDir, plan: RemovalPlan) -> dict[Names, list[str]]:
+def _names_of_clean(cache: CacheDir, plan: RemovalPlan) -> defaultdict[Names, list[str]]:
     """Give the paths that a clean takes before anything else: all that leads to what it names."""
     if plan.is_everything:
-        return {Names(None, RemovalReason.NAMED): list(name_directories(cache.layout))}
-    choices = [NameChoice(target, (), (), matches=version_matches) for target in plan.targets]
-    paths: dict[Names, list[str]] = defaultdict(list)
+        return defaultdict(list, {Names(None, RemovalReason.NAMED): list(name_directories(cache.layout))})
+    targets = (*plan.targets, *plan.dependencies_in_use)
+    choices = [NameChoice(target, (), (), matches=version_matches) for target in targets]
+    paths: defaultdict[Names, list[str]] = defaultdict(list)
     taken: set[str] = set()  # each once, though several targets name it
 
     def take(choice: NameChoice, named: Iterable[str]) -> None:
@@ -111,12 +114,14 @@ def _with_parents(path: str) -> tuple[str, str, str]:
     return path, parent, os.path.dirname(parent)
 
 
-def _names_of_prune(cache: CacheDir, plan: RemovalPlan) -> dict[Names, list[str]]:
+def _names_of_prune(cache: CacheDir, plan: RemovalPlan) -> defaultdict[Names, list[str]]:
     """Give the paths that a prune takes by themselves: lonely directories, and names in others that lead nowhere."""
     lonely = [f"{cache.layout.projects}/{project}" for project in plan.projects]
     lonely += [f"{cache.layout.tools}/{tool}" for tool in plan.tools]
     others = [name.path for name in plan.dangling if not name.path.startswith(tuple(f"{path}/" for path in lonely))]
-    paths = defaultdict(list, {Names(None, RemovalReason.UNREACHABLE): [*lonely, *others]})
+    paths: defaultdict[Names, list[str]] = defaultdict(
+        list, {Names(None, RemovalReason.UNREACHABLE): [*lonely, *others]}
+    )
     for page in plan.pages:
         paths[Names(page.project, plan.page_reason, PAGE_KIND)].append(page.path)
     return paths

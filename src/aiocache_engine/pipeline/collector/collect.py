@@ -17,7 +17,9 @@ from aiocache_engine.hints import TypeVar
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.records import Referrer
 from aiocache_engine.model.removal import (
+    NAMED_ALONE,
     PLAIN,
+    CleanPolicy,
     CleanTarget,
     KeepCode,
     KeepReason,
@@ -45,7 +47,7 @@ from aiocache_engine.pipeline.collector.room import Choice, choose_for_room, mis
 from aiocache_engine.pipeline.collector.scan import find_processes, scan
 from aiocache_engine.pipeline.collector.whereabouts import Whereabouts
 from aiocache_engine.pipeline.steps import InHold, Outside, Steps
-from aiocache_engine.policy.clean import plan_candidates, plan_clean, plan_condemned
+from aiocache_engine.policy.clean import plan_clean, plan_condemned, plan_named
 from aiocache_engine.policy.prune import plan_prune
 from aiocache_engine.store.cache_dir import CacheDir
 from aiocache_engine.store.detach import (
@@ -93,10 +95,13 @@ class Collector:
         self._kept: dict[str, Kept] = {}
         self._noted: set[str] = set()
         self._warnings: dict[str, None] = {}  #: of every pass, each once: a later one no longer sees what went
+        self._add_needs: Callable[[Snapshot], Snapshot] | None = None  #: where dependencies are to go
 
     def scan(self) -> Steps[Snapshot]:
         """See what is there."""
         snapshot: Snapshot = yield Outside(partial(scan, self._cache, self._leases))
+        if self._add_needs is not None:
+            snapshot = yield Outside(partial(self._add_needs, snapshot))
         return snapshot
 
     def plan_prune(self, policy: PrunePolicy = PLAIN) -> Steps[RemovalPlan]:
@@ -107,9 +112,17 @@ class Collector:
         plan = yield from self._plan(partial(plan_prune, policy=policy, for_room=choice.ids))
         return replace(plan, missing_bytes=choice.missing_bytes)
 
-    def plan_clean(self, targets: tuple[CleanTarget, ...]) -> Steps[RemovalPlan]:
+    def plan_clean(self, targets: tuple[CleanTarget, ...], policy: CleanPolicy = NAMED_ALONE) -> Steps[RemovalPlan]:
         """Plan a clean and touch nothing."""
-        return (yield from self._plan(partial(plan_clean, targets=targets, matches=version_matches)))
+        return (yield from self._plan(self._cleaning(targets, policy)))
+
+    def _cleaning(self, targets: tuple[CleanTarget, ...], policy: CleanPolicy) -> Callable[[Snapshot], RemovalPlan]:
+        """Give what decides on a clean, and read with every scan what that needs to know."""
+        if policy.takes_dependencies and targets:
+            from aiocache_engine.pipeline.collector.needs import NeedsReader  # noqa: PLC0415 - metadata need `packaging`
+
+            self._add_needs = NeedsReader(self._cache.layout).add_to
+        return partial(plan_clean, targets=targets, matches=version_matches, policy=policy)
 
     def prune(self, policy: PrunePolicy = PLAIN) -> Steps[Removal]:
         """Prune: what nothing uses goes, what dead work left, and what the policy gives up."""
@@ -154,37 +167,40 @@ class Collector:
         choice: Choice = yield Outside(partial(choose_for_room, self._cache, snapshot, policy))
         return choice
 
-    def clean(self, targets: tuple[CleanTarget, ...]) -> Steps[Removal]:
+    def clean(self, targets: tuple[CleanTarget, ...], policy: CleanPolicy = NAMED_ALONE) -> Steps[Removal]:
         """Clean the targets, or everything: names at once, bytes now or when their last user is gone."""
         if targets and self._cache.is_read_only:
-            return (yield from self._find_nothing(targets))
+            return (yield from self._find_nothing(targets, policy))
         self._cache.ensure_writable()
         yield Outside(partial(spend_reserve, self._cache.layout))
+        cleaning = self._cleaning(targets, policy)
         seen = yield from self.scan()
-        named = plan_clean(seen, targets, matches=version_matches)
+        named = cleaning(seen)
+        if named.dependencies:  # whether others use them counts already for what is named
+            named, seen = yield from self._plan_seen(cleaning)
         if targets:
             yield Outside(self._leases.unlink_dead)  # every later collector would look at them again
-            for target in targets:
+            for target in (*targets, *named.dependencies_in_use):
                 yield from self._take_names(target, seen)
         else:
             trashed = yield InHold(LockMode.EXCLUSIVE, partial(take_everything, cache=self._cache))
             self._trash(trashed, RemovalReason.NAMED)
 
         def decide(snapshot: Snapshot) -> RemovalPlan:
-            again = plan_clean(snapshot, targets, matches=version_matches)
-            ids = _without_names(snapshot, named.named | again.named)
-            return plan_candidates(snapshot, ids, reason=RemovalReason.NAMED)
+            ids = _without_names(snapshot, named.named | cleaning(snapshot).named)
+            return plan_named(snapshot, ids, named.dependencies, matches=version_matches)
 
         yield from self._collect(decide)
+        yield from self._take_lonely(named)
         removed = yield from self._sweep()
         if not targets:
             removed += yield from self._take_leftovers(named)
         yield Outside(partial(restore_reserve, self._cache.layout))
         return self._removal(named, removed)
 
-    def _find_nothing(self, targets: tuple[CleanTarget, ...]) -> Steps[Removal]:
+    def _find_nothing(self, targets: tuple[CleanTarget, ...], policy: CleanPolicy) -> Steps[Removal]:
         """Give the result of a clean that has nothing to do; of any other, refuse what cannot be done here."""
-        plan = yield from self.plan_clean(targets)
+        plan = yield from self.plan_clean(targets, policy)
         foreseen: Removal = yield Outside(partial(foresee, self._cache, plan))
         if plan.unmatched != targets or foreseen.removed:
             self._cache.ensure_writable()
@@ -211,12 +227,19 @@ class Collector:
         return removed
 
     def _plan(self, decide: Callable[[Snapshot], RemovalPlan]) -> Steps[RemovalPlan]:
+        plan, _ = yield from self._plan_seen(decide)
+        return plan
+
+    def _plan_seen(self, decide: Callable[[Snapshot], RemovalPlan]) -> Steps[tuple[RemovalPlan, Snapshot]]:
         """Scan and plan; last of all look for processes, and only in environments that would go without them."""
         snapshot = yield from self.scan()
         plan = decide(snapshot)
         going = [item.object.id for item in plan.objects if isinstance(item.object, SeenEnvironment)]
         processes = yield from self._find_processes(going)
-        return decide(replace(snapshot, processes=processes)) if processes else plan
+        if not processes:
+            return plan, snapshot
+        snapshot = replace(snapshot, processes=processes)
+        return decide(snapshot), snapshot
 
     def _find_processes(self, object_ids: Collection[str]) -> Steps[dict[str, tuple[SeenProcess, ...]]]:
         if not object_ids:

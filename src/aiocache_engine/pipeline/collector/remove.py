@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from aiocache_engine.model.removal import PLAIN, CleanTarget, PrunePolicy, Removal, RemovalPlan
+from aiocache_engine.model.removal import (
+    NAMED_ALONE,
+    PLAIN,
+    CleanPolicy,
+    CleanTarget,
+    PrunePolicy,
+    Removal,
+    RemovalPlan,
+)
 from aiocache_engine.model.value import replace
 from aiocache_engine.pipeline.collector.account import foresee
 from aiocache_engine.pipeline.collector.collect import Collector
@@ -21,9 +29,11 @@ def carry_out(cache: CacheDir, remove: Callable[[Collector], Steps[Removal]]) ->
     return removal
 
 
-def clean_steps(kit: Kit, targets: tuple[CleanTarget, ...], *, waits: bool) -> Steps[Removal]:
+def clean_steps(
+    kit: Kit, targets: tuple[CleanTarget, ...], policy: CleanPolicy = NAMED_ALONE, *, waits: bool
+) -> Steps[Removal]:
     """Clean, and then wait for those who use what was cleaned if that is asked for (rule 39)."""
-    removal = yield from carry_out(kit.cache, lambda collector: collector.clean(targets))
+    removal = yield from carry_out(kit.cache, lambda collector: collector.clean(targets, policy))
     if not waits:
         return removal
     from aiocache_engine.pipeline.collector.wait import wait_for_users  # noqa: PLC0415 - only who asks for it waits
@@ -40,15 +50,22 @@ def timed(removal: Removal, conductor: Conductor) -> Removal:
     )
 
 
-def clean_now(kit: Kit, targets: tuple[CleanTarget, ...], *, is_dry_run: bool = False, waits: bool = False) -> Removal:
+def clean_now(
+    kit: Kit,
+    targets: tuple[CleanTarget, ...],
+    policy: CleanPolicy = NAMED_ALONE,
+    *,
+    is_dry_run: bool = False,
+    waits: bool = False,
+) -> Removal:
     """Clean in this thread, or only tell what that would free.
 
     Raises:
         CacheEngineError: as `CacheEngine.clean`.
     """
     if is_dry_run:
-        return _foresee_now(kit, lambda collector: collector.plan_clean(targets))
-    return _perform_now(kit, clean_steps(kit, targets, waits=waits))
+        return _foresee_now(kit, lambda collector: collector.plan_clean(targets, policy))
+    return _perform_now(kit, clean_steps(kit, targets, policy, waits=waits))
 
 
 def prune_now(kit: Kit, policy: PrunePolicy = PLAIN, *, is_dry_run: bool = False) -> Removal:

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from functools import partial
 
 from aiocache_engine.model.locking import Wait
-from aiocache_engine.model.removal import KeepCode, Removal
+from aiocache_engine.model.removal import KeepCode, Kept, Removal
 from aiocache_engine.model.value import replace
 from aiocache_engine.pipeline.collector.collect import Collector
 from aiocache_engine.pipeline.collector.scan import find_processes
@@ -33,7 +33,7 @@ _Users = dict[str, list[str]]  #: who uses an object and is waited for, by its i
 def wait_for_users(kit: Kit, removal: Removal) -> Steps[Removal]:
     """Wait until nobody uses any more what a clean condemned, and free it; gives the whole, with what was freed."""
     cache, leases = kit.cache, LeaseReader(kit.cache.layout.leases)
-    waiting = {kept.object.id for kept in removal.kept if any(reason.code in _USERS for reason in kept.reasons)}
+    waiting = {kept.object.id for kept in removal.kept if kept.is_condemned and _is_used(kept)}
     removed = list(removal.removed)
     told: tuple[str, ...] = ()
     pause_seconds = _SHORTEST_SECONDS
@@ -73,6 +73,10 @@ def _users(kit: Kit, leases: LeaseReader, object_ids: Collection[str]) -> _Users
         others = [] if object_id == home else [each for each in processes if each.pid != os.getpid()]
         users.setdefault(object_id, []).extend(f"pid {each.pid} ({each.command})" for each in others)
     return users
+
+
+def _is_used(kept: Kept) -> bool:
+    return any(reason.code in _USERS for reason in kept.reasons)
 
 
 def _is_of_this_process(lease: LeaseFile) -> bool:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -99,6 +100,15 @@ def demands_of(metadata: CoreMetadata, extra: str, markers: Mapping[str, str]) -
                 )
             )
     return demands
+
+
+def needs_of(metadata: CoreMetadata) -> Iterator[tuple[str, str]]:
+    """Give project and specifier of all that a wheel requires on some platform, extras and what is unreadable aside."""
+    for text in metadata.requires:
+        if not _is_of_another_extra(text, ""):
+            with suppress(MetadataError):
+                requirement = _requirement(text)
+                yield canonicalize_name(requirement.name), str(requirement.specifier)
 
 
 def check_requirements(metadata: CoreMetadata, markers: Mapping[str, str]) -> None:
