@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -95,6 +97,83 @@ def test_a_user_name_and_password_in_a_link_are_dropped() -> None:
     assert [f.url for f in html('<a href="https://u:secret@h.test/tiny-1.0-py3-none-any.whl">x</a>')] == [
         "https://h.test/tiny-1.0-py3-none-any.whl"
     ]
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "https://h.test:port/tiny-1.0-py3-none-any.whl",
+        f"tiny-1.0-py3-none-any.whl?&#{'1' * 5000};",
+    ],
+)
+def test_a_link_that_cannot_be_read_does_not_hide_the_others(link: str) -> None:
+    files = html(f'<a href="{link}">x</a><a href="tiny-2.0-py3-none-any.whl">x</a>')
+
+    assert "tiny-2.0-py3-none-any.whl" in [file.filename for file in files]
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        "<!-- LINK -->",
+        "<!DOCTYPE LINK",
+        "<?LINK?",
+        "<script>LINK</scripted></script>",
+        "<STYLE >LINK</Style >",
+        "<img alt='LINK'>",
+        "<p title=LINK>",
+        "</a LINK",
+    ],
+)
+def test_what_only_looks_like_a_link_is_none(hidden: str) -> None:
+    body = hidden.replace("LINK", "<a href=tiny-1.0-py3-none-any.whl ") + "><a href=tiny-2.0-py3-none-any.whl>"
+
+    assert [file.filename for file in html(body)] == ["tiny-2.0-py3-none-any.whl"]
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "<a href=tiny-1.0-py3-none-any.whl>",
+        "<A\n HREF = 'tiny-1.0-py3-none-any.whl'/>",
+        '<a class="a"href="tiny-1.0-py3-none-any.whl"id=b>',
+        '<a/href="tiny-1.0-py3-none-any.whl">',
+        '<a title=">" = == href="tiny-1.0-py3-none-any.whl">',
+        '<<a href="tiny-1.0&#45;py3&#x2D;none-any.whl">',
+        '<1 < <a href="tiny-1.0-py3-none-any.whl">',
+        '<!--><a href="tiny-1.0-py3-none-any.whl">',
+        '<script></script ><a href="tiny-1.0-py3-none-any.whl">',
+    ],
+)
+def test_a_link_is_read_however_it_is_written(link: str) -> None:
+    assert [file.filename for file in html(link)] == ["tiny-1.0-py3-none-any.whl"]
+
+
+@pytest.mark.parametrize("rest", ["<a href='tiny-2.0-py3-none-any.whl", "<!--", "<script>", "</a", "<"])
+def test_what_is_not_finished_at_the_end_counts_for_nothing(rest: str) -> None:
+    page = f"<a href=tiny-1.0-py3-none-any.whl>{rest}<a href=tiny-3.0-py3-none-any.whl"
+
+    assert [file.filename for file in parse_page(page.encode(), content_type="text/html", url=URL)] == [
+        "tiny-1.0-py3-none-any.whl"
+    ]
+
+
+def test_large_pages_that_are_hard_to_read_end_in_an_answer() -> None:
+    shapes = ["<a ", "<!--", "<![CDATA[", "</", "<!", "<?", '<a x="', "<a x='\"", "<script>", "<title>", "<a <", "&#1"]
+    code = """
+import sys
+from aiocache_engine.errors import IndexResponseError
+from aiocache_engine.index.page_parser import parse_page
+for shape in sys.argv[1:]:
+    try:
+        parse_page((shape * (3_000_000 // len(shape))).encode(), content_type="text/html", url="https://index.test/x/")
+    except IndexResponseError as error:
+        print(error)
+"""
+    # Not a matter of speed: reading what was read before, these pages would take an hour, and else two seconds.
+    ran = subprocess.run([sys.executable, "-c", code, *shapes], capture_output=True, text=True, check=True, timeout=100)
+
+    assert ran.stdout.count("https://index.test/x/: a web page without a single file came") == len(shapes)
 
 
 def test_one_malformed_entry_does_not_hide_the_others() -> None:

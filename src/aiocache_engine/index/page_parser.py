@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from html.parser import HTMLParser
 
 import msgspec
 from packaging.utils import canonicalize_version
 from packaging.version import InvalidVersion, Version
 
 from aiocache_engine.errors import IndexResponseError, InvalidNameError
+from aiocache_engine.index.html_tags import Tag, read_tags
 from aiocache_engine.index.urls import file_name_of, joined, shown, without_credentials
 from aiocache_engine.model.index import IndexFile
 from aiocache_engine.model.names import project_name, safe_segment, sha256_hex, wheel_name
@@ -25,7 +25,10 @@ ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+ht
 _JSON = re.compile(r"application/(?:vnd\.pypi\.simple\.(?:v1|latest)\+)?json", re.ASCII)
 _HTML = frozenset({"application/vnd.pypi.simple.v1+html", "application/vnd.pypi.simple.latest+html", "text/html"})
 _SDIST_SUFFIXES = (".tar.gz", ".zip")
+_HEADINGS = frozenset({"title", "h1"})
 _LISTING = re.compile(r"links for|simple index|index of|directory listing", re.IGNORECASE)
+_PROMISES = ("data-core-metadata", "data-dist-info-metadata")
+_ATTRIBUTES = frozenset({"href", "name", "content", "data-requires-python", "data-yanked", *_PROMISES})
 
 
 class _File(msgspec.Struct, rename="kebab"):
@@ -148,56 +151,54 @@ def _parse_json(content: bytes, url: str) -> list[IndexFile]:
 
 
 def _parse_html(content: bytes, url: str) -> list[IndexFile]:
-    reader = _PageReader(url)
-    reader.feed(content.decode("utf-8", "replace"))
-    reader.close()
+    reader = _PageReader(content.decode("utf-8", "replace"), url)
+    for tag in read_tags(reader.page, _ATTRIBUTES):
+        reader.take(tag)
     if reader.api_version is not None:
         _check_version(reader.api_version, url)
-    files = [file for attributes in reader.anchors if (file := _linked_file(reader.base, url, attributes))]
-    if not files and reader.api_version is None and not reader.is_listing:
+    if not reader.files and reader.api_version is None and not reader.is_listing:
         raise IndexResponseError(shown(url), "a web page without a single file came; is a login needed there?")
-    return files
+    return reader.files
 
 
-class _PageReader(HTMLParser):
-    """Collects what matters: anchors, the base, the repository version, and whether it calls itself a listing."""
+class _PageReader:
+    """Collects what matters: files, the base, the repository version, and whether it calls itself a listing."""
 
-    def __init__(self, url: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.base = url
-        self.anchors: list[dict[str, str | None]] = []
+    def __init__(self, page: str, url: str) -> None:
+        self.page = page
+        self.files: list[IndexFile] = []
         self.api_version: str | None = None
         self.is_listing = False
-        self._heading = ""
+        self._url = self._base = url
+        self._has_links = False
+        self._heading = ""  #: the name of the one that the next text stands in
+        self._text_start = 0
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag == "a":
-            self.anchors.append(dict(attrs))
-        elif tag == "meta" and dict(attrs).get("name") == "pypi:repository-version":
-            self.api_version = dict(attrs).get("content") or "1.0"
-        elif tag == "base" and not self.anchors and (href := dict(attrs).get("href")):
-            self.base = _joined(self.base, href) or self.base
-        if tag in {"title", "h1"}:
-            self._heading = tag
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag == self._heading:
-            self._heading = ""
-
-    def handle_data(self, data: str) -> None:
-        if self._heading and _LISTING.search(data):
+    def take(self, tag: Tag) -> None:
+        """Take the next tag of the page."""
+        if self._heading and _LISTING.search(self.page, self._text_start, tag.start):
             self.is_listing = True
+        self._text_start = tag.end
+        if tag.name in _HEADINGS or tag.name == f"/{self._heading}":
+            self._heading = tag.name if tag.name in _HEADINGS else ""
+        elif tag.name == "a":
+            self._has_links = True
+            if file := _linked_file(self._base, self._url, tag.attributes):
+                self.files.append(file)
+        elif tag.name == "base" and not self._has_links and (href := tag.attributes.get("href")):
+            self._base = _joined(self._base, href) or self._base
+        elif tag.name == "meta" and tag.attributes.get("name") == "pypi:repository-version":
+            self.api_version = tag.attributes.get("content") or "1.0"
 
 
 def _linked_file(base: str, page_url: str, attributes: dict[str, str | None]) -> IndexFile | None:
-    link = _joined(base, attributes.get("href") or "")
-    if not link:
+    target, _, fragment = (_joined(base, attributes.get("href") or "") or "").partition("#")
+    if not target:
         return None
-    target, _, fragment = link.partition("#")
     hashes = dict(part.partition("=")[::2] for part in fragment.split("&"))
-    metadata = attributes.get("data-core-metadata", attributes.get("data-dist-info-metadata"))
-    has_metadata = "data-core-metadata" in attributes or "data-dist-info-metadata" in attributes
-    promised = (metadata or "").partition("sha256=")[2] if has_metadata and metadata != "false" else None
+    promise = next((each for each in _PROMISES if each in attributes), "")
+    metadata = attributes.get(promise)
+    promised = (metadata or "").partition("sha256=")[2] if promise and metadata != "false" else None
     return _file(
         page_url=page_url,
         link=target,
@@ -255,9 +256,11 @@ def _may_follow(page_url: str, link: str, *, has_hash: bool) -> bool:
 
 def _joined(base: str, reference: str) -> str | None:
     try:
-        return joined(base, reference)
+        url = joined(base, reference)
+        file_name_of(url)  # which refuses what `joined` lets pass, a port that is no number for one
     except ValueError:
         return None
+    return url
 
 
 def _check_version(text: str, url: str) -> None:
