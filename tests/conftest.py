@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from aiocache_engine.testing.index_server import IndexServer
+from reports import BUILT, REAL, Stage, build_cast
 
 
 def pytest_configure() -> None:
@@ -30,3 +34,23 @@ def _strange_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.
     for name in ("AIOC_CACHE_DIR", "AIOC_LEASE", "AIOC_OFFLINE", "VIRTUAL_ENV", "CONDA_PREFIX"):
         monkeypatch.delenv(name, raising=False)
     return home
+
+
+@pytest.fixture(scope="session")
+def built_cast(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheels with which the reports are acted out where there is no network."""
+    directory = tmp_path_factory.mktemp("cast")
+    build_cast(directory)
+    return directory
+
+
+@pytest.fixture(params=["built", pytest.param("real", marks=pytest.mark.network)])
+def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
+    """Where a report is acted out: with built packages always, with real ones where tests may use the network."""
+    home = tmp_path / "home"
+    home.mkdir()
+    if request.param == "real":
+        yield Stage(home, REAL, None)
+        return
+    with IndexServer(request.getfixturevalue("built_cast")) as server:
+        yield Stage(home, BUILT, server.index_url)
