@@ -83,10 +83,10 @@ class Stage:
         ran = self.aioc("run", self.cast.tool, *version)
         return ran.code, ran.out + ran.err
 
-    def start_tool(self, code: str) -> subprocess.Popen[str]:
-        """Start Python in the environment of the tool, and wait until it prints a line."""
+    def start_tool(self, code: str, requirement: str = "") -> subprocess.Popen[str]:
+        """Start Python in the environment of the tool, or of something else, and wait until it says that it works."""
         process = subprocess.Popen(
-            self.aioc.words("run", "--from", self.cast.tool, "python", "-c", code),
+            self.aioc.words("run", "--from", requirement or self.cast.tool, "python", "-c", code),
             cwd=self.home,
             env=self.aioc.environ,
             stdin=subprocess.PIPE,

@@ -1,7 +1,8 @@
 """A tool that runs for long and imports late survives every clean and prune (report 11694), whoever holds its lease.
 
-In each case the survivor has no lease any more, or never had one: only a look at the processes finds it. Survivors talk
-through named pipes, so that nothing here depends on how fast the machine is.
+First the survivors that have no lease any more, or never had one: only a look at the processes finds them. They talk
+through named pipes, so that nothing here depends on how fast the machine is. Then the report itself, where the tool has
+its lease.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import pytest
 
 from aiocache_engine.testing.index_server import IndexServer
 from aiocache_engine.testing.wheels import build_wheel
+from reports import Stage, assert_within_a_percent, freed
 
 from .conftest import Aioc
 
@@ -221,3 +223,61 @@ def test_an_environment_that_is_made_while_an_old_one_is_lived_in_is_another_one
     assert aioc("run", "--from", "tool", "python", "-c", "pass").code == 0
     assert len(list((aioc.cache_dir / "environments-v1").iterdir())) == 2
     assert old.exists()
+
+
+LATE = "print('at work', flush=True); input(); import {late}; print('unharmed')"
+COMMANDS = [("prune",), ("prune", "--tools"), ("prune", "--ci"), ("clean", "TOOL"), ("clean",)]
+
+
+def ids(entries: list[dict[str, Any]], kind: str = "environment") -> set[str]:
+    return {each["id"] for each in entries if each["kind"] == kind}
+
+
+def assert_it_ends_unharmed(running: subprocess.Popen[str]) -> None:
+    out, err = running.communicate("\n", timeout=60)
+    assert (running.returncode, out) == (0, "unharmed\n"), err
+
+
+def test_a_running_tool_that_imports_late_survives_everything_and_nothing_waits_for_it(
+    stage: Stage, ended: Callable[..., Any]
+) -> None:
+    running = ended(stage.start_tool(LATE.format(late=stage.cast.tool)))
+    before = ids(stage.entries()), ids(stage.entries(), "archive")
+    for command in COMMANDS:
+        words = [stage.cast.tool if word == "TOOL" else word for word in command]
+        removal = stage(*words, "--lock-timeout", "0")
+        assert [each for each in removal["removed"] if each["kind"] in ("archive", "environment")] == []
+        [kept] = [each for each in removal["kept"] if each["kind"] == "environment"]
+        [lease] = [reason for reason in kept["reasons"] if reason["code"] == "lease"]
+        assert lease["pid"] == running.pid
+        assert f" run --from {stage.cast.tool} python -c " in lease["command"]
+        assert lease["release"].startswith(f"process {running.pid} ")
+    assert (ids(stage.entries()), ids(stage.entries(), "archive")) == before
+    assert_it_ends_unharmed(running)
+    stage("size")  # frees at its end, as every command does that opens the cache
+    assert stage.entries() == []
+    assert list((stage.cache_dir / "condemned").iterdir()) == []
+
+
+def test_only_old_environments_of_a_tool_can_be_pruned_as_the_report_asks(
+    stage: Stage, ended: Callable[..., Any]
+) -> None:
+    plain, versions = stage.cast.plain, stage.cast.versions
+    requests = [("run", "--from", f"{plain}=={version}", "python", "-c", "pass") for version in versions]
+    code = LATE.format(late=plain)
+    running = ended(stage.start_tool(code, f"{plain}=={versions[0]}"))
+    assert stage.aioc(*requests[1]).code == 0
+    old, new = [
+        next(each["id"] for each in stage.entries(f"{plain}=={version}") if each["kind"] == "environment")
+        for version in versions
+    ]
+    assert {kind for each in stage("prune")["removed"] if (kind := each["kind"]) != "leftover"} == set()
+    stage("prune", "--keep-latest")
+    assert ids(stage.entries()) == {old, new}
+    assert_it_ends_unharmed(running)
+    before = stage.allocated()
+    removal = stage("prune", "--keep-latest")
+    assert_within_a_percent(freed(removal), before - stage.allocated())
+    assert ids(stage.entries()) == {new}
+    assert {each["version"] for each in stage.entries() if each["kind"] == "archive"} == {versions[1]}
+    assert stage.aioc(*requests[1], "--offline").code == 0
