@@ -8,17 +8,21 @@ import shutil
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import anyio.lowlevel
 import pytest
 
 from aiocache_engine.engine import CacheEngine
+from aiocache_engine.model.manifest import Manifest
 from aiocache_engine.model.python import LinkMode
+from aiocache_engine.pipeline import fill
 from aiocache_engine.pipeline.resolution.live import LiveSource
 from aiocache_engine.pipeline.steps import in_thread
+from aiocache_engine.pipeline.wheels.unpack import unpack
 from aiocache_engine.python.target import TargetChoice
 from aiocache_engine.store.leases import LeaseReader
 from aiocache_engine.testing.index_server import IndexServer
@@ -162,6 +166,59 @@ async def test_a_thread_is_never_left_behind(how: str) -> None:
                     await anyio.lowlevel.checkpoint()
                 scope.cancel()
     assert seen == ["begun", "ended"]
+
+
+@pytest.mark.parametrize("how", ["asyncio", "anyio"])
+async def test_work_that_can_stop_halfway_is_told_of_the_cancellation_and_waited_for(how: str) -> None:
+    stopping = threading.Event()
+    seen: list[object] = []
+
+    def work() -> None:
+        seen.append("begun")
+        seen.append(stopping.wait(timeout=60))
+
+    async def cancel_once_begun(cancel: Callable[[], object]) -> None:
+        while not seen:
+            await anyio.lowlevel.checkpoint()
+        cancel()
+
+    if how == "asyncio":
+        task = asyncio.ensure_future(in_thread(work, on_cancel=stopping.set))
+        await cancel_once_begun(task.cancel)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    else:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(partial(in_thread, work, on_cancel=stopping.set))
+            await cancel_once_begun(tasks.cancel_scope.cancel)
+    assert seen == ["begun", True]
+
+
+async def test_a_fetch_that_is_cancelled_stops_unpacking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = Place(tmp_path)
+    place.wheel(file_count=400)
+    told: list[bool] = []
+    has_begun = threading.Event()
+
+    def hesitating(*arguments: Any, is_stopped: Callable[[], bool], **named: Any) -> Manifest:
+        def asks() -> bool:
+            has_begun.set()
+            deadline = time.monotonic() + 30
+            while not is_stopped() and time.monotonic() < deadline:
+                time.sleep(0.001)
+            told.append(is_stopped())
+            return True
+
+        return unpack(*arguments, is_stopped=asks, **named)
+
+    monkeypatch.setattr(fill, "unpack", hesitating)
+    task = asyncio.ensure_future(place.fetch("tiny"))
+    await anyio.to_thread.run_sync(has_begun.wait, 30)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert set(told) == {True}
+    assert list((place.cache / "staging").iterdir()) == []
 
 
 async def test_a_thread_left_by_impatience_does_not_begin() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import random
 import shutil
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 
 from aiocache_engine.errors import InvalidWheelError
 from aiocache_engine.model.names import wheel_name
-from aiocache_engine.pipeline.wheels.unpack import unpack
+from aiocache_engine.pipeline.wheels.unpack import StoppedError, unpack
 from aiocache_engine.testing.wheels import wheel_entries, with_record
 from aiocache_engine.testing.zips import DEFLATED, STORED, ZipEntry, deflated, zip_bytes
 
@@ -169,3 +170,24 @@ def test_with_one_thread_no_other_is_started(monkeypatch):
     monkeypatch.setattr("threading.Thread.start", refuse)
     with unpacked(content) as (manifest, _):
         assert manifest.totals.file_count == 6
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("more", [{"file_count": 200}, {"files": {"big": bytes(20_000_000)}}], ids=["many", "big"])
+def test_unpacking_that_is_called_off_ends_at_the_next_member_or_piece(tmp_path, threads, more):
+    wheel = tmp_path / FILENAME
+    wheel.write_bytes(zip_bytes(wheel_entries("demo", "1.0", **more)))
+    asked = itertools.count(1)
+    with pytest.raises(StoppedError):
+        unpack(
+            str(wheel),
+            str(tmp_path / "tree"),
+            name=wheel_name(FILENAME),
+            sha256="0" * 64,
+            boot_id="",
+            threads=threads,
+            is_stopped=lambda: next(asked) > 5,
+        )
+    written = files_of(tmp_path / "tree")
+    assert len(written) <= 5 + threads  # each thread had opened one more
+    assert sum(len(content) for content, _ in written.values()) < 10_000_000

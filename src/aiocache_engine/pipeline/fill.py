@@ -7,6 +7,7 @@ others from fetching the same one, in this process and in others, and guards not
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -194,7 +195,9 @@ class Filler:
         wheel = f"{staged}.whl"
         try:
             pointer = await self._download(choice, wheel, key_hold)
-            await in_thread(partial(self._unpack, choice.file, wheel, staged, pointer), limiter=self._unpacking)
+            stopping = threading.Event()
+            unpacking = partial(self._unpack, choice.file, wheel, staged, pointer, is_stopped=stopping.is_set)
+            await in_thread(unpacking, limiter=self._unpacking, on_cancel=stopping.set)
             ready = await self._publish(choice, staged, pointer)
         finally:
             with suppress(OSError):  # what cannot go now goes with the lease
@@ -248,12 +251,19 @@ class Filler:
             last_modified=downloaded.last_modified or "",
         )
 
-    def _unpack(self, file: IndexFile, wheel: str, staged: str, pointer: Pointer) -> None:
+    def _unpack(
+        self, file: IndexFile, wheel: str, staged: str, pointer: Pointer, *, is_stopped: Callable[[], bool]
+    ) -> None:
         boot_id = me().boot_id
-        name = wheel_name(file.filename)
         is_alone = self._unpacking.borrowed_tokens == 1
         manifest = unpack(
-            wheel, f"{staged}/{TREE}", name=name, sha256=pointer.sha256, boot_id=boot_id, threads=2 if is_alone else 1
+            wheel,
+            f"{staged}/{TREE}",
+            name=wheel_name(file.filename),
+            sha256=pointer.sha256,
+            boot_id=boot_id,
+            threads=2 if is_alone else 1,
+            is_stopped=is_stopped,
         )
         with translated(staged):
             write_description(staged, dump_manifest(manifest), boot_id)

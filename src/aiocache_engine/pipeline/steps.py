@@ -152,11 +152,14 @@ class Conductor:
             self.longest_hold_seconds = max(self.longest_hold_seconds, time.monotonic() - hold.acquired_at)
 
 
-async def in_thread(work: Callable[[], Result], *, limiter: Any = None) -> Result:
+async def in_thread(
+    work: Callable[[], Result], *, limiter: Any = None, on_cancel: Callable[[], object] | None = None
+) -> Result:
     """Do this in a worker thread, and never leave it behind.
 
     Whoever is cancelled waits until the thread is done, however the cancellation came: asyncio's own passes through
-    anyio's shields, and a thread that went on would write after its lock, its lease or its staging is gone.
+    anyio's shields, and a thread that went on would write after its lock, its lease or its staging is gone. Long work
+    that can stop halfway is told to by `on_cancel`; its result is lost then.
     """
     from asyncio import CancelledError, Event, get_running_loop  # noqa: PLC0415 - a warm command has no event loop
 
@@ -170,10 +173,12 @@ async def in_thread(work: Callable[[], Result], *, limiter: Any = None) -> Resul
 
     errand = _Errand(work, tell)
     try:
-        return await to_thread.run_sync(errand, limiter=limiter)
+        return await to_thread.run_sync(errand, limiter=limiter, abandon_on_cancel=on_cancel is not None)
     except CancelledError:
         if errand.call_off():
             raise
+        if on_cancel is not None:
+            on_cancel()
         await _until(is_done)
         raise
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from aiocache_engine.errors import InvalidWheelError
@@ -37,7 +37,7 @@ from aiocache_engine.pipeline.wheels.zip_members import member_pieces, whole_mem
 from aiocache_engine.system.disk import translated
 from aiocache_engine.system.pair import share
 
-__all__ = ["DEFAULT", "UnpackLimits", "unpack"]
+__all__ = ["DEFAULT", "StoppedError", "UnpackLimits", "unpack"]
 
 DEFAULT = DEFAULT_LIMITS
 
@@ -49,6 +49,10 @@ _DIRECTORY_FLAGS = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NO
 _FILE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
+class StoppedError(Exception):
+    """Unpacking was called off halfway."""
+
+
 def unpack(
     wheel_path: str,
     tree: str,
@@ -58,13 +62,16 @@ def unpack(
     boot_id: str,
     limits: UnpackLimits = DEFAULT,
     threads: int = 2,
+    is_stopped: Callable[[], bool] = lambda: False,
 ) -> Manifest:
     """Unpack a wheel into `tree`, which is made here and must not exist; give its manifest.
 
     `sha256` was checked by the caller. RECORD and its signatures stay out of the tree; the manifest holds RECORD's
     text. With `threads=1` all work is done in the calling thread. On an error the tree may be left half-made.
+    `is_stopped` is asked between members and between pieces of big ones, from any thread.
 
     Raises:
+        StoppedError: `is_stopped` said so.
         InvalidWheelError: the wheel breaks a rule of zip files or of wheels.
         DiskError: it cannot be read, or the tree cannot be written.
     """
@@ -74,7 +81,9 @@ def unpack(
             members = read_directory(fd, limits)
             facts = _Facts(fd, members, name)
             os.mkdir(tree, 0o755)
-            sha256s = _write(fd, tree, members, facts.record, name, threads=threads, times=_times(sha256))
+            sha256s = _write(
+                fd, tree, members, facts.record, name, threads=threads, times=_times(sha256), is_stopped=is_stopped
+            )
         finally:
             os.close(fd)
     files = [member for member in members if member.name in facts.sizes]
@@ -151,6 +160,7 @@ def _write(
     *,
     threads: int,
     times: tuple[float, float],
+    is_stopped: Callable[[], bool],
 ) -> dict[str, str]:
     """Check every member and write those that RECORD lists; give their SHA-256 by path."""
     sha256s: dict[str, str] = {}
@@ -159,7 +169,8 @@ def _write(
     def work(span: list[Member]) -> None:
         place = _Place(root)
         try:
-            for member, pieces in _contents(fd, span):
+            for member, content in _contents(fd, span):
+                pieces = _until_stopped(content, is_stopped)
                 expected = record.hashes.get(member.name)
                 if expected is None:
                     for _ in pieces:  # reading it is checking it
@@ -210,6 +221,15 @@ def _contents(fd: int, span: list[Member]) -> Iterator[tuple[Member, Iterable[by
     packed = memoryview(os.pread(fd, span[-1].end - start, start))
     for member in span:
         yield member, (whole_member(member, packed[member.offset - start : member.end - start]),)
+
+
+def _until_stopped(
+    pieces: Iterable[bytes | memoryview], is_stopped: Callable[[], bool]
+) -> Iterator[bytes | memoryview]:
+    for piece in pieces:
+        if is_stopped():
+            raise StoppedError
+        yield piece
 
 
 class _Place:
