@@ -51,29 +51,64 @@ def read_words(options: RunOptions) -> tuple[str, EnvironmentRequest]:
     Raises:
         UsageError: the words cannot be meant.
     """
-    word = options.words[0]
+    word, source, python = options.words[0], options.source, options.python
+    name, interpreter = word.partition("@")[0], _interpreter(word.partition("@")[0])
+    if not _can_be_meant(word, interpreter, source, python):
+        from aiocache_engine.cli.run_mistakes import mistake  # noqa: PLC0415 - only where something is refused
+
+        raise mistake(word, source, python, is_interpreter=interpreter is not None)
+    if interpreter is not None:
+        name, python = PYTHON, interpreter or python
+    elif source is None:
+        source = word
+    refreshes = options.refreshes or any(map(_is_latest, (word, source or "", *options.additions)))
+    requirement = None if source is None else _as_requirement(source)
+    additions = tuple(map(_as_requirement, options.additions))
+    return name, EnvironmentRequest(requirement, additions, python, refreshes, options.is_isolated)
+
+
+def _can_be_meant(word: str, interpreter: str | None, source: str | None, python: str | None) -> bool:
+    """Tell whether nothing is named twice, and nothing strange."""
     name, at, version = word.partition("@")
-    source, refreshes = options.source, options.refreshes
-    if at and version == _LATEST:
-        at, refreshes = "", True
+    names_version = at != "" and version != _LATEST
+    if interpreter is not None:
+        return not names_version and (not interpreter or python in (None, interpreter))
     if source is not None:
-        if at:
-            raise UsageError(f"--from says which version is meant; give it there: --from '{source}=={version}' {name}")
-    elif name == PYTHON:
-        if at:
-            raise UsageError("the interpreter is named by an option: `aioc run --python 3.12 python`")
-    elif not _is_project(name):
-        raise UsageError(f"{word!r} is no command; name what brings it, then the command: --from {word!r} COMMAND")
-    elif at and not version:
-        raise UsageError(f"a version is missing after the @ in {word!r}")
-    else:
-        source = f"{name}=={version}" if at else name
-    request = EnvironmentRequest(source, options.additions, options.python, refreshes, options.is_isolated)
-    return name, request
+        return not names_version and name.strip() != "" and not name.startswith("-")
+    return _is_project(name) and not name.endswith(".py") and (not names_version or _is_version(version))
+
+
+def _interpreter(name: str) -> str | None:
+    """Give the version that the name of an interpreter tells, which may be ""; None: it is the name of another tool."""
+    version = name.removeprefix(PYTHON)
+    if version == name:
+        return None
+    if version in ("", "3"):
+        return ""
+    return version if "." in version and all(each.isdecimal() for each in version.split(".")) else None
+
+
+def _as_requirement(text: str) -> str:
+    """Write NAME@VERSION and NAME@latest as requirements; anything else is left to whoever reads those."""
+    name, at, version = text.partition("@")
+    if not at or not _is_project(name.partition("[")[0].strip()):
+        return text
+    if _is_latest(text):
+        return name
+    return f"{name.rstrip()}=={version.strip()}" if _is_version(version.strip()) else text
+
+
+def _is_latest(text: str) -> bool:
+    return text.partition("@")[2].strip() == _LATEST
 
 
 def _is_project(name: str) -> bool:
     return name.isascii() and name[:1].isalnum() and all(c.isalnum() or c in "._-" for c in name)
+
+
+def _is_version(text: str) -> bool:
+    """Tell a version from a URL, a range and nonsense, as far as that can be told without a parser of versions."""
+    return text.isascii() and text.removeprefix("v")[:1].isdigit() and all(c.isalnum() or c in "._-+!*" for c in text)
 
 
 def _free_condemned(kit: Kit, terminal: Terminal) -> None:
