@@ -12,7 +12,8 @@ from aiocache_engine.model.python import LinkMode
 from aiocache_engine.model.value import value
 
 LOCK_TIMEOUT_SECONDS = 60.0
-_FALSE = frozenset({"", "0", "false", "no", "off"})
+_YES = frozenset({"1", "true", "yes", "on"})
+_NO = frozenset({"", "0", "false", "no", "off"})
 
 
 @value
@@ -40,17 +41,46 @@ class Config:
             UsageError: a variable has no usable value.
         """
         return cls(
-            is_offline=environ.get("AIOC_OFFLINE", "").lower() not in _FALSE,
+            is_offline=_yes_or_no("AIOC_OFFLINE", environ),
             link_mode=_link_mode(environ.get("AIOC_LINK_MODE")),
             lock_timeout_seconds=_seconds(environ.get("AIOC_LOCK_TIMEOUT")),
         )
 
 
 def locate_cache_dir(cache_dir: str | os.PathLike[str] | None, environ: Mapping[str, str]) -> str:
-    """Give the path of the cache dir that is meant, whether or not it is there."""
-    if cache_dir:
-        return os.path.abspath(cache_dir)
-    return os.path.abspath(environ.get("AIOC_CACHE_DIR") or _user_cache_dir())
+    """Give the path of the cache dir that is meant, whether or not it is there.
+
+    Raises:
+        UsageError: its name is empty, or relative and the current directory is gone.
+    """
+    if cache_dir is not None and not os.fspath(cache_dir):
+        raise UsageError("cache_dir is empty; name a directory, or leave it out")
+    named = cache_dir or environ.get("AIOC_CACHE_DIR")
+    if named == "":  # as of a script that meant $NAME/cache: never a guess where to clean
+        raise UsageError("AIOC_CACHE_DIR is empty; name a directory in it, or unset it")
+    return absolute(named or _user_cache_dir())
+
+
+def absolute(path: str | os.PathLike[str]) -> str:
+    """Give the absolute path of one that somebody wrote.
+
+    Raises:
+        UsageError: it is relative, and the current directory is gone.
+    """
+    try:
+        return os.path.abspath(path)
+    except FileNotFoundError:
+        raise UsageError(
+            f"{os.fspath(path)}: the current directory is gone; go to one that is there, or write the whole path"
+        ) from None
+
+
+def current_directory() -> str:
+    """Give the current directory; "" if it is gone, so that relative paths are refused by `absolute` alone."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return ""
 
 
 def _user_cache_dir() -> str:
@@ -68,6 +98,13 @@ def _user_cache_dir() -> str:
     from platformdirs import user_cache_path  # noqa: PLC0415 - as above
 
     return str(user_cache_path("aioc", appauthor=False))
+
+
+def _yes_or_no(name: str, environ: Mapping[str, str]) -> bool:
+    said = environ.get(name, "").lower()
+    if said not in _YES | _NO:
+        raise UsageError(f"{name} is {environ[name]!r}; use 1, true, yes or on, or 0, false, no or off")
+    return said in _YES
 
 
 def _link_mode(text: str | None) -> LinkMode:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from aiocache_engine.testing.index_server import Fault, IndexServer
+from commands import Ran
 
 
 def one_line(ran, code: int) -> str:
@@ -76,10 +79,46 @@ def test_bad_arguments_are_named_in_one_line(aioc, arguments: list[str], line: s
     [
         ("AIOC_LINK_MODE", "magic", "AIOC_LINK_MODE is 'magic'; use clone, hardlink, copy or symlink"),
         ("AIOC_LOCK_TIMEOUT", "soon", "AIOC_LOCK_TIMEOUT is 'soon'; use a number of seconds"),
+        ("AIOC_OFFLINE", "maybe", "AIOC_OFFLINE is 'maybe'; use 1, true, yes or on, or 0, false, no or off"),
+        ("AIOC_CACHE_DIR", "", "AIOC_CACHE_DIR is empty; name a directory in it, or unset it"),
     ],
 )
 def test_bad_variables_are_named_in_one_line(aioc, variable: str, value: str, line: str) -> None:
     assert line == one_line(aioc("size", **{variable: value}), 2)
+
+
+@pytest.mark.parametrize("command", ["clean", "prune", "dir"])
+def test_nothing_is_cleaned_where_the_variable_of_the_cache_dir_is_empty(aioc, command: str) -> None:
+    assert "AIOC_CACHE_DIR is empty" in one_line(aioc(command, AIOC_CACHE_DIR=""), 2)
+    assert os.listdir(aioc.home) == []
+
+
+def from_nowhere(aioc, *arguments: str):
+    """Run the command in a directory that was removed."""
+    gone = aioc.home / "gone"
+    gone.mkdir()
+    words = ["sh", "-c", 'rmdir "$PWD" && exec "$@"', "sh", *aioc.words(*arguments)]
+    ran = subprocess.run(words, cwd=gone, env=aioc.environ, capture_output=True, text=True, timeout=60, check=False)
+    return Ran(ran.returncode, ran.stdout, ran.stderr)
+
+
+def test_a_current_directory_that_is_gone_is_told_where_it_is_needed(aioc) -> None:
+    for word, arguments in (
+        (".venv", ["install", "tiny"]),
+        ("env", ["install", "tiny", "--venv", "env"]),
+        ("r.txt", ["fetch", "-r", "r.txt"]),
+        ("c", ["clean", "--cache-dir", "c"]),
+    ):
+        line = f"{word}: the current directory is gone; go to one that is there, or write the whole path"
+        assert one_line(from_nowhere(aioc, *arguments), 2) == line
+
+
+def test_a_current_directory_that_is_gone_is_no_matter_where_nothing_is_relative(aioc) -> None:
+    assert from_nowhere(aioc, "install", "--no-deps", "other", "--venv", str(aioc.home / "env")).code == 0
+    record = next((aioc.home / "env").glob("lib/*/site-packages/other-1.0.dist-info/RECORD")).read_text()
+    assert "\n../../../bin/other,sha256=" in f"\n{record}"
+    assert from_nowhere(aioc, "fetch", "tiny==1.0").code == 0
+    assert "cannot import name 'main' from 'other'" in from_nowhere(aioc, "run", "other").err  # so far it came
 
 
 @pytest.mark.parametrize(

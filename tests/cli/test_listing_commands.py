@@ -80,4 +80,5 @@ def test_dir_prints_a_path_and_makes_nothing(aioc) -> None:
         ],
     }
     assert not aioc.cache_dir.exists()
-    assert aioc("dir", AIOC_CACHE_DIR="", XDG_CACHE_HOME="/cachehome").out == "/cachehome/aioc\n"
+    del aioc.environ["AIOC_CACHE_DIR"]
+    assert aioc("dir", XDG_CACHE_HOME="/cachehome").out == "/cachehome/aioc\n"

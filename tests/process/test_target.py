@@ -249,6 +249,42 @@ def test_an_interpreter_is_found_by_version_and_by_path(tmp_path: Path) -> None:
         find_python("3.98", environ, "/")
 
 
+def test_a_patch_version_is_found_by_asking_those_that_may_be_of_it(tmp_path: Path) -> None:
+    versions = {
+        "old/python3.12": "3.12.1",
+        "new/python3.12": "3.12.5",
+        "new/python": "3.13.0",
+        "last/python3": "3.12.9",
+    }
+    for name in [*versions, "old/python3", "other/python3.12.9"]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"\x7fELF")
+        (tmp_path / name).chmod(0o755)
+    environ = {"PATH": os.pathsep.join(["", *(str(tmp_path / name) for name in ("old", "new", "last"))])}
+
+    def asked(executable: str) -> Interpreter:
+        name = os.path.relpath(executable, tmp_path)
+        if name not in versions:
+            raise InterpreterError(executable, "it is Python 3.6.1; 3.9 or newer is needed")
+        return replace(running(), version=versions[name])
+
+    for version, name in (("3.12.1", "old/python3.12"), ("3.12.5", "new/python3.12"), ("3.12.9", "last/python3")):
+        assert find_python(version, environ, "/", asked) == str(tmp_path / name)
+        place = choose_target(TargetChoice(venv=str(tmp_path / "env"), python=version), environ, "/", asked)
+        assert place.python == str(tmp_path / name)
+    with pytest.raises(InterpreterError) as refused:
+        find_python("3.12.2", environ, "/", asked)
+    assert refused.value.reason == (
+        "no Python 3.12.2 was found on PATH; there is 3.12.1, 3.12.5, 3.13.0, 3.12.9; give the path of the interpreter"
+    )
+
+
+@pytest.mark.parametrize("text", [">=3.12", "==3.12.*", "3.12.*", "3.12,<4", "~=3.12", "3.12.1rc1", "3.1.2.3"])
+def test_a_version_in_a_form_that_is_not_understood_is_refused_with_those_that_are(text: str) -> None:
+    with pytest.raises(UsageError, match=r"write a version as 3\.12 or 3\.12\.1, a command, or the path of one$"):
+        find_python(text, {"PATH": "/nowhere"}, "/")
+
+
 def test_the_python_of_an_environment_means_the_environment(tmp_path: Path) -> None:
     environment(tmp_path / "env")
     place = choose_target(TargetChoice(python=str(tmp_path / "env/bin/python")), {}, "/")

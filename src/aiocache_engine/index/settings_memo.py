@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from enum import Enum
 
+from aiocache_engine.config import current_directory
 from aiocache_engine.errors import CacheEngineError
 from aiocache_engine.hints import Any
 from aiocache_engine.model.digests import sha256_of
@@ -48,9 +49,10 @@ class Question:
 
 def recall(memo_path: str, question: Question) -> IndexSettings | None:
     """Give what was found before, if nothing changed since."""
+    here = current_directory()
     try:
         memo = _read(memo_path)
-        if memo is None or memo["question"] != question.digest or memo["directory"] not in (None, os.getcwd()):
+        if memo is None or memo["question"] != question.digest or (memo["directory"] or here) != here:
             return None
         if any(_state(path) != state for path, state in memo["files"]):
             return None

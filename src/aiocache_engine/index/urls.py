@@ -6,6 +6,7 @@ import os
 import re
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit, urlunsplit
 
+from aiocache_engine.config import absolute
 from aiocache_engine.errors import InvalidNameError, redacted
 from aiocache_engine.model.index import Index, IndexFile, IndexKind, UrlCredentials
 from aiocache_engine.model.names import digest, safe_segment, sha256_hex
@@ -71,7 +72,7 @@ def without_credentials(url: str) -> tuple[str, UrlCredentials | None]:
 
 def url_of_path(path: str) -> str:
     """Give the `file:` URL of a path; a relative one belongs to the current directory."""
-    return "file://" + quote(os.path.abspath(path))
+    return "file://" + quote(absolute(path))
 
 
 def path_of_url(url: str) -> str:

@@ -6,11 +6,11 @@ out here, and handed on as a value.
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Iterable
 
+from aiocache_engine.config import current_directory
 from aiocache_engine.errors import TargetError, UsageError
 from aiocache_engine.hints import TYPE_CHECKING
 from aiocache_engine.model.python import Interpreter, Target
@@ -147,7 +147,7 @@ def look_into_install(kit: Kit, request: InstallRequest) -> Installation:
         TargetError, InterpreterError: the target cannot be used.
     """
     started_at = time.monotonic()
-    place = choose_target(request.target, kit.environ, os.getcwd())
+    place = choose_target(request.target, kit.environ, current_directory(), kit.describe_interpreter)
     target = open_target(place, kit.describe_interpreter)
     return Installation(
         place=place,
@@ -191,9 +191,9 @@ def _fetch_interpreter(kit: Kit, python: str | None) -> Interpreter:
         InterpreterError: it cannot be used.
     """
     if python is not None:
-        return kit.describe_interpreter(find_python(python, kit.environ, os.getcwd()))
+        return kit.describe_interpreter(find_python(python, kit.environ, current_directory(), kit.describe_interpreter))
     try:
-        place = choose_target(TargetChoice(break_system_packages=True), kit.environ, os.getcwd())
+        place = choose_target(TargetChoice(break_system_packages=True), kit.environ, current_directory())
         return open_target(place, kit.describe_interpreter).interpreter
-    except TargetError:  # no place to install into is no reason not to fetch
+    except (TargetError, UsageError):  # no place to install into is no reason not to fetch
         return kit.describe_interpreter(sys.executable)

@@ -12,15 +12,19 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 
+from aiocache_engine.config import absolute
 from aiocache_engine.errors import ExternallyManagedError, InterpreterError, TargetError, UsageError
 from aiocache_engine.model.python import Interpreter, Target, TargetKind
 from aiocache_engine.model.value import replace, value
 from aiocache_engine.python.environment import CONFIG, is_writable_place, write_environment
-from aiocache_engine.python.interpreter import resolve_executable
+from aiocache_engine.python.interpreter import probe, resolve_executable
 from aiocache_engine.system.disk import translated
 
 Prober = Callable[[str], Interpreter]
 _VERSION = re.compile(r"\d+(\.\d+)*", re.ASCII)
+_MINOR = re.compile(r"\d+(\.\d+)?t?", re.ASCII)  # t: without the global lock
+_EXACT = re.compile(r"\d+\.\d+\.\d+", re.ASCII)
+_WITH_OPERATOR = re.compile(r"[<>=!~]")
 
 
 @value
@@ -28,7 +32,7 @@ class TargetChoice:
     """What the caller named: one of the first three, or an environment with the interpreter that it is to be of."""
 
     venv: str | None = None  #: an environment, created if missing
-    python: str | None = None  #: an interpreter, or a version such as "3.12": its own site, or what `venv` is made of
+    python: str | None = None  #: an interpreter, or its version ("3.12", "3.12.1"): its site, or what `venv` is made of
     target: str | None = None  #: a plain directory
     break_system_packages: bool = False  #: install into an externally managed interpreter all the same (PEP 668)
 
@@ -46,7 +50,7 @@ class Place:
     required_python: str | None = None  #: what an environment that exists must be of: a version, or an absolute path
 
 
-def choose_target(choice: TargetChoice, environ: Mapping[str, str], cwd: str) -> Place:
+def choose_target(choice: TargetChoice, environ: Mapping[str, str], cwd: str, prober: Prober = probe) -> Place:
     """Find what is meant: `--venv`, `--python` or `--target`, else VIRTUAL_ENV, else CONDA_PREFIX, else `.venv`.
 
     Raises:
@@ -63,9 +67,9 @@ def choose_target(choice: TargetChoice, environ: Mapping[str, str], cwd: str) ->
         return Place(root, TargetKind.DIRECTORY, _current_python(environ), os.path.isdir(root), "--target", force)
     if choice.venv is not None:
         place = _environment(_absolute(choice.venv, cwd), "--venv", force=force)
-        return place if choice.python is None else _of_python(place, choice.python, environ, cwd)
+        return place if choice.python is None else _of_python(place, choice.python, environ, cwd, prober)
     if choice.python is not None:
-        python = find_python(choice.python, environ, cwd)
+        python = find_python(choice.python, environ, cwd, prober)
         return Place(None, TargetKind.PREFIX, python, exists=True, because="--python", break_system_packages=force)
     if virtual := environ.get("VIRTUAL_ENV"):
         root = _absolute(virtual, cwd)
@@ -118,24 +122,64 @@ def make_target(place: Place, prober: Prober) -> Target:
     return target
 
 
-def find_python(text: str, environ: Mapping[str, str], cwd: str) -> str:
-    """Give the absolute path of an interpreter named by path, by command or by version ("3.12").
+def find_python(text: str, environ: Mapping[str, str], cwd: str, prober: Prober = probe) -> str:
+    """Give the absolute path of an interpreter named by path, by command or by version ("3.12", "3.12.1").
+
+    Args:
+        text: what somebody wrote.
+        environ: its PATH is searched.
+        cwd: where relative paths begin.
+        prober: asked which patch version an interpreter is.
 
     Raises:
-        UsageError: the text is empty.
+        UsageError: the text is empty, or a version in no form that is understood.
         InterpreterError: there is none.
     """
     if not text:
         raise UsageError("python is empty; name an interpreter or a version, or leave it out")
     if os.sep in text:
         return resolve_executable(_absolute(text, cwd))
-    import shutil  # noqa: PLC0415 - only commands that name an interpreter without its path need it
-
-    command = f"python{text}" if text[:1].isdigit() else text
-    found = shutil.which(command, path=environ.get("PATH"))
+    if _EXACT.fullmatch(text):
+        return _of_patch(text, environ, cwd, prober)
+    if _WITH_OPERATOR.match(text) or (text[0].isdigit() and not _MINOR.fullmatch(text)):
+        raise UsageError(f"python is {text!r}; write a version as 3.12 or 3.12.1, a command, or the path of one")
+    command = f"python{text}" if text[0].isdigit() else text
+    found = _which(command, environ.get("PATH"), cwd)
     if found is None:
         raise InterpreterError(text, f"no {command} was found on PATH; give the path of the interpreter")
-    return resolve_executable(os.path.abspath(found))
+    return resolve_executable(found)
+
+
+def _of_patch(version: str, environ: Mapping[str, str], cwd: str, prober: Prober) -> str:
+    """Find the interpreter of one patch version: commands do not tell it, so each that may be it is asked.
+
+    Raises:
+        InterpreterError: there is none.
+    """
+    major, minor, _ = version.split(".")
+    others: dict[str, None] = {}
+    for directory in environ.get("PATH", os.defpath).split(os.pathsep):
+        for command in (f"python{version}", f"python{major}.{minor}", f"python{major}", "python"):
+            found = _which(command, directory, cwd)
+            if found is None:
+                continue
+            try:
+                executable = resolve_executable(found)
+                has = prober(executable).version
+            except InterpreterError:  # an old one, or a wrapper that leads nowhere here
+                continue
+            if has == version:
+                return executable
+            others[has] = None
+    there = f"; there is {', '.join(others)}" if others else ""
+    raise InterpreterError(version, f"no Python {version} was found on PATH{there}; give the path of the interpreter")
+
+
+def _which(command: str, path: str | None, cwd: str) -> str | None:
+    import shutil  # noqa: PLC0415 - only commands that name an interpreter without its path need it
+
+    found = shutil.which(command, path=path)
+    return None if found is None else _absolute(found, cwd)
 
 
 def _check(choice: TargetChoice) -> None:
@@ -148,11 +192,11 @@ def _check(choice: TargetChoice) -> None:
         raise UsageError(f"{' and '.join(given)} name different places; give one of them")
 
 
-def _of_python(place: Place, text: str, environ: Mapping[str, str], cwd: str) -> Place:
+def _of_python(place: Place, text: str, environ: Mapping[str, str], cwd: str, prober: Prober) -> Place:
     """Give the place of an environment with the interpreter that it must be of, or is to be made of."""
     if place.exists and _VERSION.fullmatch(text):  # then no such interpreter needs to be on PATH
         return replace(place, required_python=text)
-    python = find_python(text, environ, cwd)
+    python = find_python(text, environ, cwd, prober)
     return replace(place, python=place.python if place.exists else python, required_python=python)
 
 
@@ -312,4 +356,4 @@ def _rooted(place: Place) -> str:
 
 
 def _absolute(path: str, cwd: str) -> str:
-    return os.path.abspath(os.path.join(cwd, os.path.expanduser(path)))
+    return absolute(os.path.join(cwd, os.path.expanduser(path)))

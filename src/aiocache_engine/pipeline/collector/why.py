@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from aiocache_engine.config import absolute
 from aiocache_engine.model.names import is_object_id
 from aiocache_engine.model.removal import PrunePolicy
 from aiocache_engine.model.why import Explanation, Question
@@ -39,7 +40,7 @@ def understand(cache: CacheDir, what: str) -> Question:
 def _at(cache: CacheDir, path: str) -> Question:
     """Ask about what is at a path. A link into the cache dir, as symlinked environments have, asks about its target."""
     layout = cache.layout
-    places = tuple(dict.fromkeys((os.path.abspath(path), os.path.realpath(path))))
+    places = tuple(dict.fromkeys((absolute(path), os.path.realpath(path))))
     for place in places:
         for bucket in (layout.archives, layout.environments, layout.bytecodes, layout.projects, layout.tools):
             if not place.startswith(f"{bucket}/"):

@@ -16,6 +16,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from aiocache_engine.config import absolute
 from aiocache_engine.errors import InvalidRequirementError, RequirementsFileError, UsageError
 from aiocache_engine.hints import Any
 from aiocache_engine.model.names import project_name
@@ -162,6 +163,7 @@ def _read_file(path: str, gathered: _Gathered, above: tuple[str, ...], *, is_con
         from aiocache_engine.index.urls import path_of_url  # noqa: PLC0415 - URLs are rare, urllib costs 5 ms
 
         path = path_of_url(path)
+    absolute(path)  # or it says why there is none
     real = os.path.realpath(path)
     if real in above:
         raise RequirementsFileError(above[-1], None, f"it includes itself, by way of {path}")

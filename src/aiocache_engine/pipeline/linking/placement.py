@@ -370,7 +370,8 @@ class _Wheel:
         """Give a directory of the target as RECORD spells it, relative to the one that holds the dist-info."""
         if not self.site or directory.startswith(self.site + "/"):
             return directory[len(self.site) :].lstrip("/")
-        relative = posixpath.relpath(directory or ".", self.site)
+        # As absolute paths: relative ones would be taken from the current directory, which may be gone.
+        relative = posixpath.relpath(f"/{directory}", f"/{self.site}")
         return "" if relative == "." else relative
 
 
