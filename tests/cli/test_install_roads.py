@@ -9,11 +9,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import anyio
 import pytest
 
+from aiocache_engine.engine import engine_over
 from aiocache_engine.errors import LockError
 from aiocache_engine.pipeline import deliver
 from aiocache_engine.pipeline.undertake import Inputs, InstallRequest, look_into_install
+from aiocache_engine.pipeline.warm import install_warm
 from aiocache_engine.python.target import TargetChoice
 from aiocache_engine.testing.index_server import IndexServer
 
@@ -67,6 +70,23 @@ def test_an_environment_has_one_lock_however_it_is_named(aioc: Aioc, tmp_path: P
     ]
     assert len(set(locks)) == 1
     assert lock_of(aioc, TargetChoice(python=str(tmp_path / "two/bin/python"))) not in locks
+
+
+@pytest.mark.parametrize("kind", ["venv", "target"])
+@pytest.mark.parametrize("second", ["warm", "cold"])
+async def test_of_two_who_find_a_place_missing_one_tells_that_it_made_it(aioc: Aioc, second: str, kind: str) -> None:
+    kit = aioc.kit()
+    options = deliver.Options(link_mode=deliver.LinkMode.AUTO, reinstalls=False, is_ephemeral=False, is_dry_run=False)
+    choice = TargetChoice(**{kind: str(aioc.home / "v")})
+    one, other = (look_into_install(kit, InstallRequest(Inputs(), choice, options)) for _ in range(2))
+    async with engine_over(kit) as engine:
+        assert (await engine.run_install(one)).is_target_new
+        if second == "cold":
+            report = await engine.run_install(other)
+    if second == "warm":
+        report = await anyio.to_thread.run_sync(install_warm, kit, other)
+    assert report is not None
+    assert not report.is_target_new
 
 
 @pytest.mark.parametrize("how", ["link", "foreign", "open to all"])

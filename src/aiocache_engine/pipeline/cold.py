@@ -16,7 +16,7 @@ from aiocache_engine.model.outcome import FetchReport, InstallReport, Named, Res
 from aiocache_engine.model.value import replace
 from aiocache_engine.pipeline.call import Call
 from aiocache_engine.pipeline.collector.collect import Collector
-from aiocache_engine.pipeline.deliver import as_obtained, deliver
+from aiocache_engine.pipeline.deliver import as_obtained, deliver, is_missing
 from aiocache_engine.pipeline.kit import Kit
 from aiocache_engine.pipeline.standing import Standing
 from aiocache_engine.pipeline.steps import Conductor, in_thread
@@ -41,10 +41,17 @@ async def install_cold(kit: Kit, installation: Installation, client: Client) -> 
         call.compiling(compiles=options.compiles and not options.is_dry_run) as bytecoder,
     ):
         with translated(kit.cache.root):
+            is_new = await in_thread(partial(is_missing, installation.place))
             standing = await in_thread(partial(standing_of, installation))
         supply = await call.supply(sought, standing)
         bring = partial(
-            deliver, call.work, installation.place, kit.describe_interpreter, options=options, bytecoder=bytecoder
+            deliver,
+            call.work,
+            installation.place,
+            kit.describe_interpreter,
+            options=options,
+            is_target_new=is_new,
+            bytecoder=bytecoder,
         )
         try:
             report = await conductor.conduct(bring(supply=supply))

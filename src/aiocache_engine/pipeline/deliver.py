@@ -17,7 +17,7 @@ from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.names import digest
 from aiocache_engine.model.outcome import InstallReport, Named, Obtained
 from aiocache_engine.model.plain_json import dump
-from aiocache_engine.model.python import LinkMode, Target
+from aiocache_engine.model.python import LinkMode, Target, TargetKind
 from aiocache_engine.model.records import Referrer
 from aiocache_engine.model.value import value
 from aiocache_engine.pipeline.bytecode import Bytecoder
@@ -25,7 +25,7 @@ from aiocache_engine.pipeline.find import Ready
 from aiocache_engine.pipeline.linking.install import PreparedInstall, ReadyWheel, apply_install, prepare_install
 from aiocache_engine.pipeline.linking.transaction import recover
 from aiocache_engine.pipeline.steps import InHold, Outside, Steps
-from aiocache_engine.python.environment import environment_id, write_environment_id
+from aiocache_engine.python.environment import CONFIG, environment_id, write_environment_id
 from aiocache_engine.python.installed import read_installed
 from aiocache_engine.python.target import Place, Prober, make_target, open_target
 from aiocache_engine.store.bytecode import Bytecode
@@ -60,7 +60,14 @@ class Supply:
 
 
 def deliver(
-    work: Work, place: Place, prober: Prober, supply: Supply, options: Options, *, bytecoder: Bytecoder | None = None
+    work: Work,
+    place: Place,
+    prober: Prober,
+    supply: Supply,
+    options: Options,
+    *,
+    is_target_new: bool,
+    bytecoder: Bytecoder | None = None,
 ) -> Steps[InstallReport]:
     """Install what is ready into the place, creating it if it is missing; gives the report, its times still zero.
 
@@ -70,6 +77,7 @@ def deliver(
         prober: describes interpreters.
         supply: what is to be there afterwards.
         options: how.
+        is_target_new: what `is_missing` told when the environment lock was obtained.
         bytecoder: gives the bytecode of what is ready; None: it is installed without.
 
     Raises:
@@ -92,7 +100,16 @@ def deliver(
             yield InHold(LockMode.SHARED, partial(registration, links=not options.is_ephemeral))
         yield Outside(partial(apply_install, prepared))
     seconds = time.monotonic() - started
-    return _report(place, prepared, supply, is_dry_run=options.is_dry_run, seconds=seconds)
+    return _report(prepared, supply, is_target_new=is_target_new, is_dry_run=options.is_dry_run, seconds=seconds)
+
+
+def is_missing(place: Place) -> bool:
+    """Tell whether a place is to be made; of several who want it, the holder of the environment lock alone knows."""
+    if place.root is None or place.kind is TargetKind.PREFIX:
+        return False
+    if place.kind is TargetKind.DIRECTORY:
+        return not os.path.isdir(place.root)
+    return not os.path.isfile(os.path.join(place.root, CONFIG))
 
 
 def lock_path(cache: CacheDir, target: Target) -> str:
@@ -197,13 +214,13 @@ def _register(
 
 
 def _report(
-    place: Place, prepared: PreparedInstall, supply: Supply, *, is_dry_run: bool, seconds: float
+    prepared: PreparedInstall, supply: Supply, *, is_target_new: bool, is_dry_run: bool, seconds: float
 ) -> InstallReport:
     origins = {each.wanted.project: each for each in supply.ready}
     installed = {wheel.manifest.totals.project for wheel in prepared.installed}
     return InstallReport(
         target=prepared.target.root,
-        is_target_new=not place.exists,
+        is_target_new=is_target_new,
         is_dry_run=is_dry_run,
         installed=tuple(as_obtained(origins[project]) for project in sorted(installed)),
         removed=tuple(Named(each.project, each.version) for each in prepared.removed),

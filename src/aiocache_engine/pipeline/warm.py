@@ -16,7 +16,7 @@ from aiocache_engine.model.python import Interpreter
 from aiocache_engine.model.value import replace
 from aiocache_engine.pipeline.bytecode import Bytecoder
 from aiocache_engine.pipeline.collector.condemned import free_condemned_now
-from aiocache_engine.pipeline.deliver import Supply, as_obtained, deliver
+from aiocache_engine.pipeline.deliver import Supply, as_obtained, deliver, is_missing
 from aiocache_engine.pipeline.find import Finder
 from aiocache_engine.pipeline.inputs.requirements_file import FileOptions
 from aiocache_engine.pipeline.kit import Kit, end_work
@@ -39,14 +39,21 @@ def install_warm(kit: Kit, installation: Installation) -> InstallReport | None:
     with _ending(kit), lock.hold_now(what=installation.what, on_wait=kit.reporter.waits, stall_seconds=None):
         work = kit.work()
         try:
-            sought, options = installation.sought, installation.options
+            place, sought, options = installation.place, installation.sought, installation.options
+            is_new = is_missing(place)
             supply = _supply(kit, work, conductor, sought, standing_of(installation))
             if supply is None:
                 return None
             resolved = time.monotonic()
             with bytecoder_of(kit, work, installation) as bytecoder:
                 steps = deliver(
-                    work, installation.place, kit.describe_interpreter, supply, options, bytecoder=bytecoder
+                    work,
+                    place,
+                    kit.describe_interpreter,
+                    supply,
+                    options,
+                    is_target_new=is_new,
+                    bytecoder=bytecoder,
                 )
                 report = conductor.perform(steps)
         except DamagedEntryError:  # the target is as before, and the engine fetches again what is damaged
