@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import inspect
 import pickle
+import pydoc
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from dataclasses import replace as dataclass_replace
@@ -233,9 +235,79 @@ def test_keyword_only_fields_are_so_from_the_first_instance_on(earlier: int) -> 
     assert Thing(name="a").name == "a"
 
 
-def test_the_parameters_are_known_once_there_were_two_instances() -> None:
-    Ours("a")
-    assert list(inspect.signature(type(Ours("a"))).parameters) == ["name", "size", "secret", "parts"]
+@pytest.mark.parametrize("earlier", [0, 1, 2], ids="{} instances before".format)
+def test_parameters_and_docstring_are_told_as_those_of_a_dataclass(earlier: int) -> None:
+    class Thing:
+        """A thing with words."""
+
+        name: str
+        size: int = 3
+        parts: tuple[str, ...] = ()
+
+    ours, theirs = value(Thing), dataclass(frozen=True, slots=True)(Thing)
+    for _ in range(earlier):
+        ours(name="before")
+    told = [
+        [(each.name, each.kind, each.default) for each in inspect.signature(cls).parameters.values()]
+        for cls in (ours, theirs)
+    ]
+    assert told[0] == told[1]
+    shown = pydoc.plain(pydoc.render_doc(ours))
+    assert "Thing(name, size=3, parts=())\n" in shown
+    assert "A thing with words." in shown
+
+
+def test_a_class_that_derives_from_a_value_tells_its_own_parameters() -> None:
+    class Other(One):
+        def __init__(self, thing: int) -> None:
+            super().__init__(thing)
+
+    assert list(inspect.signature(Other).parameters) == ["thing"]
+    assert list(inspect.signature(Longer).parameters) == ["left", "right", "third"]
+
+
+@pytest.mark.parametrize("earlier", [0, 1, 2], ids="{} instances before".format)
+def test_a_field_may_be_called_self(earlier: int) -> None:
+    @value
+    class Thing:
+        self: str
+        cls: str = "c"
+
+        def __post_init__(self) -> None:
+            assert self.cls == "c"
+
+    for _ in range(earlier):
+        Thing("before")
+    assert (Thing("a").self, Thing(self="b").self) == ("a", "b")
+    assert list(inspect.signature(Thing).parameters) == ["self", "cls"]
+
+
+@pytest.mark.parametrize("decorate", [value, entity, dataclass(frozen=True)], ids=["value", "entity", "dataclass"])
+def test_a_field_without_default_is_refused_after_one_with_a_default(decorate: Callable[[type], type]) -> None:
+    class Thing:
+        first: int = 1
+        second: str
+
+    class Deriving(Ours if decorate in {value, entity} else Theirs):
+        second: str
+
+    for cls in (Thing, Deriving):
+        with pytest.raises(TypeError, match="second"):
+            decorate(cls)
+
+
+@pytest.mark.parametrize("decorate", [value, entity, dataclass(frozen=True)], ids=["value", "entity", "dataclass"])
+@pytest.mark.parametrize("default", [[], {}, set()], ids=repr)
+def test_a_default_that_can_change_is_refused(decorate: Callable[[type], type], default: object) -> None:
+    class Thing:
+        parts: object = default
+
+    class Told:
+        parts: object = field(default=default) if decorate in {value, entity} else dataclass_field(default=default)
+
+    for cls in (Thing, Told):
+        with pytest.raises(ValueError, match="default_factory"):
+            decorate(cls)
 
 
 def test_values_need_no_module_that_takes_long_to_import() -> None:

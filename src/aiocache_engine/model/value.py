@@ -51,7 +51,12 @@ if TYPE_CHECKING:
 
 
 def value(cls: Any = None, /, *, kw_only: bool = False) -> Any:
-    """Make a class of annotated fields a class of values: frozen, with slots, equal where its fields are."""
+    """Make a class of annotated fields a class of values: frozen, with slots, equal where its fields are.
+
+    Raises:
+        TypeError: a field without a default follows one with a default.
+        ValueError: all instances would share a default that can change.
+    """
 
     def decorate(bare: Any) -> Any:
         return _made(bare, _METHODS | _METHODS_OF_VALUES, kw_only=kw_only)
@@ -85,17 +90,22 @@ def _made(cls: Any, methods: dict[str, Any], *, kw_only: bool) -> Any:
     inherited = getattr(cls.__base__, "__fields__", {})
     for leftover in ("__dict__", "__weakref__"):
         namespace.pop(leftover, None)
+    _check({**inherited, **own}, kw_only=kw_only)
 
     was_used = False
 
-    def __init__(self: Any, *positional: Any, **named: Any) -> None:  # noqa: N807
+    def __init__(self: Any, /, *positional: Any, **named: Any) -> None:  # noqa: N807
         nonlocal was_used
         if not was_used and not (kw_only and positional) and _is_filled(self, positional, named):
             was_used = True
             return
-        made.__init__ = _compiled_init(made, kw_only=kw_only)
+        compile_init()
         made.__init__(self, *positional, **named)
 
+    def compile_init() -> None:
+        made.__init__ = _compiled_init(made, kw_only=kw_only)
+
+    __init__.compile_init = compile_init  # type: ignore[attr-defined]
     made: Any = type(cls)(
         cls.__name__,
         cls.__bases__,
@@ -110,6 +120,18 @@ def _made(cls: Any, methods: dict[str, Any], *, kw_only: bool) -> Any:
         },
     )
     return made
+
+
+def _check(fields: dict[str, Any], *, kw_only: bool) -> None:
+    optional = ""
+    for name, told in fields.items():
+        default = told.default if isinstance(told, _Field) else told
+        if default.__class__.__hash__ is None:
+            raise ValueError(f"the default of {name!r} can change, for all instances; give a default_factory")
+        if default is not _MISSING or (isinstance(told, _Field) and told.default_factory is not None):
+            optional = name
+        elif optional and not kw_only:
+            raise TypeError(f"{name!r} has no default and follows {optional!r}, which has one")
 
 
 def _is_filled(self: Any, positional: tuple[Any, ...], named: dict[str, Any]) -> bool:
@@ -136,7 +158,8 @@ def _is_filled(self: Any, positional: tuple[Any, ...], named: dict[str, Any]) ->
 
 def _compiled_init(cls: Any, *, kw_only: bool) -> Callable[..., None]:
     scope: dict[str, Any] = {}
-    parameters = ["self", "*"] if kw_only and cls.__fields__ else ["self"]
+    me = "self" if "self" not in cls.__fields__ else "_instance_"
+    parameters = [me, "*"] if kw_only and cls.__fields__ else [me]
     body = ["pass"]
     for name, told in cls.__fields__.items():
         given = told if isinstance(told, _Field) else _Field(told, None, repr=True)
@@ -151,9 +174,9 @@ def _compiled_init(cls: Any, *, kw_only: bool) -> Callable[..., None]:
         else:
             parameters.append(name)
         scope[f"_set_{name}"] = getattr(cls, name).__set__  # of the slot: a value refuses every other road
-        body.append(f"_set_{name}(self, {argument})")
+        body.append(f"_set_{name}({me}, {argument})")
     if hasattr(cls, "__post_init__"):
-        body.append("self.__post_init__()")
+        body.append(f"{me}.__post_init__()")
     text = f"def __init__({', '.join(parameters)}):\n " + "\n ".join(body)
     exec(compile(text, f"<fields of {cls.__qualname__}>", "exec"), scope)  # noqa: S102 - made of names of our own fields
     init: Callable[..., None] = scope["__init__"]
@@ -197,7 +220,21 @@ def _restored(cls: type, names: tuple[str, ...], state: tuple[object, ...]) -> A
     return cls(**dict(zip(names, state, strict=True)))
 
 
-_METHODS = {"__repr__": _shown, "__reduce__": _reduced, "__replace__": replace}
+class _Signature:
+    """The parameters of a class as `inspect` and `help` ask for them, also before there are instances."""
+
+    __slots__ = ()
+
+    def __get__(self, _instance: object, cls: Any) -> object:
+        from inspect import signature  # noqa: PLC0415 - whoever asks has it
+
+        if (compile_init := getattr(cls.__init__, "compile_init", None)) is not None:
+            compile_init()
+        told = signature(cls.__init__)
+        return told.replace(parameters=list(told.parameters.values())[1:])
+
+
+_METHODS = {"__repr__": _shown, "__reduce__": _reduced, "__replace__": replace, "__signature__": _Signature()}
 _METHODS_OF_VALUES = {
     "__eq__": _equals,
     "__hash__": _hash,
