@@ -6,12 +6,14 @@ from hypothesis import strategies as st
 
 from aiocache_engine.model.index import IndexFile
 from aiocache_engine.model.page import PageError, StoredPage, encode_lines, load_page
+from aiocache_engine.model.value import replace
 
 _text = st.text(max_size=20)
+_urls = st.text(st.characters(codec="utf-8", exclude_characters="?"), max_size=20)
 _files = st.builds(
     IndexFile,
     filename=_text,
-    url=_text,
+    url=_urls,
     sha256=st.none() | _text,
     size_bytes=st.none() | st.integers(0, 10**12),
     requires_python=st.none() | _text,
@@ -51,6 +53,17 @@ def test_a_version_is_not_mistaken_for_one_that_ends_or_begins_alike() -> None:
     assert page.files_of("1.2") == []
     assert page.files_of("2") == []
     assert page.files_of("11.2") == [file]
+
+
+def test_a_page_whose_files_have_queries_in_their_urls_is_kept_without_them_and_believed_no_longer() -> None:
+    signed = IndexFile("tiny-1-py3-none-any.whl", "http://127.0.0.1/tiny.whl?sig=s3cr3t", "ab", 3, "?", "", None)
+    plain = IndexFile("tiny-2-py3-none-any.whl", "http://127.0.0.1/tiny2.whl", None, None, None, None, None)
+    content = page_of({"1": [signed], "2": [plain]}).dump()
+
+    assert b"s3cr3t" not in content
+    page = load_page(content)
+    assert (page.fresh_until, page.headers) == (0.0, {})
+    assert [file for _, file in page.all_files()] == [replace(signed, url="http://127.0.0.1/tiny.whl"), plain]
 
 
 @given(st.data())

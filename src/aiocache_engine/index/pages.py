@@ -122,7 +122,7 @@ class PageFetcher:
         return StoredPage(
             project=project,
             index_digest=index.digest,
-            url=url,
+            url=shown(url),
             validated_at=now,
             fresh_until=fresh_until(url, meaning.headers, now=now),
             headers=meaning.headers,

@@ -1,7 +1,7 @@
 """What `discover_settings` found, remembered in one small file, so that a warm command imports neither pip nor urllib.
 
 The memo holds only while nothing it rests on changed: options, environment, pip itself, and every configuration file
-that pip would read, the absent ones included. Settings with a user name or password in them are never written.
+that pip would read, the absent ones included. Settings with a user name, password or query in a URL are never written.
 A damaged, older or unwritable memo is none: it only saves time.
 """
 
@@ -64,8 +64,8 @@ def recall(memo_path: str, question: Question) -> IndexSettings | None:
 def remember(
     memo_path: str, question: Question, settings: IndexSettings, config_paths: tuple[str, ...], *, is_relative: bool
 ) -> None:
-    """Keep what was found, unless a secret is in it."""
-    if settings.credentials or "@" in (settings.proxy or ""):
+    """Keep what was found, unless a secret is in it, or may be in the query of an index."""
+    if settings.credentials or "@" in (settings.proxy or "") or any("?" in index.url for index in settings.indexes):
         return
     import pip  # noqa: PLC0415 - already imported by whoever found the settings
 

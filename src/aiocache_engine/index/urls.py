@@ -104,7 +104,8 @@ def index_of(location: str, kind: IndexKind) -> tuple[Index, UrlCredentials | No
     if scheme != "file" and not host:
         raise ValueError("it names no host")
     if kind is IndexKind.SIMPLE:
-        url = url.rstrip("/")
+        path, mark, query = url.partition("?")
+        url = path.rstrip("/") + mark + query
     if credentials:
         credentials = UrlCredentials(url=url, user=credentials.user, password=credentials.password)
     return Index(kind=kind, url=url, digest=digest(kind.value, url)), credentials
@@ -168,7 +169,10 @@ def file_name_of(url: str) -> str:
 
 def page_url(index: Index, project: str) -> str:
     """Give the URL of a project's page (PEP 503), or of the one page of a find-links location."""
-    return f"{index.url}/{project}/" if index.kind is IndexKind.SIMPLE else index.url
+    if index.kind is not IndexKind.SIMPLE:
+        return index.url
+    base, mark, query = index.url.partition("?")
+    return f"{base}/{project}/{mark}{query}"
 
 
 def joined(base: str, reference: str) -> str:

@@ -27,7 +27,7 @@ class StoredPage:
 
     project: str  #: normalized
     index_digest: str
-    url: str  #: what was asked for; without user name and password
+    url: str  #: what was asked for; without user name, password and query
     validated_at: float  #: seconds since the epoch when the index last confirmed it
     fresh_until: float  #: seconds since the epoch; 0 where the index must be asked every time
     headers: Mapping[str, str]  #: of the response: what HTTP caching needs (validators, freshness, Vary); lower case
@@ -60,7 +60,9 @@ class StoredPage:
         return replace(self, validated_at=validated_at, fresh_until=fresh_until, headers=headers)
 
     def dump(self) -> bytes:
-        """Write the page as bytes."""
+        """Write the page as bytes; what its URLs hold of secrets is not written."""
+        if b"?" in self.lines and any("?" in file.url for _, file in self.all_files()):
+            return self._without_queries().dump()
         about = {
             "format": _FORMAT,
             "project": self.project,
@@ -72,6 +74,16 @@ class StoredPage:
         }
         rest = dump(about) + b"\n" + self.lines
         return hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest
+
+    def _without_queries(self) -> StoredPage:
+        """Give what may be kept of a page whose files have signatures or tokens in their URLs.
+
+        Enough to choose from where the files are in the cache; whoever needs the files asks the index for the page.
+        """
+        groups: dict[str, list[IndexFile]] = {}
+        for version, file in self.all_files():
+            groups.setdefault(version, []).append(replace(file, url=file.url.partition("?")[0]))
+        return replace(self, fresh_until=0.0, headers={}, lines=encode_lines(groups))
 
 
 def load_page(content: bytes) -> StoredPage:

@@ -134,7 +134,7 @@ def unknown_page(project: str, index: Index) -> StoredPage:
     return StoredPage(
         project=project,
         index_digest=index.digest,
-        url=page_url(index, project),
+        url=shown(page_url(index, project)),
         validated_at=now,
         fresh_until=now + _UNKNOWN_FOR_SECONDS,
         headers={},
