@@ -83,6 +83,7 @@ class IndexServer:
         self.yanked: dict[str, str] = {}  #: by file name
         self.requires_python: dict[str, str] = {}  #: by file name, instead of what the metadata says
         self.wrong_hashes: set[str] = set()  #: file names
+        self.heal_count = 0
         self._faults: dict[str, Fault] = {}
         self._lock = threading.Lock()
         self._hashes: dict[tuple[str, int, int], str] = {}
@@ -109,9 +110,10 @@ class IndexServer:
             self._faults[path] = fault
 
     def heal(self) -> None:
-        """Behave again."""
+        """Behave again; what is being sent slowly goes on at full speed."""
         with self._lock:
             self._faults.clear()
+            self.heal_count += 1
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -316,9 +318,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _write(self, body: bytes, bytes_per_second: int | None) -> None:
         step = _PIECE_BYTES if bytes_per_second is None else max(1, bytes_per_second // 20)
+        index = self.server.index
+        heal_count = index.heal_count
         for start in range(0, len(body), step):
             self.wfile.write(body[start : start + step])
-            if bytes_per_second is not None:
+            if bytes_per_second is not None and index.heal_count == heal_count:
                 time.sleep(step / bytes_per_second)
 
 
