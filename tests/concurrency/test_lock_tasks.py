@@ -19,6 +19,7 @@ from aiocache_engine.errors import LockTimeoutError, NestedHoldError
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.system.lock import CacheLock
 from concurrency.locking.neighbour import Neighbour
+from lock_state import state_of
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def neighbour() -> Iterator[Neighbour]:
 
 
 async def wait_until_waiting(lock: CacheLock, count: int) -> None:
-    while lock.statistics().waiting_count < count:
+    while state_of(lock).waiting_count < count:
         await checkpoint()
 
 
@@ -70,9 +71,9 @@ async def test_readers_of_one_process_share_one_lock_until_the_last_has_left(
         for name in ("first", "second"):
             holding.start(tasks, name, LockMode.SHARED)
             await holding.starts[name].wait()
-        assert lock.statistics().reader_count == 2
+        assert state_of(lock).reader_count == 2
         holding.ends["first"].set()
-        while lock.statistics().reader_count == 2:
+        while state_of(lock).reader_count == 2:
             await checkpoint()
         assert not neighbour.can_take(path)
         holding.ends["second"].set()
@@ -179,7 +180,7 @@ async def test_cancelled_at_any_await_of_an_acquisition_nothing_stays(
             neighbour.ask("drop", blocked)
     assert scope.cancelled_caught
     assert at_sleep == sleep_count
-    assert lock.statistics().waiting_count == 0
+    assert state_of(lock).waiting_count == 0
     assert neighbour.can_take(path)
     assert neighbour.can_take(f"{path}.gate")
     async with lock.hold(LockMode.EXCLUSIVE, timeout_seconds=0):
@@ -272,7 +273,7 @@ async def test_a_second_event_loop_is_refused_while_the_first_holds_and_welcome_
 async def test_worker_threads_hold_beside_the_loop_and_are_excluded_by_it(lock: CacheLock) -> None:
     def hold_now(mode: LockMode) -> int:
         with lock.hold_now(mode, timeout_seconds=0.02):
-            return lock.statistics().reader_count
+            return state_of(lock).reader_count
 
     begin = anyio.Event()
     results: list[int] = []
@@ -288,9 +289,9 @@ async def test_worker_threads_hold_beside_the_loop_and_are_excluded_by_it(lock: 
         tasks.start_soon(beside)
         async with lock.hold(LockMode.SHARED):
             begin.set()
-            while lock.statistics().waiting_count == 0 and not results:
+            while state_of(lock).waiting_count == 0 and not results:
                 await checkpoint()
             await wait_until_waiting(lock, 1)
-            while lock.statistics().waiting_count:
+            while state_of(lock).waiting_count:
                 await checkpoint()
     assert results == [2]

@@ -28,6 +28,7 @@ from aiocache_engine.model.locking import LockMode, Wait
 from aiocache_engine.system import lockfile
 from aiocache_engine.system.lock import CacheLock, Hold, OnWait
 from concurrency.locking.neighbour import Neighbour
+from lock_state import state_of
 
 
 class Door:
@@ -134,7 +135,7 @@ def test_the_lock_is_released_when_the_block_raises(
     with pytest.raises(ZeroDivisionError), door.hold(lock, LockMode.EXCLUSIVE):
         raise ZeroDivisionError
     assert neighbour.can_take(path)
-    assert not lock.statistics().has_writer
+    assert not state_of(lock).has_writer
 
 
 def test_a_time_out_names_lock_mode_wait_and_holder_and_leaves_nothing_open(
@@ -152,7 +153,7 @@ def test_a_time_out_names_lock_mode_wait_and_holder_and_leaves_nothing_open(
     assert caught.value.holders[0].startswith(f"pid {neighbour.pid} (neighbour.py")
     assert "for exclusive use of the cache" in str(caught.value)
     assert open_lock_files(path) == []
-    assert lock.statistics().waiting_count == 0
+    assert state_of(lock).waiting_count == 0
 
 
 def test_a_writer_waiting_for_main_keeps_new_readers_of_other_processes_out(
@@ -193,7 +194,7 @@ def test_a_listener_that_fails_leaves_nothing_waiting(
     neighbour.ask("hold", path, "shared")
     with pytest.raises(ZeroDivisionError), door.hold(lock, LockMode.EXCLUSIVE, on_wait=fail):
         pass
-    assert lock.statistics().waiting_count == 0
+    assert state_of(lock).waiting_count == 0
     assert neighbour.can_take(f"{path}.gate")
 
 
@@ -267,7 +268,7 @@ def test_a_file_system_without_locks_is_a_clear_error(
     monkeypatch.setattr(fcntl, "lockf", refuse)
     with pytest.raises(LocksUnsupportedError, match=r"no locks here.*--cache-dir"), door.hold(lock, LockMode.SHARED):
         pass
-    assert lock.statistics().waiting_count == 0
+    assert state_of(lock).waiting_count == 0
 
 
 def test_another_refusal_of_the_system_keeps_its_cause(
@@ -281,15 +282,6 @@ def test_another_refusal_of_the_system_keeps_its_cause(
         pass
     assert isinstance(caught.value.__cause__, OSError)
     assert open_lock_files(path) == []
-
-
-def test_statistics_tell_who_is_in_and_how_long_the_longest_was_in(door: Door, lock: CacheLock) -> None:
-    assert dict.fromkeys(LockMode, 0.0) == lock.statistics().longest_hold_seconds
-    with door.hold(lock, LockMode.SHARED):
-        assert (lock.statistics().reader_count, lock.statistics().has_writer) == (1, False)
-    with door.hold(lock, LockMode.EXCLUSIVE):
-        assert (lock.statistics().reader_count, lock.statistics().has_writer) == (0, True)
-    assert all(seconds > 0 for seconds in lock.statistics().longest_hold_seconds.values())
 
 
 def test_every_spelling_of_a_path_leads_to_one_owner(tmp_path: Path) -> None:

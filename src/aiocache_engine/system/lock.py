@@ -20,7 +20,7 @@ from __future__ import annotations
 import os
 import time
 from _thread import LockType, allocate_lock, get_ident
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from contextvars import ContextVar
 
@@ -34,7 +34,6 @@ from aiocache_engine.errors import (
 )
 from aiocache_engine.hints import TYPE_CHECKING
 from aiocache_engine.model.locking import LockMode, Wait
-from aiocache_engine.model.value import value
 from aiocache_engine.system.lockfile import NOT_WRITABLE, LockFile, Patience, disk_errors, refuse_in_event_loop
 
 if TYPE_CHECKING:
@@ -45,16 +44,6 @@ OnWait = Callable[[Wait], None]
 _LONGEST_PAUSE_SECONDS = 0.005  #: between two tries of a waiter
 _RUN_SECONDS = 0.010  #: exclusive holds that follow on each other may last so long together
 _GAP_SECONDS = 0.006  #: then everything is left free for longer than a waiter pauses, so that each gets in
-
-
-@value
-class LockStatistics:
-    """What a cache lock is doing in this process at one moment."""
-
-    reader_count: int  #: shared holds
-    has_writer: bool  #: an exclusive hold
-    waiting_count: int  #: tasks and threads that want one
-    longest_hold_seconds: Mapping[LockMode, float]  #: of the holds that have ended; 0.0 where there was none
 
 
 class Hold:
@@ -113,7 +102,6 @@ class CacheLock:
     _main: LockFile | None  #: taken exactly while `_granted_tickets` is not empty
     _loop: AbstractEventLoop | None  #: the one whose tasks wait or hold
     _loop_user_count: int
-    _longest_hold_seconds: dict[LockMode, float]
     _run_seconds: float  #: that exclusive holds have lasted since the last gap
     _run_ended_at: float  #: monotonic seconds, when the last of them ended
 
@@ -122,7 +110,6 @@ class CacheLock:
         self._path = path
         self._gate_path = f"{path}.gate"
         self._forget()
-        self._longest_hold_seconds = dict.fromkeys(LockMode, 0.0)
 
     @classmethod
     def at(cls, path: str | os.PathLike[str]) -> CacheLock:
@@ -181,16 +168,6 @@ class CacheLock:
         finally:
             _hold_of_thread.pop(get_ident(), None)
             self._release(ticket)
-
-    def statistics(self) -> LockStatistics:
-        """Return a snapshot, for debugging and reports."""
-        with self._mutex:
-            return LockStatistics(
-                reader_count=sum(ticket.mode is LockMode.SHARED for ticket in self._granted_tickets),
-                has_writer=any(ticket.mode is LockMode.EXCLUSIVE for ticket in self._granted_tickets),
-                waiting_count=sum(ticket.hold is None for ticket in self._queue),
-                longest_hold_seconds=dict(self._longest_hold_seconds),
-            )
 
     def _waits(self, ticket: _Ticket, on_wait: OnWait | None) -> Generator[float]:
         """Try until the ticket is granted; yields the seconds to sleep before the next try.
@@ -297,11 +274,9 @@ class CacheLock:
                 return
             hold._has_ended = True  # noqa: SLF001  (a hold is ended by its owner and by nobody else)
             self._granted_tickets.remove(ticket)
-            held_seconds = time.monotonic() - hold.acquired_at
-            self._longest_hold_seconds[ticket.mode] = max(self._longest_hold_seconds[ticket.mode], held_seconds)
             if ticket.mode is LockMode.EXCLUSIVE:
-                self._run_seconds += held_seconds
                 self._run_ended_at = time.monotonic()
+                self._run_seconds += self._run_ended_at - hold.acquired_at
             if self._granted_tickets or self._main is None:
                 return
             main, self._main = self._main, None

@@ -22,6 +22,7 @@ from aiocache_engine.errors import LockTimeoutError
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.system.lock import CacheLock
 from concurrency.locking.journal import Journal
+from lock_state import state_of
 
 
 @asynccontextmanager
@@ -106,11 +107,11 @@ class Worker:
                 tasks.start_soon(anyio.to_thread.run_sync, self.thread)
 
     def left_over(self) -> dict[str, int]:
-        statistics = self.lock.statistics()
+        state = state_of(self.lock)
         open_files = [os.path.realpath(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")]
         return {
-            "held": statistics.reader_count + statistics.has_writer,
-            "waiting": statistics.waiting_count,
+            "held": state.reader_count + state.has_writer,
+            "waiting": state.waiting_count,
             "open": sum(path.startswith(self.path) for path in open_files),
             "given_up": self.given_up_count,
         }
