@@ -25,7 +25,7 @@ from aiocache_engine.pipeline.linking.install import (
 )
 from aiocache_engine.pipeline.wheels.unpack import unpack
 from aiocache_engine.python.installed import read_installed
-from aiocache_engine.python.interpreter import probe, running_interpreter
+from aiocache_engine.python.interpreter import probe
 from aiocache_engine.python.target import TargetChoice, choose_target, make_target
 from aiocache_engine.testing.wheels import build_wheel
 
@@ -35,7 +35,7 @@ _running: list[Interpreter] = []
 def running() -> Interpreter:
     """Describe the interpreter of the tests, once."""
     if not _running:
-        _running.append(running_interpreter())
+        _running.append(probe(sys.executable))
     return _running[0]
 
 

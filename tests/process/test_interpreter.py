@@ -18,19 +18,14 @@ from aiocache_engine.python.interpreter import (
     key_of,
     probe,
     resolve_executable,
-    running_interpreter,
 )
-from targets import other_python
+from targets import other_python, running
 
 
 def script(path: Path, text: str) -> str:
     path.write_text(text)
     path.chmod(0o755)
     return str(path)
-
-
-def test_a_process_and_the_running_interpreter_tell_the_same() -> None:
-    assert running_interpreter() == probe(sys.executable)
 
 
 def test_the_tags_are_those_of_packaging_best_first() -> None:
@@ -50,7 +45,7 @@ def test_another_interpreter_tells_its_own_version_and_paths(version: str) -> No
 
 
 def test_an_environment_tells_its_own_prefix_and_its_base_interpreter(tmp_path: Path) -> None:
-    base = running_interpreter()
+    base = running()
     write_environment(str(tmp_path / "env"), base)
     found = probe(str(tmp_path / "env/bin/python"))
     assert found.prefix == str(tmp_path / "env")
@@ -59,7 +54,7 @@ def test_an_environment_tells_its_own_prefix_and_its_base_interpreter(tmp_path: 
 
 
 def test_what_was_told_survives_the_cache() -> None:
-    found = running_interpreter()
+    found = running()
     assert decode_interpreter(encode_interpreter(found)) == found
 
 
@@ -154,7 +149,7 @@ def test_of_a_long_complaint_the_line_that_tells_is_shown(tmp_path: Path, compla
 
 
 def test_the_key_changes_with_the_environment_and_with_the_file(tmp_path: Path) -> None:
-    interpreter = running_interpreter()
+    interpreter = running()
     write_environment(str(tmp_path / "one"), interpreter)
     write_environment(str(tmp_path / "two"), interpreter)
     one, two = str(tmp_path / "one/bin/python"), str(tmp_path / "two/bin/python")
@@ -169,5 +164,5 @@ def test_the_key_changes_with_the_environment_and_with_the_file(tmp_path: Path) 
 
 
 def test_an_answer_of_other_fields_is_a_miss() -> None:
-    found = replace(running_interpreter(), externally_managed="")
+    found = replace(running(), externally_managed="")
     assert decode_interpreter(encode_interpreter(found).replace(b'"magic"', b'"tragic"')) is None

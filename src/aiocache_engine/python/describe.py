@@ -1,7 +1,7 @@
-"""What an interpreter tells about itself; imported by the running one, started as a script by every other.
+"""What an interpreter tells about itself: a script that every interpreter is asked with.
 
-As a script it runs under any Python from 3.9 on, so it uses nothing newer, and nothing of this package. Its one
-argument is the directory of `packaging`, of which it loads `tags` and nothing else that lies beside it.
+It runs under any Python from 3.9 on, so it uses nothing newer, and nothing of this package. Its one argument is the
+directory of `packaging`, of which it loads `tags` and nothing else that lies beside it.
 """
 
 from __future__ import annotations

@@ -42,15 +42,6 @@ def probe(executable: str, *, timeout_seconds: float = _PROBE_TIMEOUT_SECONDS) -
         raise InterpreterError(executable, "it runs, but it is not a Python interpreter") from error
 
 
-def running_interpreter() -> Interpreter:
-    """Describe the interpreter this program runs in, without a process."""
-    from packaging import tags  # noqa: PLC0415 - a warm command reads the cached answer instead
-
-    from aiocache_engine.python.describe import describe  # noqa: PLC0415 - as above
-
-    return _interpreter(describe(tags))
-
-
 def resolve_executable(executable: str) -> str:
     """Give the interpreter behind a wrapper script (pyenv's shims, say), whose answer changes without the file.
 
