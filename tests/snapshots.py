@@ -11,6 +11,7 @@ from aiocache_engine.model.records import (
     Holder,
     Member,
     NameKind,
+    Pin,
     Pointer,
     Referrer,
 )
@@ -33,7 +34,7 @@ PROJECT = {A: "tiny", B: "big", C: "odd"}
 NOW = 1_000_000.0
 HOLDER = Holder(7, 0.0, "host", "machine", "boot", None, "aioc run tiny", 0.0)
 
-Seen = SeenArchive | SeenEnvironment | SeenTool | SeenName | SeenLease | SeenReferrer | SeenPage
+Seen = SeenArchive | SeenEnvironment | SeenTool | SeenName | SeenLease | SeenReferrer | SeenPage | Pin
 
 
 def archive(archive_id: str, *, is_linked: bool = True, age: float = 0.0) -> SeenArchive:
@@ -91,6 +92,10 @@ def referrer(
     return SeenReferrer(record, state, {} if state is ReferrerState.MISSING else uses)
 
 
+def pin(*archive_ids: str) -> Pin:
+    return Pin("mine", members(*archive_ids), 0.0)
+
+
 def snapshot(*seen: Seen, running: tuple[str, ...] = ()) -> Snapshot:
     """Put together what was seen; in the environments of `running` a process was."""
     names = tuple(each for each in seen if isinstance(each, SeenName))
@@ -109,6 +114,7 @@ def snapshot(*seen: Seen, running: tuple[str, ...] = ()) -> Snapshot:
         processes={each: (SeenProcess(9, "tiny"),) for each in running},
         pages=pages,
         taken_at=NOW,
+        pins=tuple(each for each in seen if isinstance(each, Pin)),
     )
 
 
@@ -151,7 +157,8 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         page(draw(st.sampled_from(["tiny", "big", "lost"])), age=draw(AGES)) for _ in range(draw(st.integers(0, 2)))
     ]
     running = tuple(draw(st.sets(ENVIRONMENTS, max_size=1)) & inside.keys())
-    seen: list[Seen] = [*archives, *environments, *names, *tools, *leases, *referrers, *pages]
+    pins = [pin(*sorted(draw(st.sets(ARCHIVES, min_size=1, max_size=2)))) for _ in range(draw(RARELY))]
+    seen: list[Seen] = [*archives, *environments, *names, *tools, *leases, *referrers, *pages, *pins]
     return snapshot(*seen, running=running)
 
 

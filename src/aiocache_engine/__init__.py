@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from aiocache_engine.errors import NestedHoldError as NestedHoldError
     from aiocache_engine.errors import NetworkError as NetworkError
     from aiocache_engine.errors import NoMatchingWheelError as NoMatchingWheelError
+    from aiocache_engine.errors import NotInCacheError as NotInCacheError
     from aiocache_engine.errors import OfflineError as OfflineError
     from aiocache_engine.errors import OutOfSpaceError as OutOfSpaceError
     from aiocache_engine.errors import ProjectNotFoundError as ProjectNotFoundError
@@ -58,6 +59,8 @@ if TYPE_CHECKING:
     from aiocache_engine.model.outcome import Obtained as Obtained
     from aiocache_engine.model.outcome import ResolveReport as ResolveReport
     from aiocache_engine.model.python import LinkMode as LinkMode
+    from aiocache_engine.model.records import Member as Member
+    from aiocache_engine.model.records import Pin as Pin
     from aiocache_engine.model.removal import KeepCode as KeepCode
     from aiocache_engine.model.removal import KeepReason as KeepReason
     from aiocache_engine.model.removal import Kept as Kept
@@ -82,15 +85,16 @@ _NAMES = {
         " DamagedEntryError DiskError ExternallyManagedError FileConflictError ForeignCacheDirError"
         " HashMismatchError IndexResponseError IndexSettingsError InterpreterError InvalidNameError"
         " InvalidRequirementError InvalidWheelError KeyLockTimeoutError LockError LocksUnsupportedError"
-        " LockTimeoutError NestedHoldError NetworkError NoMatchingWheelError OfflineError OutOfSpaceError"
-        " ProjectNotFoundError ReadOnlyCacheError RequirementsFileError ResolutionLimitError SourceError"
-        " TargetError UnsatisfiableError UsageError"
+        " LockTimeoutError NestedHoldError NetworkError NoMatchingWheelError NotInCacheError OfflineError"
+        " OutOfSpaceError ProjectNotFoundError ReadOnlyCacheError RequirementsFileError ResolutionLimitError"
+        " SourceError TargetError UnsatisfiableError UsageError"
     ),
     "model.index": "IndexStrategy",
     "model.listing": "CacheSize Entry LeaseInfo LockInfo Usage",
     "model.locking": "Wait",
     "model.outcome": "FetchReport InstallReport Named Obtained ResolveReport",
     "model.python": "LinkMode",
+    "model.records": "Member Pin",
     "model.removal": "KeepCode KeepReason Kept PrunePolicy Removal RemovalPlan RemovalReason Removed",
     "model.why": "Explanation",
     "pipeline.tools.environment": "HeldEnvironment",

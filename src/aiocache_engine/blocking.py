@@ -22,6 +22,7 @@ from aiocache_engine.hints import Any, Self, TypeVar
 from aiocache_engine.model.listing import CacheSize, Entry, Usage
 from aiocache_engine.model.outcome import FetchReport, InstallReport, ResolveReport
 from aiocache_engine.model.python import LinkMode
+from aiocache_engine.model.records import Pin
 from aiocache_engine.model.removal import PLAIN, PrunePolicy, Removal, RemovalPlan
 from aiocache_engine.model.why import Explanation
 from aiocache_engine.pipeline.shared_loop import LOOPS, SharedCall, SharedLoop, refuse_event_loop
@@ -318,6 +319,24 @@ class BlockingCacheEngine:
     def foresee(self, plan: RemovalPlan) -> Removal:
         """Tell what executing a plan now would free, by looking at every file it names and touching none."""
         return self._call(partial(self._engine.foresee, plan))
+
+    def pin(self, requirements: Iterable[str], *, name: str | None = None) -> tuple[Pin, ...]:
+        """Keep what the cache holds of these, with its names, whatever is cleaned or pruned; gives the pins.
+
+        Arguments and errors as for `CacheEngine.pin`.
+        """
+        return self._call(partial(self._engine.pin, listed("requirements", requirements), name=name))
+
+    def unpin(self, name: str) -> Pin:
+        """Take a pin off; what it kept stays until a clean or prune takes it.
+
+        Errors as for `CacheEngine.unpin`.
+        """
+        return self._call(partial(self._engine.unpin, name))
+
+    def pins(self) -> tuple[Pin, ...]:
+        """List the pins."""
+        return self._call(self._engine.pins)
 
     def entries(self, name: str | None = None) -> tuple[Entry, ...]:
         """List what is in the cache, of one project or version, or all.

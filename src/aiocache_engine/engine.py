@@ -19,12 +19,14 @@ from aiocache_engine.index.client import IndexClient
 from aiocache_engine.model.listing import CacheSize, Entry, Usage
 from aiocache_engine.model.outcome import FetchReport, InstallReport, ResolveReport
 from aiocache_engine.model.python import LinkMode
+from aiocache_engine.model.records import Pin
 from aiocache_engine.model.removal import PLAIN, CleanPolicy, PrunePolicy, Removal, RemovalPlan
 from aiocache_engine.model.why import Explanation
 from aiocache_engine.pipeline.cold import ending, fetch_cold, install_cold, resolve_cold
 from aiocache_engine.pipeline.collector.account import foresee
 from aiocache_engine.pipeline.collector.collect import Collector
 from aiocache_engine.pipeline.collector.inspect import list_entries, list_usage, measure_cache
+from aiocache_engine.pipeline.collector.pinning import pin, unpin
 from aiocache_engine.pipeline.collector.remove import carry_out, clean_steps, timed
 from aiocache_engine.pipeline.collector.why import why
 from aiocache_engine.pipeline.deliver import Options
@@ -48,6 +50,7 @@ from aiocache_engine.pipeline.undertake import (
 from aiocache_engine.python.target import TargetChoice
 from aiocache_engine.report import Reporter
 from aiocache_engine.store.generations import version_matches
+from aiocache_engine.store.pins import read_pins
 from aiocache_engine.system.disk import translated
 
 Result = TypeVar("Result")
@@ -417,6 +420,39 @@ class CacheEngine:
     async def foresee(self, plan: RemovalPlan) -> Removal:
         """Tell what executing a plan now would free, by looking at every file it names and touching none."""
         return await self._off_loop(partial(foresee, self._opened.cache, plan))
+
+    async def pin(self, requirements: Iterable[str], *, name: str | None = None) -> tuple[Pin, ...]:
+        """Keep what the cache holds of these, with its names, whatever is cleaned or pruned; gives the pins.
+
+        What comes into the cache later is not pinned. A pin takes the place of one of the same name.
+
+        Args:
+            requirements: projects, versions of them, patterns of projects and ids of archives.
+            name: of one pin for all of them, by which it is taken off; None: one for each, called as it is named.
+
+        Raises:
+            InvalidRequirementError: one means nothing that can be pinned.
+            NotInCacheError: nothing in the cache matches one of them; then nothing is pinned.
+        """
+        kit = self._opened
+        wanted = listed("requirements", requirements)
+        async with ending(kit):
+            return await kit.conductor().conduct(pin(kit, wanted, name))
+
+    async def unpin(self, name: str) -> Pin:
+        """Take a pin off; what it kept stays until a clean or prune takes it.
+
+        Raises:
+            NotInCacheError: there is no pin of that name.
+        """
+        kit = self._opened
+        async with ending(kit):
+            return await kit.conductor().conduct(unpin(kit, name))
+
+    async def pins(self) -> tuple[Pin, ...]:
+        """List the pins."""
+        found = await self._off_loop(partial(read_pins, self._opened.cache.layout))
+        return found.readable
 
     async def entries(self, name: str | None = None) -> tuple[Entry, ...]:
         """List what is in the cache, of one project or version, or all.

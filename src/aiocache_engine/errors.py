@@ -324,6 +324,23 @@ class CommandNotExecutableError(CacheEngineError):
         self.reason = reason
 
 
+class NotInCacheError(CacheEngineError):
+    """What was named is not there: an archive to be pinned, a pin to be taken off, an environment to be forgotten."""
+
+    def __init__(self, name: str, kind: str, reason: str) -> None:
+        """Keep what was looked for.
+
+        Args:
+            name: as it was named.
+            kind: what it should be ("archive", "pin", …).
+            reason: what is there instead, or what to do.
+        """
+        super().__init__(f"there is no {kind} {_shown(name)} in the cache; {reason}")
+        self.name = name
+        self.kind = kind
+        self.reason = reason
+
+
 class DamagedEntryError(CacheEngineError):
     """An entry of the cache lost or changed a file."""
 

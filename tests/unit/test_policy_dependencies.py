@@ -26,6 +26,7 @@ from snapshots import (
     environment,
     lease,
     name,
+    pin,
     referrer,
     snapshot,
     snapshots,
@@ -136,6 +137,17 @@ TABLE: dict[str, tuple[Snapshot, CleanTarget, Mapping[str, str]]] = {
         TINY,
         {"e": "lease*", "a": "lease+environment*", "b": "lease"},
     ),
+    "pinned": (needing(snapshot(*ALL, pin(B)), CHAIN), TINY, {"a": "named", "b": "pin", "c": "pointer"}),
+    "pinned itself, though named": (
+        needing(snapshot(*ALL, pin(A)), CHAIN),
+        TINY,
+        {"a": "pin"},
+    ),
+    "pinned, in an environment that goes, and needing another": (
+        needing(snapshot(*ALL, pin(A), environment(E, A, B, C), tool(E, A, B, C)), {A: ("big",)}),
+        THE_TOOL,
+        {"e": "named", "a": "pin", "b": "pointer", "c": "deps"},
+    ),
     "a record that cannot be read": (
         replace(needing(snapshot(*ALL), CHAIN), unreadable_referrers=("/x",)),
         TINY,
@@ -205,6 +217,7 @@ def test_it_takes_all_that_a_clean_takes_and_nothing_that_anything_else_uses(
         assert archive_id in plan.dependencies
         assert not any(each.covers(archive_id) for each in seen.leases)
         assert not any(archive_id in each.uses for each in seen.referrers)
+        assert not seen.is_pinned(archive_id)
         assert set(item.containers) <= set(removed)
         assert set(item.names) == {each for each in seen.names if each.object_id == archive_id}
         staying = seen.archives.keys() - set(removed) - plan.named

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiocache_engine.model.manifest import Totals
-from aiocache_engine.model.records import Holder, NameKind, Pointer, Referrer
+from aiocache_engine.model.records import Holder, Member, NameKind, Pin, Pointer, Referrer
 from aiocache_engine.model.removal import CleanTarget, KeepCode, RemovalPlan, RemovalReason
 from aiocache_engine.model.snapshot import (
     Leftover,
@@ -47,6 +47,10 @@ def lease(*objects: str) -> SeenLease:
 def referrer(uses: dict[str, str], state: ReferrerState = ReferrerState.ALIVE) -> SeenReferrer:
     record = Referrer("2" * 32, "/env", ("/env/site",), 1, 1, "machine", None, uses, 0.0, "stamp")
     return SeenReferrer(record, state, uses)
+
+
+def pin(*archive_ids: str) -> Pin:
+    return Pin("mine", tuple(Member("tiny", "1.0", each) for each in archive_ids), 0.0)
 
 
 def snapshot(
@@ -91,6 +95,9 @@ TABLE: dict[str, tuple[Snapshot, str, str]] = {  # snapshot, what prune says, wh
         "named",
     ),
     "a record that cannot be read": (replace(POINTED, unreadable_referrers=("/x",)), "unknown", "unknown"),
+    "pinned": (replace(LINKED, pins=(pin(A),)), "pin", "pin"),
+    "another is pinned": (replace(LINKED, pins=(pin(B),)), "environments-gone", "named"),
+    "a pin that cannot be read": (replace(LINKED, unreadable_pins=("/x",)), "unknown", "unknown"),
     "no manifest": (
         snapshot(replace(archive(A), totals=None), names=(name(A, kind=NameKind.HASH),)),
         "unreachable",
@@ -162,6 +169,13 @@ def test_condemned_archives_that_a_name_leads_to_again_stay() -> None:
     assert [item.object.id for item in plan_condemned(only_hash, {A, B}).objects] == [A]
 
 
+def test_a_pin_is_told_with_how_it_is_taken_off() -> None:
+    seen = replace(LINKED, pins=(Pin("torch<2.5", (Member("tiny", "1.0", A),), 0.0),))
+    (kept,) = clean(seen).kept
+    assert (kept.reasons[0].via, kept.reasons[0].release) == (("torch<2.5",), "aioc unpin 'torch<2.5'")
+    assert not kept.is_condemned
+
+
 def test_near_names_are_offered_only_for_what_matches_nothing() -> None:
     assert clean(POINTED, CleanTarget("tinny", None)).near_names == ("tiny",)
     assert clean(POINTED, CleanTarget("tiny", None)).near_names == ()
@@ -219,7 +233,8 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
     referrers = draw(st.lists(st.builds(referrer, uses, alive), max_size=2))
     projects = frozenset(each.pointer.project for each in names) | draw(st.sets(PROJECTS))
     leftovers = draw(st.lists(st.just(Leftover("/x", "trash")), max_size=1))
-    return Snapshot(archives, tuple(names), tuple(leases), tuple(referrers), (), projects, tuple(leftovers))
+    seen = Snapshot(archives, tuple(names), tuple(leases), tuple(referrers), (), projects, tuple(leftovers))
+    return replace(seen, pins=tuple(draw(st.lists(st.sets(IDS, min_size=1).map(lambda ids: pin(*ids)), max_size=1))))
 
 
 TARGETS = st.builds(CleanTarget, PROJECTS, st.none() | st.sampled_from(["==1.0", "<3", ">=2"]))
@@ -257,6 +272,7 @@ def test_nothing_that_a_root_keeps_is_removed(
         assert not any(each.covers(archive_id) for each in seen.leases)
         modes = [each.uses[archive_id] for each in seen.referrers if archive_id in each.uses]
         assert SYMLINK not in modes
+        assert not seen.is_pinned(archive_id)
         if made.command == "prune":
             assert not modes
             pointers = [n for n in seen.names if n.pointer.archive_id == archive_id and n.kind is NameKind.INDEX]
@@ -285,6 +301,7 @@ def test_the_order_of_what_was_seen_decides_nothing(
         (),
         seen.projects,
         seen.leftovers,
+        pins=seen.pins,
     )
     one, other = plan(seen, targets), plan(mixed, tuple(reversed(targets)))
     assert {(item.object.id, item.reason) for item in one.objects} == {

@@ -333,6 +333,25 @@ COMMANDS = {
         ("what", "REQ|ID|PATH", "A project or version, an id as `ls -v` has it, or a path: an environment's, say."),
         takes_many=False,
     ),
+    "pin": Command(
+        "Keep what the cache holds of projects, whatever is cleaned or pruned; without any, list the pins.",
+        (
+            Option(
+                ("--name",),
+                Kind.TEXT,
+                "name",
+                "One pin of this name for all; by default one for each, called as it is named.",
+                "N",
+            ),
+        ),
+        ("requirements", "REQ", 'Projects, versions of them ("torch<2.5"), patterns ("nvidia-*"), ids of archives.'),
+    ),
+    "unpin": Command(
+        "Take a pin off.",
+        (),
+        ("name", "N", "The name of a pin, as `aioc pin` lists them."),
+        takes_many=False,
+    ),
     "ps": Command("Tell who uses the cache now.", ()),
     "size": Command("Tell how much the cache holds.", ()),
     "dir": Command("Print the path of the cache dir.", ()),

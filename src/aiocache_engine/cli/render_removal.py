@@ -177,6 +177,7 @@ def reason_text(reason: KeepReason) -> str:
         KeepCode.REFERRER: f"environment {reason.path}",
         KeepCode.POINTER: f"its name {reason.path}" if reason.path else f"{' '.join(reason.via[:1])}, which needs it",
         KeepCode.ENVIRONMENT: " ".join(reason.via[:1]),
+        KeepCode.PIN: f"pin {' '.join(reason.via)}",
         KeepCode.RUNNING: f"process {reason.pid}{command}, which lives in it",
         KeepCode.RECENTLY_USED: "use that kept changing",
         KeepCode.UNKNOWN: f"{reason.path}, which cannot be read",

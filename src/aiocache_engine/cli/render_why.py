@@ -17,6 +17,7 @@ _SAID = {
     RemovalReason.SUPERSEDED: "no request leads to it any more, or its interpreter is gone",
     RemovalReason.UNUSED: "nobody used it for as long as AIOC_UNUSED_FOR says",
 }
+_BEGIN_WITH_CHAIN = frozenset({KeepCode.ENVIRONMENT, KeepCode.PIN})  #: their texts do
 
 
 def why_document(answers: Sequence[Explanation]) -> Mapping[str, Any]:
@@ -55,5 +56,5 @@ def _lines(answer: Explanation) -> list[str]:
 
 
 def _reason_line(reason: KeepReason) -> str:
-    chain = reason.via[1:] if reason.code is KeepCode.ENVIRONMENT else reason.via  # whose text begins with it
+    chain = reason.via[1:] if reason.code in _BEGIN_WITH_CHAIN else reason.via
     return f"  by {reason_text(reason)}{f' ({chain[0]})' if chain else ''}, until {reason.release}"

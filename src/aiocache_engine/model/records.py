@@ -1,4 +1,4 @@
-"""What the small documents of the cache say: names, leases, referrers. How they are written is the store's business."""
+"""What the small documents of the cache say: names, leases, referrers, pins. How they are written: see the store."""
 
 from __future__ import annotations
 
@@ -13,13 +13,6 @@ class NameKind(enum.Enum):
 
     INDEX = "index"  #: index + file
     HASH = "hash"  #: a wheel's hash; findable by it, kept by nothing
-
-
-class Origin(enum.Enum):
-    """Where the bytes of a distribution came from, as reports tell it."""
-
-    CACHE = "cache"
-    INDEX = "index"
 
 
 @value
@@ -47,11 +40,11 @@ class Pointer:
 
 @value
 class Member:
-    """One distribution of a cached environment."""
+    """One distribution of a cached environment or of a pin."""
 
     project: str  #: normalized
     version: str
-    archive_id: str  #: what it was linked from
+    archive_id: str  #: where it lies, unpacked
 
 
 @value
@@ -118,3 +111,16 @@ class Referrer:
     archives: Mapping[str, str]  #: link mode by id; used when the environment itself cannot be read
     registered_at: float  #: seconds since the epoch
     stamp: str  #: fresh at every registration
+
+
+@value
+class Pin:
+    """A root made by hand: what it names stays, with its names."""
+
+    name: str  #: by which it is taken off
+    archives: tuple[Member, ...]
+    pinned_at: float  #: seconds since the epoch
+
+    def covers(self, archive_id: str) -> bool:
+        """Tell whether it keeps an archive."""
+        return any(each.archive_id == archive_id for each in self.archives)

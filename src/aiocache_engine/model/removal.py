@@ -34,6 +34,7 @@ class KeepCode(enum.Enum):
     POINTER = "pointer"
     ENVIRONMENT = "environment"
     RUNNING = "running"
+    PIN = "pin"
     RECENTLY_USED = "recently-used"
     UNKNOWN = "unknown"
 

@@ -10,7 +10,15 @@ import enum
 from collections.abc import Mapping
 
 from aiocache_engine.model.manifest import Totals
-from aiocache_engine.model.records import EnvironmentManifest, EnvironmentPointer, Holder, NameKind, Pointer, Referrer
+from aiocache_engine.model.records import (
+    EnvironmentManifest,
+    EnvironmentPointer,
+    Holder,
+    NameKind,
+    Pin,
+    Pointer,
+    Referrer,
+)
 from aiocache_engine.model.value import field, value
 
 
@@ -189,3 +197,9 @@ class Snapshot:
     pages: tuple[SeenPage, ...] = ()
     taken_at: float = 0.0  #: seconds since the epoch
     needs: Mapping[str, tuple[Need, ...]] = field(default_factory=dict)  #: by archive; empty where nobody asked
+    pins: tuple[Pin, ...] = ()
+    unreadable_pins: tuple[str, ...] = ()  #: paths of pins that are damaged, or only a newer release reads: as above
+
+    def is_pinned(self, archive_id: str) -> bool:
+        """Tell whether an archive is pinned, or may be."""
+        return bool(self.unreadable_pins) or any(pin.covers(archive_id) for pin in self.pins)

@@ -30,14 +30,14 @@ def plan_clean(
     """Plan a clean of the targets; no targets: of everything.
 
     A live lease keeps the bytes, and so does an environment that links to them by symlink. Whatever keeps them, the
-    names go. A cached environment with something of a target in it goes, too.
+    names go; but a pin keeps both. A cached environment with something of a target in it goes, too.
     """
     marks = Marks(snapshot)
     everything: tuple[SeenObject, ...] = (*snapshot.environments.values(), *snapshot.archives.values())
     named = [seen for seen in everything if _is_named(seen, targets, marks, matches)]
     ids = frozenset(seen.id for seen in named)
     takes_more = policy.takes_dependencies and targets
-    needed = Dependencies(snapshot, marks, ids, matches=matches).find() if takes_more else frozenset[str]()
+    needed = _dependencies(snapshot, marks, ids, matches).find() - ids if takes_more else frozenset[str]()
     plan = plan_named(snapshot, ids, needed, matches=matches)
     unmatched = _unmatched(snapshot, targets, named, marks, matches)
     return replace(
@@ -57,8 +57,7 @@ def plan_named(
     """Plan the removal of objects that a clean named, and of those of their dependencies that nothing else needs."""
     if not dependencies:
         return replace(plan_candidates(snapshot, named, reason=RemovalReason.NAMED), named=named)
-    parting = Dependencies(snapshot, Marks(snapshot), named, matches=matches)
-    free, kept = parting.part(dependencies)
+    free, kept = _dependencies(snapshot, Marks(snapshot), named, matches).part(dependencies)
     plan = plan_candidates(snapshot, named, reason=RemovalReason.NAMED, dependencies=free)
     projects = {snapshot.archives[each].project for each in free}
     in_use = sorted(each.object.id for each in plan.kept if each.object.id in free and each.is_condemned)
@@ -70,6 +69,11 @@ def plan_named(
         dependencies_in_use=tuple(CleanTarget(each, None, TargetKind.ID) for each in in_use),
         projects=tuple(each for each in left_alone(snapshot, plan.objects) if each in projects),
     )
+
+
+def _dependencies(snapshot: Snapshot, marks: Marks, named: frozenset[str], matches: VersionMatch) -> Dependencies:
+    """Ask about those of what goes: what is pinned stays, and goes on needing its own."""
+    return Dependencies(snapshot, marks, {each for each in named if not marks.pins(each)}, matches=matches)
 
 
 def plan_candidates(
@@ -146,10 +150,12 @@ def _decide_archive(
     containers = marks.containers(archive.id)
     keeping = [each for each in containers if each.id in staying]
     is_in_use = not all(staying[each.id].is_condemned for each in keeping)
-    if reason is None and (is_in_use or marks.pointers(archive.id) or marks.referrers(archive.id, symlinks_only=False)):
+    pins = marks.pins(archive.id)
+    others = (is_in_use, pins, marks.pointers(archive.id), marks.referrers(archive.id, symlinks_only=False))
+    if reason is None and any(others):
         return None
     leases = marks.leases(archive.id)
-    referrers = marks.referrers(archive.id, symlinks_only=True)
+    referrers = [*pins, *marks.referrers(archive.id, symlinks_only=True)]
     if leases or referrers or keeping:
         environments = [by_environment(each, staying[each.id]) for each in keeping]
         return Kept(archive, (*leases, *referrers, *environments), is_condemned=not (referrers or is_in_use))

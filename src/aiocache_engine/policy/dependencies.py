@@ -76,6 +76,7 @@ class Dependencies:
         others = [(each, self._marks.keep(each)) for each in containers if each.id not in going]
         return [
             *self._marks.leases(archive_id, unless_on=going),
+            *self._marks.pins(archive_id),
             *self._marks.referrers(archive_id, symlinks_only=False),
             *(by_environment(each, kept) for each, kept in others if kept is not None),
         ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection
 
-from aiocache_engine.model.records import Member, NameKind
+from aiocache_engine.model.records import Member, NameKind, Pin
 from aiocache_engine.model.removal import KeepCode, KeepReason, Kept, PlannedObject
 from aiocache_engine.model.snapshot import (
     ReferrerState,
@@ -111,6 +111,19 @@ class Marks:
         ]
         return reasons
 
+    def pins(self, archive_id: str) -> list[KeepReason]:
+        """Give the pins on the archive, as reasons."""
+        reasons = [_by_pin(pin) for pin in self._snapshot.pins if pin.covers(archive_id)]
+        reasons += [
+            KeepReason(
+                KeepCode.UNKNOWN,
+                path=path,
+                release=f"a newer aioc takes this pin off, or, if it is damaged, the file is removed: {path}",
+            )
+            for path in self._snapshot.unreadable_pins
+        ]
+        return reasons
+
     def is_cloned(self, seen: SeenObject) -> bool:
         """Tell whether an environment may share the bytes of the object's files, though not the files."""
         if isinstance(seen, SeenEnvironment):
@@ -175,6 +188,12 @@ def _by_lease(lease: SeenLease) -> KeepReason:
 def _by_process(process: SeenProcess) -> KeepReason:
     release = f"process {process.pid} ends"
     return KeepReason(KeepCode.RUNNING, pid=process.pid, command=process.command, release=release)
+
+
+def _by_pin(pin: Pin) -> KeepReason:
+    from shlex import quote  # noqa: PLC0415 - pins are rare
+
+    return KeepReason(KeepCode.PIN, via=(pin.name,), release=f"aioc unpin {quote(pin.name)}")
 
 
 def _by_referrer(seen: SeenReferrer, link_mode: str) -> KeepReason:

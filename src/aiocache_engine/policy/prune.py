@@ -178,7 +178,7 @@ def _decide_archive(
     archive: SeenArchive, marks: Marks, staying: Mapping[str, Kept], rules: _Rules
 ) -> PlannedObject | Kept:
     leases, pointers = marks.leases(archive.id), marks.pointers(archive.id)
-    referrers = marks.referrers(archive.id, symlinks_only=False)
+    referrers = [*marks.pins(archive.id), *marks.referrers(archive.id, symlinks_only=False)]
     containers = marks.containers(archive.id)
     keeping = [each for each in containers if each.id in staying]
     if leases or referrers or keeping:

@@ -10,7 +10,7 @@ import enum
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 
 from aiocache_engine.hints import TypeVar
@@ -25,8 +25,9 @@ from aiocache_engine.store.documents import list_directory, read_document
 from aiocache_engine.store.generations import Cleaned, bump
 from aiocache_engine.store.layout import Layout
 from aiocache_engine.store.leases import BIRTH_PREFIX, LeaseFile, LeaseReader, is_dead
-from aiocache_engine.store.name_choice import NameChoice, pointers_of
+from aiocache_engine.store.name_choice import NameChoice, pointers_of, stored_for
 from aiocache_engine.store.notes import write_note
+from aiocache_engine.store.pins import pinned_paths, read_pins
 from aiocache_engine.store.trash import to_trash
 from aiocache_engine.system.lock import Hold
 
@@ -146,21 +147,42 @@ def condemn(hold: Hold, cache: CacheDir, leases: LeaseReader, objects: list[Seen
     return [i for i in here if not any(lease.covers(i) and lease.is_alive() for lease in present)]
 
 
-def take_everything(hold: Hold, cache: CacheDir) -> list[str]:
-    """Take all names of all projects, the generations bumped first; gives what lies in trash.
+def take_everything(hold: Hold, cache: CacheDir) -> tuple[list[str], bool]:
+    """Take all names of all projects that no pin keeps, the generations bumped first.
 
-    Needs the exclusive lock.
+    Gives what lies in trash, and if that is all: else another hold bumps and lists again. Needs the exclusive lock.
     """
     hold.require(LockMode.EXCLUSIVE)
     cache.ensure_ours(hold)
     layout = cache.layout
+    spared = spared_paths(layout)
     trashed = _bump(cache, f"{layout.generations}/global", Cleaned())
     for directory in name_directories(layout):
+        if spared and directory == layout.projects:
+            continue
         if (path := to_trash(layout, directory, kind=os.path.basename(directory), entry_id="all")) is not None:
             trashed.append(path)
         with suppress(OSError):  # a full disk has room again after the sweep, and whoever comes next makes it, too
             os.mkdir(directory, 0o755)
-    return trashed
+    queue = deque(unpinned(layout, spared) if spared else ())
+    trashed += _take_each(hold, queue, lambda path: to_trash(layout, path, kind="project", entry_id="all"))
+    return trashed, not queue
+
+
+def spared_paths(layout: Layout) -> Collection[str]:
+    """Give the names, pages and metadata that pins keep now."""
+    pins = read_pins(layout)
+    return pinned_paths(layout, pins, list_directory(layout.projects)) if pins.readable or pins.unreadable else ()
+
+
+def unpinned(layout: Layout, spared: Collection[str]) -> Iterator[str]:
+    """Give all that is stored for projects, but what is spared: by whole projects where nothing of them is."""
+    for project in list_directory(layout.projects):
+        directory = f"{layout.projects}/{project}"
+        if any(path.startswith(f"{directory}/") for path in spared):
+            yield from (path for _, path in stored_for(directory) if path not in spared)
+        else:
+            yield directory
 
 
 def _bump(cache: CacheDir, path: str, cleaned: Cleaned) -> list[str]:
@@ -181,6 +203,7 @@ def name_directories(layout: Layout) -> tuple[str, ...]:
 def take_names(hold: Hold, cache: CacheDir, choice: NameChoice) -> tuple[list[str], bool]:
     """Take the names of a clean's target, its generation bumped first; gives what lies in trash, and if that is all.
 
+    Those that a pin keeps stay: pins are read here, in every hold (rule 36).
     Those of the cached environments that have something of it in them go, too.
 
     If it is not all, another hold bumps again and lists again, until one finds nothing left. Needs the exclusive lock.
@@ -188,6 +211,7 @@ def take_names(hold: Hold, cache: CacheDir, choice: NameChoice) -> tuple[list[st
     hold.require(LockMode.EXCLUSIVE)
     cache.ensure_ours(hold)
     layout = cache.layout
+    choice.spare(spared_paths(layout))
     cleaned = choice.cleaned(layout)
     trashed = [] if cleaned is None else _bump(cache, *cleaned)
     for directory in choice.directories(layout):

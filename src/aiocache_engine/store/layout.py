@@ -44,6 +44,7 @@ class Layout:
         "lock",
         "locks",
         "marker",
+        "pins",
         "project_generations",
         "projects",
         "quarantine",
@@ -70,6 +71,7 @@ class Layout:
         self.interpreters = f"{root}/{INTERPRETERS}"
         self.leases = f"{root}/leases"
         self.referrers = f"{root}/referrers"
+        self.pins = f"{root}/pins"
         self.generations = f"{root}/generations"
         self.project_generations = f"{root}/generations/projects"
         self.condemned = f"{root}/condemned"
@@ -90,6 +92,7 @@ class Layout:
             self.interpreters,
             self.leases,
             self.referrers,
+            self.pins,
             self.generations,
             self.project_generations,
             self.condemned,
@@ -157,6 +160,10 @@ class Layout:
     def referrer(self, referrer_id: str) -> str:
         """Give the record of a registered environment."""
         return f"{self.referrers}/{_object_id(referrer_id)}"
+
+    def pin(self, key: str) -> str:
+        """Give the record of a pin, by the digest of its name."""
+        return f"{self.pins}/{_object_id(key)}"
 
     def metadata(self, project: str, index: str, filename: str) -> str:
         """Give the stored core metadata of a wheel on an index."""

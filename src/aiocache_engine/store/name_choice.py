@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 
 from aiocache_engine.model.records import EnvironmentPointer, Pointer
@@ -16,7 +16,7 @@ from aiocache_engine.store.generations import Cleaned
 from aiocache_engine.store.layout import HASH_NAMES, Layout
 from aiocache_engine.store.names import read_pointer
 
-_POINTER_SUFFIX = ".json"  #: of the names that `Layout.pointer` and `Layout.tool_pointer` give
+POINTER_SUFFIX = ".json"  #: of the names that `Layout.pointer` and `Layout.tool_pointer` give
 VersionMatch = Callable[[str, str], bool]  #: (specifier set, version) -> whether it matches
 
 
@@ -34,12 +34,17 @@ class NameChoice:
         self.target = target
         self._matches = matches
         self._of_version: dict[str, bool] = {}
+        self._spared: Collection[str] = ()
         self._is_by_id = target.kind is TargetKind.ID
         pointers = () if self._is_by_id else ((n.path, n.pointer) for n in seen if target.takes(n.pointer.project))
         self._of_path = {path: self._takes_version(p.version) for path, p in pointers}
         self._of_identity = {
             n.path: (n.identity, n.pointer is None or self._takes_environment(n.pointer)) for n in tools
         }
+
+    def spare(self, paths: Collection[str]) -> None:
+        """Leave these out from now on: pins keep them."""
+        self._spared = paths
 
     def cleaned(self, layout: Layout) -> tuple[str, Cleaned] | None:
         """Give which generation to bump, and what to say there; None: what goes is one object that nobody remakes."""
@@ -57,6 +62,13 @@ class NameChoice:
 
     def directories(self, layout: Layout) -> list[str]:
         """List what goes as a whole, by one rename each, as it is now."""
+        return [each for each in self._all_its_own(layout) if not self._is_spared_in(each)]
+
+    def _is_spared_in(self, directory: str) -> bool:
+        return any(path.startswith(f"{directory}/") for path in self._spared)
+
+    def _all_its_own(self, layout: Layout) -> list[str]:
+        """List the directories in which there is nothing that it does not take, pins aside."""
         target = self.target
         match target.kind:
             case TargetKind.PATTERN:
@@ -80,19 +92,28 @@ class NameChoice:
                 yield from stored_for(f"{layout.projects}/{project}")
         elif self.target.specifier is not None:
             yield from stored_for(layout.project(self.target.project))
+        for directory in filter(self._is_spared_in, self._all_its_own(layout)):
+            yield from stored_for(directory)
         if self.target.kind is not TargetKind.TOOL:
             for path in tool_names(layout):
                 yield None, path
 
     def knows(self, path: str) -> bool:
         """Tell whether it can answer without opening the file."""
-        return path in self._of_path or (path in self._of_identity and self._of_identity[path][0] == identity(path))
+        return (
+            path in self._of_path
+            or path in self._spared
+            or (path in self._of_identity and self._of_identity[path][0] == identity(path))
+        )
 
     def takes(self, index: str | None, path: str) -> bool:
         """Tell whether the target takes a file.
 
         Pages and metadata go with the versions of a project: they may still promise what was cleaned.
         """
+        return path not in self._spared and self._takes(index, path)
+
+    def _takes(self, index: str | None, path: str) -> bool:
         if index is None:
             return self._takes_now(path, self._takes_tool)
         if self._is_by_id:
@@ -157,7 +178,7 @@ def matching_names(layout: Layout, choice: NameChoice) -> list[str]:
 
 def tool_names(layout: Layout) -> Iterator[str]:
     """List the names of all tools' environments; never through a link."""
-    return (path for _, path in stored_for(layout.tools) if path.endswith(_POINTER_SUFFIX))
+    return (path for _, path in stored_for(layout.tools) if path.endswith(POINTER_SUFFIX))
 
 
 def stored_for(directory: str) -> Iterator[tuple[str, str]]:
@@ -176,7 +197,7 @@ def pointers_of(directory: str) -> Iterator[tuple[str, Pointer]]:
 
 def may_be_pointer(index: str, path: str) -> bool:
     """Tell names from pages and metadata without opening them."""
-    return index == HASH_NAMES or path.endswith(_POINTER_SUFFIX)
+    return index == HASH_NAMES or path.endswith(POINTER_SUFFIX)
 
 
 def identity(path: str) -> FileIdentity | None:

@@ -18,7 +18,7 @@ from aiocache_engine.model.removal import (
 from aiocache_engine.model.snapshot import Leftover, SeenEnvironment
 from aiocache_engine.model.value import replace, value
 from aiocache_engine.store.cache_dir import CacheDir
-from aiocache_engine.store.detach import BYTECODE, name_directories, object_path
+from aiocache_engine.store.detach import BYTECODE, name_directories, object_path, spared_paths, unpinned
 from aiocache_engine.store.generations import version_matches
 from aiocache_engine.store.name_choice import NameChoice, matching_names
 from aiocache_engine.store.stored_pages import PAGE_KIND
@@ -89,10 +89,17 @@ def foresee(cache: CacheDir, plan: RemovalPlan) -> Removal:
 
 def _names_of_clean(cache: CacheDir, plan: RemovalPlan) -> defaultdict[Names, list[str]]:
     """Give the paths that a clean takes before anything else: all that leads to what it names."""
+    spared = spared_paths(cache.layout)
     if plan.is_everything:
-        return defaultdict(list, {Names(None, RemovalReason.NAMED): list(name_directories(cache.layout))})
+        directories = list(name_directories(cache.layout))
+        if spared:
+            directories = [*(each for each in directories if each != cache.layout.projects)]
+            directories += unpinned(cache.layout, spared)
+        return defaultdict(list, {Names(None, RemovalReason.NAMED): directories})
     targets = (*plan.targets, *plan.dependencies_in_use)
     choices = [NameChoice(target, (), (), matches=version_matches) for target in targets]
+    for choice in choices:
+        choice.spare(spared)
     paths: defaultdict[Names, list[str]] = defaultdict(list)
     taken: set[str] = set()  # each once, though several targets name it
 

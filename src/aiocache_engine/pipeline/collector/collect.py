@@ -183,8 +183,10 @@ class Collector:
             for target in (*targets, *named.dependencies_in_use):
                 yield from self._take_names(target, seen)
         else:
-            trashed = yield InHold(LockMode.EXCLUSIVE, partial(take_everything, cache=self._cache))
-            self._trash(trashed, RemovalReason.NAMED)
+            is_all = False
+            while not is_all:
+                trashed, is_all = yield InHold(LockMode.EXCLUSIVE, partial(take_everything, cache=self._cache))
+                self._trash(trashed, RemovalReason.NAMED)
 
         def decide(snapshot: Snapshot) -> RemovalPlan:
             ids = _without_names(snapshot, named.named | cleaning(snapshot).named)
@@ -427,5 +429,7 @@ def _is_running(kept: Kept) -> bool:
 
 
 def _without_names(snapshot: Snapshot, ids: frozenset[str]) -> frozenset[str]:
-    """Leave out what a name has come to lead to again: it was published after the clean."""
-    return ids - {name.object_id for name in snapshot.names} - {name.object_id for name in snapshot.tools}
+    """Leave out what a name has come to lead to again, since it was published after the clean; pins keep names, too."""
+    led_to = {name.object_id for name in snapshot.names} | {name.object_id for name in snapshot.tools}
+    pinned = {each for each in ids & snapshot.archives.keys() if snapshot.is_pinned(each)}
+    return frozenset(ids - led_to | pinned)

@@ -38,6 +38,7 @@ from aiocache_engine.store.layout import BUCKETS, HASH_NAMES, Layout
 from aiocache_engine.store.leases import LeaseFile, LeaseReader
 from aiocache_engine.store.name_choice import identity, may_be_pointer, tool_names
 from aiocache_engine.store.names import decode_pointer
+from aiocache_engine.store.pins import read_pins
 from aiocache_engine.store.referrers import read_referrers
 from aiocache_engine.store.stored_pages import last_use_of_page
 from aiocache_engine.system.clock import SystemClock
@@ -55,6 +56,7 @@ def scan(cache: CacheDir, leases: LeaseReader) -> Snapshot:
     names, pages, projects = _names(layout)
     tool_directories = list_directory(layout.tools)
     tools = _tools(layout)
+    pins = read_pins(layout)
     environments = _environments(layout, environment_stamps)
     archives = {
         archive_id: SeenArchive(
@@ -85,6 +87,8 @@ def scan(cache: CacheDir, leases: LeaseReader) -> Snapshot:
         tool_directories=frozenset(tool_directories),
         pages=tuple(pages),
         taken_at=SystemClock().now(),
+        pins=pins.readable,
+        unreadable_pins=pins.unreadable,
     )
 
 

@@ -1,0 +1,122 @@
+"""Make pins and take them off, as steps: what is pinned was looked up, leased and stamped in the same hold (rule 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+
+from aiocache_engine.errors import NotInCacheError
+from aiocache_engine.model.locking import LockMode
+from aiocache_engine.model.records import Member, Pin
+from aiocache_engine.model.removal import CleanTarget, TargetKind
+from aiocache_engine.pipeline.inputs.requirements import parse_clean_target_or_id
+from aiocache_engine.pipeline.kit import Kit, end_work
+from aiocache_engine.pipeline.steps import InHold, Outside, Steps
+from aiocache_engine.store.archives import is_present
+from aiocache_engine.store.documents import list_directory
+from aiocache_engine.store.generations import version_matches
+from aiocache_engine.store.layout import HASH_NAMES, Layout
+from aiocache_engine.store.name_choice import pointers_of
+from aiocache_engine.store.names import read_pointer
+from aiocache_engine.store.pins import read_pins, take_pin_off, write_pin
+from aiocache_engine.system.clock import SystemClock
+from aiocache_engine.system.lock import Hold
+
+_Named = dict[Member, list[str]]  #: the names that lead to each archive
+
+
+def pin(kit: Kit, requirements: Iterable[str], name: str | None) -> Steps[tuple[Pin, ...]]:
+    """Pin all archives in the cache that are meant; gives the pins, one for each requirement or all in one.
+
+    Args:
+        kit: whose cache dir.
+        requirements: as a clean names them, tools aside.
+        name: of one pin for all of them; None: one for each, called like it.
+
+    Raises:
+        InvalidRequirementError: a requirement means nothing that can be pinned.
+        NotInCacheError: nothing in the cache matches one of them; nothing is pinned then.
+    """
+    kit.cache.ensure_writable()
+    targets = {text: parse_clean_target_or_id(text) for text in requirements}
+    names = {text: _called(target) if name is None else name for text, target in targets.items()}
+    found: dict[str, _Named] = yield Outside(
+        lambda: {text: _find(kit.cache.layout, target) for text, target in targets.items()}
+    )
+    pins: tuple[Pin, ...] = yield InHold(
+        LockMode.SHARED, partial(_pin, kit=kit, found=found, names=names, now=SystemClock().now())
+    )
+    return pins
+
+
+def unpin(kit: Kit, name: str) -> Steps[Pin]:
+    """Take a pin off; gives what it was.
+
+    Raises:
+        NotInCacheError: there is no pin of that name.
+    """
+    kit.cache.ensure_writable()
+    pins = yield Outside(partial(read_pins, kit.cache.layout))
+    is_off = yield InHold(LockMode.SHARED, partial(take_pin_off, cache=kit.cache, name=name))
+    if not is_off:
+        known = ", ".join(pin.name for pin in pins.readable)
+        raise NotInCacheError(name, "pin", f"there are {known}" if known else "there are none")
+    return next((pin for pin in pins.readable if pin.name == name), Pin(name, (), 0.0))
+
+
+def _called(target: CleanTarget) -> str:
+    return f"{target.project}{target.specifier or ''}"
+
+
+def _find(layout: Layout, target: CleanTarget) -> _Named:
+    """Give the archives that are meant and to which a name leads: what has none was cleaned."""
+    found: _Named = {}
+    for project in list_directory(layout.projects):
+        if target.kind is not TargetKind.ID and not target.takes(project):
+            continue
+        for path, member in _members(layout, project):
+            if _is_meant(member, target):
+                found.setdefault(member, []).append(path)
+    return found
+
+
+def _members(layout: Layout, project: str) -> Iterator[tuple[str, Member]]:
+    for path, pointer in pointers_of(f"{layout.projects}/{project}"):
+        if f"/{HASH_NAMES}/" not in path:
+            yield path, Member(pointer.project, pointer.version, pointer.archive_id)
+
+
+def _is_meant(member: Member, target: CleanTarget) -> bool:
+    if target.kind is TargetKind.ID:
+        return member.archive_id == target.project
+    return target.specifier is None or version_matches(target.specifier, member.version)
+
+
+def _pin(hold: Hold, kit: Kit, found: dict[str, _Named], names: dict[str, str], now: float) -> tuple[Pin, ...]:
+    """Lease, stamp and pin what the names still lead to, and end the lease. Needs the shared lock."""
+    layout = kit.cache.layout
+    members: dict[str, dict[Member, None]] = {}
+    for text, named in found.items():
+        there = [member for member, paths in named.items() if any(_leads(layout, path, member) for path in paths)]
+        if not there:
+            raise NotInCacheError(text, "archive", "bring it there with `aioc fetch` first")
+        members.setdefault(names[text], {}).update(dict.fromkeys(there))
+    pins = tuple(Pin(name, tuple(group), now) for name, group in members.items())
+    work = kit.work()
+    try:
+        work.begin(hold, [])
+        work.keep(hold, [each.archive_id for pin in pins for each in pin.archives])
+        for each in pins:
+            write_pin(hold, kit.cache, each)
+    finally:
+        end_work(work)
+    return pins
+
+
+def _leads(layout: Layout, path: str, member: Member) -> bool:
+    pointer = read_pointer(path)
+    return (
+        pointer is not None
+        and pointer.archive_id == member.archive_id
+        and is_present(layout.archive(member.archive_id))
+    )

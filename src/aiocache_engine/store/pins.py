@@ -1,0 +1,114 @@
+"""Pins: roots made by hand. What one names stays, with its names, whatever is cleaned or pruned, until it is taken off.
+
+A pin is a record of its own, found by its name. One that cannot be read keeps every archive.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable
+
+from aiocache_engine.hints import Any
+from aiocache_engine.model.locking import LockMode
+from aiocache_engine.model.names import digest, is_object_id
+from aiocache_engine.model.records import Member, Pin
+from aiocache_engine.model.value import value
+from aiocache_engine.store.cache_dir import CacheDir
+from aiocache_engine.store.documents import NewerFormatError, decode, encode, list_directory, read_document
+from aiocache_engine.store.layout import METADATA_SUFFIX, PAGE, Layout
+from aiocache_engine.store.name_choice import POINTER_SUFFIX, pointers_of
+from aiocache_engine.system.disk import replace_bytes
+from aiocache_engine.system.lock import Hold
+
+
+@value
+class Pins:
+    """All pins of a cache dir."""
+
+    readable: tuple[Pin, ...]
+    unreadable: tuple[
+        str, ...
+    ]  #: paths of records that a newer release wrote, or that are damaged: they keep everything
+
+    def keeps(self, archive_id: str) -> bool:
+        """Tell whether an archive is pinned, or may be."""
+        return bool(self.unreadable) or any(pin.covers(archive_id) for pin in self.readable)
+
+
+def read_pins(layout: Layout) -> Pins:
+    """Read every pin."""
+    readable: list[Pin] = []
+    unreadable: list[str] = []
+    for name in list_directory(layout.pins):
+        path = f"{layout.pins}/{name}"
+        content = read_document(path) if is_object_id(name) else None
+        if content is None:
+            continue
+        pin = _parse(content)
+        if pin is None or layout.pin(digest(pin.name)) != path:
+            unreadable.append(path)
+        else:
+            readable.append(pin)
+    return Pins(tuple(sorted(readable, key=lambda pin: pin.name)), tuple(unreadable))
+
+
+def write_pin(hold: Hold, cache: CacheDir, pin: Pin) -> None:
+    """Make a pin, in the place of one of the same name.
+
+    Needs the shared lock, in the hold in which what it names was looked up, leased and stamped (rule 1).
+    """
+    hold.require(LockMode.SHARED)
+    cache.ensure_ours(hold)
+    content = encode(
+        {
+            "name": pin.name,
+            "archives": [(each.project, each.version, each.archive_id) for each in pin.archives],
+            "pinned_at": pin.pinned_at,
+        }
+    )
+    replace_bytes(cache.layout.pin(digest(pin.name)), content, by_way_of=cache.temporary())
+
+
+def take_pin_off(hold: Hold, cache: CacheDir, name: str) -> bool:
+    """Remove the pin of a name; False: there is none. Needs a hold."""
+    cache.ensure_ours(hold)
+    try:
+        os.unlink(cache.layout.pin(digest(name)))
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def pinned_paths(layout: Layout, pins: Pins, projects: Iterable[str]) -> Collection[str]:
+    """Give what a pin keeps of projects: the names that lead to pinned archives, and what these are looked up by.
+
+    That is the metadata of the same files, and the pages of indexes that have one. Opens every name of a project of
+    which something is pinned.
+    """
+    pinned = {each.project for pin in pins.readable for each in pin.archives}
+    kept: set[str] = set()
+    for project in projects:
+        if not pins.unreadable and project not in pinned:
+            continue
+        for path, pointer in pointers_of(f"{layout.projects}/{project}"):
+            if pins.keeps(pointer.archive_id):
+                kept.add(path)
+                if path.endswith(POINTER_SUFFIX):
+                    kept.add(f"{path.removesuffix(POINTER_SUFFIX)}{METADATA_SUFFIX}")
+                    kept.add(f"{os.path.dirname(path)}/{PAGE}")
+    return kept
+
+
+def _parse(content: bytes) -> Pin | None:
+    """Take a record apart; None where it is damaged or of a newer release."""
+    try:
+        document: dict[str, Any] | None = decode(content)
+        if document is None:
+            return None
+        name, pinned_at = document["name"], document["pinned_at"]
+        archives = tuple(Member(*each) for each in document["archives"])
+        texts: list[Any] = [name, *(text for each in archives for text in (each.project, each.version))]
+        is_sound = all(isinstance(text, str) for text in texts) and isinstance(pinned_at, int | float)
+    except (NewerFormatError, KeyError, TypeError):
+        return None
+    return Pin(name, archives, pinned_at) if is_sound and all(is_object_id(a.archive_id) for a in archives) else None
