@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from aiocache_engine.testing.index_server import IndexServer
+from aiocache_engine.testing.index_server import Fault, IndexServer
 from aiocache_engine.testing.invariants import assert_environment_sound
 from aiocache_engine.testing.wheels import build_wheel
 
@@ -48,6 +50,27 @@ def there(aioc: Aioc, environment: str = "env") -> dict[str, str]:
 
 
 ALL = {"app": "1.0", "lib": "2.0", "base": "2.0", "tools": "1.0", "speed": "1.0"}
+
+
+def test_metadata_that_the_wheel_belies_is_told_and_believed_no_more(aioc: Aioc, server: IndexServer) -> None:
+    wheel = "lib-2.0-py3-none-any.whl"
+    digest = hashlib.sha256((Path(server.directory) / wheel).read_bytes()).hexdigest()
+    entry = {"filename": wheel, "url": server.file_url(wheel), "hashes": {"sha256": digest}, "core-metadata": True}
+    page = {"meta": {"api-version": "1.1"}, "name": "lib", "files": [entry]}
+    json_type = "application/vnd.pypi.simple.v1+json"
+    server.fault("/simple/lib/", Fault(body=json.dumps(page).encode(), content_type=json_type))
+    lie = b"Metadata-Version: 2.1\nName: lib\nVersion: 2.0\nRequires-Dist: speed\n"
+    server.fault(f"/files/{wheel}.metadata", Fault(body=lie))
+    ran = aioc("install", "lib", "--venv", "env")
+    assert (ran.code, there(aioc)) == (0, {"lib": "2.0", "speed": "1.0"})
+    assert ran.err == (
+        f"aioc: warning: {wheel} requires base>=2 and does not require speed, unlike the metadata that its index serves"
+        " for it; install again to have what it really requires\n"
+    )
+    ran = aioc("install", "lib", "--venv", "env")
+    assert (ran.code, ran.err, there(aioc)) == (0, "", {"lib": "2.0", "speed": "1.0", "base": "2.0"})
+    ran = aioc("install", "lib", "--venv", "other")
+    assert (ran.code, ran.err, there(aioc, "other")) == (0, "", {"lib": "2.0", "base": "2.0"})
 
 
 def test_what_a_requirement_needs_comes_with_it(aioc: Aioc) -> None:

@@ -19,7 +19,7 @@ from aiocache_engine.pipeline.find import Choice, Finder, Lookup, Ready
 from aiocache_engine.pipeline.inputs.requirements_file import FileOptions
 from aiocache_engine.pipeline.kit import Kit, end_work
 from aiocache_engine.pipeline.resolution.fetch import Fetcher
-from aiocache_engine.pipeline.resolution.resolve import Resolved, metadata_of, resolve_live
+from aiocache_engine.pipeline.resolution.resolve import Resolved, doubt_of, metadata_of, resolve_live
 from aiocache_engine.pipeline.resolution.shelf import Shelf
 from aiocache_engine.pipeline.standing import Standing, without
 from aiocache_engine.pipeline.steps import Conductor, in_thread, in_thread_surely
@@ -119,7 +119,9 @@ class Call:
         """
         resolved = await self.resolve(problem, standing)
         ready = await self.obtain_choices(resolved.choices)
-        return Supply(tuple(ready), resolved.kept, resolved.asked, resolved.warnings)
+        doubts = [await self._doubt(*each) for each in zip(ready, resolved.believed, strict=True)]
+        warnings = (*resolved.warnings, *(doubt for doubt in doubts if doubt is not None))
+        return Supply(tuple(ready), resolved.kept, resolved.asked, warnings)
 
     async def obtain(self, wanted: Sequence[Wanted]) -> list[Ready]:
         """Find or fetch everything that is wanted, and nothing that it depends on."""
@@ -158,13 +160,26 @@ class Call:
             (ready,) = await filler.obtain_all([choice])
             return await in_thread(partial(metadata_of, ready))
 
-        shelf = Shelf(self.work, finder.settings, is_offline=self._kit.config.is_offline, refreshes=self._refreshes)
         page_count = self._kit.config.page_count
-        fetcher = Fetcher(shelf, self._client, self._conductor, fetch_wheel, page_count=page_count)
+        fetcher = Fetcher(self._shelf(finder), self._client, self._conductor, fetch_wheel, page_count=page_count)
         resolved = await resolve_live(problem, self._interpreter, fetcher, chooser=finder.chooser, standing=standing)
         self.resolved_at = self.obtained_at = time.monotonic()
         self._kit.reporter.resolved(len(resolved.pins), self.resolved_at - started)
         return resolved
+
+    async def _doubt(self, ready: Ready, believed: frozenset[str]) -> str | None:
+        """Say how a wheel that was just unpacked belies what resolving believed; from now on it is believed itself."""
+        if ready.origin == "cache":
+            return None
+        doubt = await in_thread(partial(doubt_of, ready, believed))
+        if doubt is not None:
+            shelf = self._shelf(await self._finder())
+            content = await in_thread(partial(metadata_of, ready))
+            await self._conductor.conduct(shelf.write_metadata(ready.choice, content))
+        return doubt
+
+    def _shelf(self, finder: Finder) -> Shelf:
+        return Shelf(self.work, finder.settings, is_offline=self._kit.config.is_offline, refreshes=self._refreshes)
 
     async def _complete(self, lookup: Lookup, missing: list[Choice], filler: Filler) -> list[Ready]:
         """Fetch what a look-up did not find, and give all of it in its order."""

@@ -177,6 +177,11 @@ class IndexCatalog:
         metadata = self._read(project, version)
         return isinstance(metadata, str) or extra in metadata.extras
 
+    def requires(self, project: str, version: Version) -> frozenset[str]:
+        """Give what the metadata of a version that was read says of its requirements, as written."""
+        metadata = self._read(project, version)
+        return frozenset() if isinstance(metadata, str) else frozenset(metadata.requires)
+
     def _flaw(self, project: str, version: Version) -> str | None:
         metadata = self._read(project, version)
         if isinstance(metadata, str):

@@ -73,6 +73,10 @@ class KeepingCatalog:
         """Give the file that stands for a version that was pinned and is not kept."""
         return self._catalog.choice(project, version)
 
+    def requires(self, project: str, version: Version) -> frozenset[str]:
+        """Give what the metadata of a version that is not kept says of its requirements."""
+        return self._catalog.requires(project, version)
+
     def has_extra(self, project: str, version: Version, extra: str) -> bool:
         """Tell whether a version that was read has such an extra."""
         metadata = self._standing.metadata(project)

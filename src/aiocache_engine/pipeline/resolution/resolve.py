@@ -17,6 +17,7 @@ from aiocache_engine.model.value import value
 from aiocache_engine.pipeline.find import Choice, Ready
 from aiocache_engine.pipeline.resolution.catalog import IndexCatalog
 from aiocache_engine.pipeline.resolution.kept import KeepingCatalog
+from aiocache_engine.pipeline.resolution.metadata import parse_metadata, shortened
 from aiocache_engine.pipeline.resolution.shelf import Shelf
 from aiocache_engine.pipeline.resolution.stored import LacksError, StoredSource
 from aiocache_engine.pipeline.standing import Standing
@@ -24,6 +25,8 @@ from aiocache_engine.pipeline.steps import Conductor
 from aiocache_engine.policy.choose import WheelChooser
 from aiocache_engine.policy.resolution import Conflict, Demand, Pin, Problem, Resolution, Resolver
 from aiocache_engine.system.disk import read_bytes
+
+_SHOWN = 3  #: so many requirements are told
 
 if TYPE_CHECKING:
     from aiocache_engine.pipeline.resolution.fetch import Fetcher
@@ -35,6 +38,7 @@ class Resolved:
     """What was chosen."""
 
     choices: tuple[Choice, ...]  #: one file of every project that is not kept, in the order of their names
+    believed: tuple[frozenset[str], ...]  #: what the metadata of each of these says that it requires, as written
     kept: tuple[Named, ...]  #: what the target has and keeps
     pins: tuple[Pin, ...]  #: as the resolver gave them, kept ones too, by name
     asked: frozenset[str]  #: the projects that the user named; the others came as dependencies
@@ -129,6 +133,19 @@ def metadata_of(ready: Ready) -> bytes:
     return content
 
 
+def doubt_of(ready: Ready, believed: frozenset[str]) -> str | None:
+    """Say how an unpacked wheel belies the metadata that was served for it (PEP 658), which has to be the same."""
+    own = frozenset(parse_metadata(metadata_of(ready)).requires)
+    if own == believed:
+        return None
+    parts = (("requires", own - believed), ("does not require", believed - own))
+    differences = [f"{verb} {', '.join(map(shortened, sorted(texts)[:_SHOWN]))}" for verb, texts in parts if texts]
+    return (
+        f"{ready.choice.file.filename} {' and '.join(differences)}, unlike the metadata that its index serves for it;"
+        " install again to have what it really requires"
+    )
+
+
 def _solve(resolver: Resolver, problem: Problem, catalog: KeepingCatalog) -> Resolution | Conflict:
     """Solve, if everything that was named can be had: whoever mistyped three names is told of all three."""
     catalog.expect(Demand(each.project, each.extras, each.specifier, each.url) for each in problem.roots)
@@ -149,11 +166,13 @@ def _resolved(answer: Resolution | Conflict, problem: Problem, catalog: KeepingC
     if isinstance(answer, Conflict):
         raise UnsatisfiableError(answer.lines)
     kept = tuple(pin for pin in answer.pins if pin.version == catalog.preferred(pin.project))
-    choices = tuple(catalog.choice(pin.project, pin.version) for pin in answer.pins if pin not in kept)
+    new = [pin for pin in answer.pins if pin not in kept]
+    choices = tuple(catalog.choice(pin.project, pin.version) for pin in new)
     if problem.requires_hashes:
         _check_hashes(choices)
     return Resolved(
         choices=choices,
+        believed=tuple(catalog.requires(pin.project, pin.version) for pin in new),
         kept=tuple(Named(pin.project, str(pin.version)) for pin in kept),
         pins=answer.pins,
         asked=frozenset(each.project for each in problem.roots),
