@@ -194,6 +194,61 @@ def test_an_environment_that_lost_a_file_is_made_anew_after_a_reboot(aioc: Aioc)
     assert second.document["prefix"] != first["prefix"]
 
 
+def damage(aioc: Aioc, pattern: str, how: str) -> str:
+    """Take away a file of the one environment, or its content; gives the environment's id."""
+    (environment,) = environments(aioc)
+    (path,) = (aioc.cache_dir / "environments-v1" / environment / "env").glob(pattern)
+    path.unlink()
+    if how == "emptied":
+        path.touch(0o755)
+    return environment
+
+
+@pytest.mark.parametrize(
+    ("pattern", "how"),
+    [
+        ("bin/shout", "gone"),
+        ("lib/*/site-packages/shout.py", "gone"),
+        ("lib/*/site-packages/voice/__init__.py", "emptied"),
+    ],
+)
+def test_asking_for_the_latest_makes_a_damaged_environment_anew(aioc: Aioc, pattern: str, how: str) -> None:
+    aioc("run", "shout")
+    before = damage(aioc, pattern, how)
+    fresh = aioc("run", "--refresh", "shout")
+    assert (fresh.code, fresh.err) == (0, "")
+    assert before not in fresh.document["prefix"]
+    assert aioc("run", "--refresh", "shout").document == fresh.document
+
+
+def test_what_shares_its_files_with_a_damaged_environment_is_fetched_again(aioc: Aioc) -> None:
+    aioc("run", "shout", AIOC_LINK_MODE="hardlink")
+    (path,) = aioc.cache_dir.glob("environments-v1/*/env/lib/*/site-packages/shout.py")
+    with path.open("r+b") as file:
+        file.truncate(0)
+    assert aioc("run", "--refresh", "shout", AIOC_LINK_MODE="hardlink").document["version"] == "2.0"
+    assert aioc("run", "--with", "library", "shout", AIOC_LINK_MODE="hardlink").document["version"] == "2.0"
+
+
+@pytest.mark.parametrize("how", ["gone", "emptied"])
+def test_a_command_that_was_lost_is_made_anew_without_asking_for_the_latest(aioc: Aioc, how: str) -> None:
+    aioc("run", "shout")
+    before = damage(aioc, "bin/shout", how)
+    fresh = aioc("run", "--offline", "shout")
+    assert (fresh.code, fresh.err) == (0, "")
+    assert before not in fresh.document["prefix"]
+    assert aioc("run", "--from", "shout", "shout-louder").document["prefix"] == fresh.document["prefix"]
+    assert os.listdir(aioc.cache_dir / "staging") == []
+
+
+def test_a_command_that_never_could_be_started_is_not_made_again(aioc: Aioc) -> None:
+    assert aioc("run", "broken").code == 126
+    made = environments(aioc)
+    assert aioc("run", "--offline", "broken").code == 126
+    assert environments(aioc) == made
+    assert os.listdir(aioc.cache_dir / "leases") == []
+
+
 def test_an_environment_that_is_whole_is_kept_after_a_reboot(aioc: Aioc) -> None:
     aioc("run", "shout")
     made = environments(aioc)

@@ -165,3 +165,30 @@ def test_a_run_that_is_interrupted_before_its_tool_leaves_nothing_behind(
     assert os.listdir(aioc.cache_dir / "leases") == []
     server.heal()
     assert end(start(aioc, ended))
+
+
+@pytest.mark.parametrize(
+    "moment", ["aiocache_engine.engine.CacheEngine.hold_environment", "os.execve"], ids=["made", "about to start"]
+)
+def test_an_interrupt_between_making_and_starting_leaves_no_lease(aioc: Aioc, moment: str) -> None:
+    module, _, name = moment.rpartition(".")
+    code = f"""
+import os, pkgutil, signal, sys
+if "run" in sys.orig_argv:
+    place = pkgutil.resolve_name({module!r})
+    before = getattr(place, {name!r})
+    if {name!r} == "execve":
+        def interrupted(*arguments):
+            os.kill(os.getpid(), signal.SIGINT)
+            return before(*arguments)
+    else:
+        async def interrupted(*arguments):
+            held = await before(*arguments)
+            os.kill(os.getpid(), signal.SIGINT)
+            return held
+    setattr(place, {name!r}, interrupted)
+"""
+    ran = aioc("run", "--from", "tool", "late", **aioc.startup(code))
+    assert (ran.code, ran.out) == (130, "")
+    assert len(environments(aioc)) == 1
+    assert os.listdir(aioc.cache_dir / "leases") == []

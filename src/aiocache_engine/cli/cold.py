@@ -35,7 +35,18 @@ def fetch_cold(kit: Kit, fetching: Fetching) -> FetchReport:
 
 def hold_cold(kit: Kit, tool: Tool) -> HeldEnvironment:
     """Make the cached environment of a tool, fetching what the cache lacks. The lease outlives the loop."""
-    return _run(kit, lambda engine: engine.hold_environment(tool))
+    held: list[HeldEnvironment] = []
+
+    async def hold(engine: CacheEngine) -> HeldEnvironment:
+        held.append(await engine.hold_environment(tool))
+        return held[0]
+
+    try:
+        return _run(kit, hold)
+    except BaseException:
+        for each in held:  # an interrupt came when it was there already
+            each.release()
+        raise
 
 
 def _run(kit: Kit, call: Callable[[CacheEngine], Awaitable[Result]]) -> Result:

@@ -41,8 +41,9 @@ def run(options: RunOptions, terminal: Terminal) -> None:
     kit = open_kit(options.cache_dir, config=options.config(os.environ), environ=os.environ, reporter=terminal)
     _free_condemned(kit, terminal)
     tool = look_into_environment(kit, request)
-    held = find_held(kit, tool) or _make_held(kit, tool)
-    _start(held, command, options.words[1:], terminal)
+    arguments = options.words[1:]
+    _start(find_held(kit, tool) or _make_held(kit, tool), command, arguments, terminal)
+    raise _start(_make_held(kit, tool), command, arguments, terminal)
 
 
 def read_words(options: RunOptions) -> tuple[str, EnvironmentRequest]:
@@ -125,11 +126,20 @@ def _make_held(kit: Kit, tool: Tool) -> HeldEnvironment:
     return hold_cold(kit, tool)
 
 
-def _start(held: HeldEnvironment, command: str, arguments: tuple[str, ...], terminal: Terminal) -> None:
-    path = held.command(command)
-    terminal.close()
-    INTERRUPTS.raise_held_back()
+def _start(
+    held: HeldEnvironment, command: str, arguments: tuple[str, ...], terminal: Terminal
+) -> CommandNotExecutableError:
+    """Become the command. Comes back with why it was not started only where the environment has lost a file."""
     try:
-        become(path, arguments, held.variables(os.environ), inherited=held.descriptor)
-    except OSError as error:
-        raise CommandNotExecutableError(path, error.strerror or str(error)) from error
+        path = held.command(command)
+        terminal.close()
+        INTERRUPTS.raise_held_back()
+        try:
+            become(path, arguments, held.variables(os.environ), inherited=held.descriptor)
+        except OSError as error:
+            failure = CommandNotExecutableError(path, error.strerror or str(error))
+            if held.is_complete():
+                raise failure from error
+            return failure
+    finally:
+        held.release()

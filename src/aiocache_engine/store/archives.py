@@ -161,6 +161,18 @@ def mark_checked(path: str, boot_id: str) -> None:
         os.close(fd)
 
 
+def mark_unchecked(path: str) -> None:
+    """Have the files of an object looked at at its next use. Needs the shared lock, or the object on a lease."""
+    try:
+        fd = os.open(f"{path}/{USED}", os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:  # a stamp that is made anew knows no boot either
+        return
+    try:
+        os.ftruncate(fd, STAMP_BYTES)
+    finally:
+        os.close(fd)
+
+
 def check_sizes(archive: Archive, manifest: Manifest) -> None:
     """Check that every listed file is there, regular, and of its size.
 

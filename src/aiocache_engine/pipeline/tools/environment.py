@@ -16,13 +16,14 @@ from aiocache_engine.model.records import EnvironmentPointer
 from aiocache_engine.pipeline.kit import Kit, end_work
 from aiocache_engine.pipeline.steps import InHold, Outside, Steps
 from aiocache_engine.pipeline.tools.request import PYTHON, Tool
-from aiocache_engine.store.archives import is_checked, mark_checked
+from aiocache_engine.store.archives import is_checked, mark_checked, mark_unchecked
 from aiocache_engine.store.environments import (
     ENVIRONMENT_VARIABLE,
     CachedEnvironment,
     FoundEnvironment,
     read_environment_pointer,
 )
+from aiocache_engine.store.layout import Layout
 from aiocache_engine.store.work import Work
 from aiocache_engine.system.lock import Hold
 from aiocache_engine.system.process import me
@@ -73,6 +74,15 @@ class HeldEnvironment:
         from aiocache_engine.pipeline.tools.commands import missing_command  # noqa: PLC0415 - only to say no
 
         raise CommandNotFoundError(name, missing_command(name, self._pointer))
+
+    def is_complete(self) -> bool:
+        """Look whether it still has all its files. Where it has not, its next user looks too, and passes it over."""
+        from aiocache_engine.pipeline.tools.check import is_complete  # noqa: PLC0415 - only where it did not start
+
+        if is_complete(self.root, set(self.versions)):
+            return True
+        _doubt(self._work.cache.layout, self._pointer)
+        return False
 
     def variables(self, environ: Mapping[str, str]) -> dict[str, str]:
         """Give the variables with which its commands are started: they find each other on PATH."""
@@ -133,8 +143,30 @@ def look_up(work: Work, tool: Tool, *, made_of: frozenset[str] | None = None) ->
     return None
 
 
+def doubt(work: Work, tool: Tool) -> Steps[None]:
+    """Have the current environment of a tool, and what it is made of, looked at at their next use. Leases nothing."""
+
+    def mark(hold: Hold) -> None:
+        hold.require(LockMode.SHARED)
+        layout = work.cache.layout
+        pointer = read_environment_pointer(layout.tool_pointer(tool.project, tool.digest))
+        if pointer is not None:
+            _doubt(layout, pointer)
+
+    yield InHold(LockMode.SHARED, mark)
+
+
+def _doubt(layout: Layout, pointer: EnvironmentPointer) -> None:
+    # Its files may be those of the archives: what was written into one is in the other, too.
+    for path in (layout.environment(pointer.environment_id), *(layout.archive(m.archive_id) for m in pointer.members)):
+        mark_unchecked(path)
+
+
 def _is_whole(found: FoundEnvironment) -> bool:
-    """Tell whether nothing is missing; looked at once after each start of the machine (a power cut may take files)."""
+    """Tell whether nothing is missing; looked at once after each start of the machine (a power cut may take files).
+
+    And where it is in doubt.
+    """
     environment, boot_id = found.environment, me().boot_id
     if is_checked(environment.path, boot_id):
         return os.path.exists(f"{environment.root}/bin/{PYTHON}")

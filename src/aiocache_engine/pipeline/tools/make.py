@@ -29,7 +29,7 @@ from aiocache_engine.pipeline.kit import Kit, end_work
 from aiocache_engine.pipeline.linking.install import apply_install
 from aiocache_engine.pipeline.steps import InHold, Outside, Steps, in_thread, in_thread_surely
 from aiocache_engine.pipeline.tools.commands import commands_of
-from aiocache_engine.pipeline.tools.environment import HeldEnvironment, look_up
+from aiocache_engine.pipeline.tools.environment import HeldEnvironment, doubt, look_up
 from aiocache_engine.pipeline.tools.request import Tool
 from aiocache_engine.policy.resolution import Problem
 from aiocache_engine.python.environment import write_environment
@@ -105,8 +105,11 @@ class _Making:
     async def make_alone(self) -> HeldEnvironment:
         """Make it, whoever else does."""
         async with self._call.compiling() as bytecoder:
+            renews = self._tool.refreshes and not self._tool.is_isolated
+            if renews:
+                await self._conductor.conduct(doubt(self._work, self._tool))
             supply = await self._obtain()
-            if self._tool.refreshes and not self._tool.is_isolated:  # asking anew may have changed nothing
+            if renews:  # asking anew may have changed nothing
                 archives = frozenset(each.archive.id for each in supply.ready)
                 found = await self._conductor.conduct(look_up(self._work, self._tool, made_of=archives))
                 if found is not None:
