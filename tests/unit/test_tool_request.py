@@ -35,6 +35,10 @@ def digest(kit: Kit, requirement: str | None, *additions: str, python: str | Non
         ("black[Jupyter,d]", "black[ d , jupyter ]"),
         ("black[d] ==1", "black [d]==1"),
         ("x; python_version > '3'", " x;  python_version  > '3'"),
+        ("x; python_version > '3'", 'X;python_version>"3"'),
+        ("al (>=1,<2)", "al>=1,<2"),
+        ("al[d](<2, >=1)", "al [D] >=1,<2"),
+        ("x @ http://127.0.0.1:1/x-1-py3-none-any.whl", "X@http://127.0.0.1:1/x-1-py3-none-any.whl"),
     ],
 )
 def test_the_same_requirement_in_other_words_is_the_same_request(kit: Kit, one: str, other: str) -> None:
@@ -52,6 +56,10 @@ def test_the_same_requirement_in_other_words_is_the_same_request(kit: Kit, one: 
         ("black", "black[d]"),
         ("ruff<2", "ruff<=2"),
         ("x @ http://127.0.0.1:1/x-1-py3-none-any.whl", "x"),
+        ("x @ http://127.0.0.1:1/x-1-py3-none-any.whl", "x @ http://127.0.0.1:2/x-1-py3-none-any.whl"),
+        ("al (>=1,<2)", "al (>=1,<3)"),
+        ("al==1 ; python_version > '3'", "al==1"),
+        (f"al==1 --hash=sha256:{'0' * 64}", f"al==1 --hash=sha256:{'1' * 64}"),
     ],
 )
 def test_another_requirement_is_another_request(kit: Kit, one: str, other: str) -> None:
@@ -87,16 +95,35 @@ def test_environments_of_one_interpreter_are_one_interpreter(kit: Kit, tmp_path:
     assert digest(kit, "a", python=str(tmp_path / "python")) == digest(kit, "a")
 
 
+@pytest.mark.parametrize(
+    "form",
+    [
+        "{path}",
+        "{path}[d]",
+        "{path} ; python_version > '3'",
+        "{url}",
+        "{url}[d]",
+        "{url} --hash=sha256:" + "0" * 64,
+        "x @ {url}",
+        "x[d] @ {url} ; python_version > '3'",
+        "x@{url}#sha256=" + "0" * 64,
+        "x @ {hosted}",
+    ],
+)
 def test_the_wheel_at_a_path_counts_with_its_size_and_time(
-    kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
-    wheel = tmp_path / "x-1-py3-none-any.whl"
+    wheel = tmp_path / "a [b] c" / "x-1-py3-none-any.whl"
+    wheel.parent.mkdir()
     wheel.write_bytes(b"1")
-    before = digest(kit, None, str(wheel))
+    asked = form.format(path=wheel, url=wheel.as_uri(), hosted=wheel.as_uri().replace("//", "//localhost", 1))
+    before = digest(kit, None, asked)
     monkeypatch.chdir(tmp_path)
-    assert digest(kit, None, str(wheel)) == before
+    assert digest(kit, None, asked) == before
     wheel.write_bytes(b"12")
-    assert digest(kit, None, str(wheel)) != before
+    after = digest(kit, None, asked)
+    os.utime(wheel, ns=(1, 1))
+    assert len({before, after, digest(kit, None, asked)}) == 3
 
 
 def test_the_same_relative_path_elsewhere_is_another_request(

@@ -11,6 +11,7 @@ import os
 import sys
 import time
 
+from aiocache_engine.config import absolute, current_directory
 from aiocache_engine.errors import InvalidNameError, InvalidRequirementError
 from aiocache_engine.model.names import digest, project_name
 from aiocache_engine.model.value import value
@@ -86,7 +87,7 @@ def _executable(kit: Kit, python: str | None) -> str:
         return base if os.path.exists(base) else sys.executable
     from aiocache_engine.python.target import find_python  # noqa: PLC0415 - most runs name none
 
-    return find_python(python, kit.environ, os.getcwd())
+    return find_python(python, kit.environ, current_directory())
 
 
 def _project(kit: Kit, requirement: str, executable: str) -> str:
@@ -106,15 +107,56 @@ def _normal_form(requirement: str) -> str:
     if (plain := _plain(requirement)) is not None:
         project, extras, versions = plain
         return f"{project}[{','.join(extras)}]{','.join(versions)}"
-    location = requirement.strip().partition("[")[0].partition(";")[0].rstrip()
-    if "://" in location or not (os.sep in location or location.endswith(".whl")):
-        return " ".join(requirement.split())
-    path = os.path.abspath(os.path.expanduser(location))
+    text, location = _written(requirement)
+    path = None if location is None else _path(location)
+    if path is None:
+        return text
     try:
         status = os.stat(path)
     except OSError:
-        return f"{path} {requirement}"  # whoever reads the requirement says that it is not there
-    return f"{path} {requirement} {status.st_size} {status.st_mtime_ns}"
+        return f"{path} {text}"  # whoever reads the requirement says that it is not there
+    return f"{path} {text} {status.st_size} {status.st_mtime_ns}"
+
+
+def _written(requirement: str) -> tuple[str, str | None]:
+    """Give the one spelling of a requirement that is not plain, and the path or URL in it."""
+    # Whose requirement is not plain has to have it parsed in any case.
+    from packaging.requirements import InvalidRequirement  # noqa: PLC0415
+
+    from aiocache_engine.pipeline.inputs.pep508 import read_requirement  # noqa: PLC0415
+    from aiocache_engine.pipeline.inputs.requirements import (  # noqa: PLC0415
+        is_location,
+        taken_apart,
+        without_line_options,
+    )
+
+    as_given = " ".join(requirement.split())
+    bare = without_line_options(requirement.strip())
+    location, _, _ = taken_apart(bare)
+    if is_location(location):
+        return as_given, location
+    try:
+        parsed = read_requirement(bare)
+        project, extras = project_name(parsed.name), sorted(map(project_name, parsed.extras))
+    except (InvalidRequirement, InvalidNameError):
+        return as_given, None  # whoever reads it says what is wrong with it
+    if bare != requirement.strip():  # hashes follow it
+        return as_given, parsed.url
+    named = f"{project}[{','.join(extras)}]{','.join(sorted(map(str, parsed.specifier)))}"
+    url = "" if parsed.url is None else f" @ {parsed.url}"
+    return f"{named}{url}{'' if parsed.marker is None else f' ; {parsed.marker}'}", parsed.url
+
+
+def _path(location: str) -> str | None:
+    """Give the path of a file that lies on this machine; None: it does not."""
+    if not location.lower().startswith("file:"):
+        return None if "://" in location else absolute(os.path.expanduser(location))
+    from aiocache_engine.index.urls import path_of_url  # noqa: PLC0415 - URLs are rare, urllib costs 5 ms
+
+    try:
+        return absolute(path_of_url(location))
+    except ValueError:
+        return None
 
 
 def _plain(requirement: str) -> tuple[str, list[str], list[str]] | None:
