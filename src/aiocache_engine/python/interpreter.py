@@ -70,12 +70,7 @@ def key_of(executable: str) -> str:
     Raises:
         InterpreterError: there is no such file.
     """
-    real = os.path.realpath(executable)
-    try:
-        status = os.stat(real)
-    except OSError as error:
-        raise InterpreterError(executable, f"there is no such interpreter ({error.strerror})") from error
-    parts = [os.path.abspath(executable), real, str(status.st_size), str(status.st_mtime_ns)]
+    parts = [os.path.abspath(executable), *_file_of(executable)]
     try:
         config = os.stat(os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(executable))), "pyvenv.cfg"))
         parts += [str(config.st_size), str(config.st_mtime_ns)]
@@ -94,13 +89,22 @@ def identity_of(executable: str) -> str:
     Raises:
         InterpreterError: there is no such file.
     """
+    machine = os.uname()
+    return digest(*_file_of(executable), machine.sysname, machine.machine, _c_library())
+
+
+def _file_of(executable: str) -> tuple[str, str, str]:
+    """Give the real path of an interpreter, and size and time of change of the file there.
+
+    Raises:
+        InterpreterError: there is no such file.
+    """
     real = os.path.realpath(executable)
     try:
         status = os.stat(real)
     except OSError as error:
         raise InterpreterError(executable, f"there is no such interpreter ({error.strerror})") from error
-    machine = os.uname()
-    return digest(real, str(status.st_size), str(status.st_mtime_ns), machine.sysname, machine.machine, _c_library())
+    return real, str(status.st_size), str(status.st_mtime_ns)
 
 
 def encode_interpreter(interpreter: Interpreter) -> bytes:

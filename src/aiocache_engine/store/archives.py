@@ -10,7 +10,7 @@ from contextlib import suppress
 from aiocache_engine.errors import DamagedEntryError
 from aiocache_engine.model.manifest import Manifest, ManifestError, Totals, load_manifest, load_totals
 from aiocache_engine.model.value import value
-from aiocache_engine.store.documents import read_document
+from aiocache_engine.store.documents import read_document, read_first_line
 from aiocache_engine.system.disk import NO_PLAIN_FILE, open_plain, write_bytes
 
 TREE = "tree"
@@ -18,7 +18,6 @@ MANIFEST = "manifest"
 USED = "used"
 LINKED = "linked"
 STAMP_BYTES = 16
-_FIRST_LINE_BYTES = 1024
 _STAMPING = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _ABSENT = NO_PLAIN_FILE | {errno.ENOENT, errno.ENOTDIR}
 
@@ -102,19 +101,11 @@ def write_description(path: str, content: bytes, boot_id: str) -> None:
 
 def read_totals(path: str) -> Totals | None:
     """Read the totals of an archive; None where its manifest is absent or damaged."""
+    line = read_first_line(f"{path}/{MANIFEST}")
     try:
-        fd = open_plain(f"{path}/{MANIFEST}")
-    except OSError as error:
-        if error.errno in _ABSENT:
-            return None
-        raise
-    try:
-        first_line, newline, _ = os.pread(fd, _FIRST_LINE_BYTES, 0).partition(b"\n")
-        return load_totals(first_line) if newline else None
+        return None if line is None else load_totals(line)
     except ManifestError:
         return None
-    finally:
-        os.close(fd)
 
 
 def open_manifest(archive: Archive, boot_id: str) -> Manifest:

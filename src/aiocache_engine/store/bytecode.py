@@ -25,13 +25,11 @@ from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.value import value
 from aiocache_engine.store.archives import TREE, Archive, is_present
 from aiocache_engine.store.cache_dir import CacheDir
-from aiocache_engine.store.documents import make_directory, read_document
-from aiocache_engine.system.disk import NO_PLAIN_FILE, open_plain, write_bytes
+from aiocache_engine.store.documents import make_directory, read_document, read_first_line
+from aiocache_engine.system.disk import write_bytes
 from aiocache_engine.system.lock import Hold
 
 MANIFEST = "manifest"
-_FIRST_LINE_BYTES = 8192
-_ABSENT = NO_PLAIN_FILE | {errno.ENOENT, errno.ENOTDIR}
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
@@ -96,19 +94,11 @@ def bytecode_of(tree: str, manifest: BytecodeManifest) -> Bytecode:
 
 def read_bytecode_totals(path: str) -> BytecodeTotals | None:
     """Read the totals of a directory of bytecode; None where its manifest is absent or damaged."""
+    line = read_first_line(f"{path}/{MANIFEST}")
     try:
-        fd = open_plain(f"{path}/{MANIFEST}")
-    except OSError as error:
-        if error.errno in _ABSENT:
-            return None
-        raise
-    try:
-        first_line, newline, _ = os.pread(fd, _FIRST_LINE_BYTES, 0).partition(b"\n")
-        return load_bytecode_totals(first_line) if newline else None
+        return None if line is None else load_bytecode_totals(line)
     except BytecodeError:
         return None
-    finally:
-        os.close(fd)
 
 
 def write_bytecode_manifest(staged: str, manifest: BytecodeManifest) -> None:

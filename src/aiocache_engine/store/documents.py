@@ -8,9 +8,11 @@ import os
 from aiocache_engine.hints import Any
 from aiocache_engine.model.digests import sha256_of
 from aiocache_engine.model.plain_json import dump, load
-from aiocache_engine.system.disk import NO_PLAIN_FILE, read_bytes
+from aiocache_engine.system.disk import NO_PLAIN_FILE, open_plain, read_bytes
 
 FORMAT = 1
+_FIRST_LINE_BYTES = 8192
+_ABSENT = NO_PLAIN_FILE | {errno.ENOENT, errno.ENOTDIR}
 
 
 class NewerFormatError(ValueError):
@@ -50,6 +52,21 @@ def read_document(path: str) -> bytes | None:
         if error.errno in NO_PLAIN_FILE:
             return None
         raise
+
+
+def read_first_line(path: str) -> bytes | None:
+    """Read the first line of a file of ours, whose rest may be long; None where there is none, or it has no end."""
+    try:
+        fd = open_plain(path)
+    except OSError as error:
+        if error.errno in _ABSENT:
+            return None
+        raise
+    try:
+        line, newline, _ = os.pread(fd, _FIRST_LINE_BYTES, 0).partition(b"\n")
+    finally:
+        os.close(fd)
+    return line if newline else None
 
 
 def list_directory(path: str) -> list[str]:

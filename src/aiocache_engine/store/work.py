@@ -16,7 +16,7 @@ from aiocache_engine.errors import CacheReplacedError, ReadOnlyCacheError
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.names import new_object_id
 from aiocache_engine.model.records import EnvironmentPointer, FileKey, Holder, Pointer
-from aiocache_engine.model.value import value
+from aiocache_engine.model.value import replace, value
 from aiocache_engine.store import generations
 from aiocache_engine.store.archives import Archive, is_present, set_linked, write_stamp
 from aiocache_engine.store.cache_dir import GONE, CacheDir
@@ -219,7 +219,7 @@ class Work:
         paths = [layout.pointer(key.project, key.index, key.filename)]
         if adopted is None:
             paths.insert(0, layout.hash_name(key.project, pointer.sha256))
-        with self._prepared_names(paths, encode_pointer(_with_archive(pointer, archive_id))) as names:
+        with self._prepared_names(paths, encode_pointer(replace(pointer, archive_id=archive_id))) as names:
             if adopted is None:
                 os.rename(staged, archive.path)
             else:
@@ -335,15 +335,3 @@ class Work:
         make_directory(os.path.dirname(path))
         replace_bytes(path, content, by_way_of=self.cache.temporary())
         return True
-
-
-def _with_archive(pointer: Pointer, archive_id: str) -> Pointer:
-    return Pointer(
-        archive_id=archive_id,
-        project=pointer.project,
-        version=pointer.version,
-        filename=pointer.filename,
-        sha256=pointer.sha256,
-        etag=pointer.etag,
-        last_modified=pointer.last_modified,
-    )
