@@ -21,9 +21,10 @@ from aiocache_engine.python.interpreter import probe, resolve_executable
 from aiocache_engine.system.disk import translated
 
 Prober = Callable[[str], Interpreter]
-_VERSION = re.compile(r"\d+(\.\d+)*", re.ASCII)
-_MINOR = re.compile(r"\d+(\.\d+)?t?", re.ASCII)  # t: without the global lock
-_EXACT = re.compile(r"\d+\.\d+\.\d+", re.ASCII)
+_VERSION = re.compile(r"\d{1,4}(\.\d{1,4}){0,2}", re.ASCII)
+_MINOR = re.compile(r"\d{1,4}(\.\d{1,4})?t?", re.ASCII)  # t: without the global lock
+_EXACT = re.compile(r"\d{1,4}\.\d{1,4}\.\d{1,4}", re.ASCII)
+_LONGEST_COMMAND = 255  #: characters; no file has a longer name
 _WITH_OPERATOR = re.compile(r"[<>=!~]")
 
 
@@ -141,8 +142,10 @@ def find_python(text: str, environ: Mapping[str, str], cwd: str, prober: Prober 
         return resolve_executable(_absolute(text, cwd))
     if _EXACT.fullmatch(text):
         return _of_patch(text, environ, cwd, prober)
-    if _WITH_OPERATOR.match(text) or (text[0].isdigit() and not _MINOR.fullmatch(text)):
-        raise UsageError(f"python is {text!r}; write a version as 3.12 or 3.12.1, a command, or the path of one")
+    is_no_version = text[0].isdigit() and not _MINOR.fullmatch(text)
+    if is_no_version or _WITH_OPERATOR.match(text) or len(text) > _LONGEST_COMMAND:
+        said = text if len(text) <= _LONGEST_COMMAND else f"{text[:60]}…"
+        raise UsageError(f"python is {said!r}; write a version as 3.12 or 3.12.1, a command, or the path of one")
     command = f"python{text}" if text[0].isdigit() else text
     found = _which(command, environ.get("PATH"), cwd)
     if found is None:
