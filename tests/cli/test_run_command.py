@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -167,9 +167,11 @@ def test_a_wheel_by_its_path_is_run_and_another_one_in_its_place_is_too(aioc: Ai
     made = environments(aioc)
     assert aioc("run", "--from", os.path.relpath(wheel, aioc.home), "shout").document["version"] == "1.0"
     assert aioc("run", "--offline", "--from", str(wheel), "shout").code == 0
+    assert aioc("run", "--from", f"shout @ {wheel.as_uri()}", "shout").document["version"] == "1.0"
     files = {"shout.py": f"VERSION = 'another'\n{SHOUT}"}
     build_wheel(wheels, "shout", "1.0", files=files, entry_points=COMMANDS, requires=["voice"])
     assert aioc("run", "--from", str(wheel), "shout").document["version"] == "another"
+    assert aioc("run", "--from", f"shout @ {wheel.as_uri()}", "shout").document["version"] == "another"
     assert made < environments(aioc)
 
 
@@ -247,6 +249,42 @@ def test_a_command_that_never_could_be_started_is_not_made_again(aioc: Aioc) -> 
     assert aioc("run", "--offline", "broken").code == 126
     assert environments(aioc) == made
     assert os.listdir(aioc.cache_dir / "leases") == []
+
+
+def put_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+    (path / "file").touch()
+
+
+def test_a_directory_in_the_place_of_a_name_is_replaced(aioc: Aioc) -> None:
+    aioc("run", "shout")
+    (tool,) = aioc.cache_dir.glob("tools-v1/shout/*.json")
+    put_directory(tool)
+    assert aioc("run", "--offline", "shout").document["version"] == "2.0"
+    (by_index,) = aioc.cache_dir.glob("projects-v1/shout/*/*.whl.json")
+    put_directory(by_index)
+    assert aioc("run", "--with", "library", "shout").document["version"] == "2.0"
+    (by_hash,) = aioc.cache_dir.glob("projects-v1/shout/hash/*")
+    put_directory(by_index)
+    put_directory(by_hash)
+    assert aioc("run", "--with", "core", "shout").document["version"] == "2.0"
+    assert [path.is_file() for path in (tool, by_index, by_hash)] == [True] * 3
+
+
+def put_link(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("x")
+
+
+@pytest.mark.parametrize("put", [put_directory, put_link])
+def test_a_prune_takes_what_stands_in_the_place_of_a_tools_name(aioc: Aioc, put: Callable[[Path], object]) -> None:
+    aioc("run", "shout")
+    (tool,) = aioc.cache_dir.glob("tools-v1/shout/*.json")
+    put(tool)
+    assert aioc("prune").code == 0
+    assert not os.path.lexists(tool)
+    assert environments(aioc) == set()
 
 
 def test_an_environment_that_is_whole_is_kept_after_a_reboot(aioc: Aioc) -> None:

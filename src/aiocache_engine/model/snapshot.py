@@ -112,7 +112,7 @@ class SeenTool:
 
     path: str  #: absolute
     pointer: EnvironmentPointer | None  #: None: it cannot be read, so that it leads nowhere
-    content: bytes  #: as read
+    content: bytes | None  #: as read; None: it is no regular file
     identity: FileIdentity  #: of the file, taken before it was read: one that replaces it has another
     is_runnable: bool  #: False: the interpreter that its environment was made for is gone
 

@@ -167,8 +167,8 @@ class Work:
         """Write this index's pointer after a hit by hash name, if the generations allow it."""
         if self._allows(key.project, pointer.version):
             path = self.cache.layout.pointer(key.project, key.index, key.filename)
-            make_directory(os.path.dirname(path))
-            replace_bytes(path, encode_pointer(pointer), by_way_of=self.cache.temporary())
+            with self._prepared_names([path], encode_pointer(pointer)) as names:
+                self._put_names(names)
 
     def new_staging(self) -> str:
         """Make a private directory that dies with this work's lease (rule 18). Needs no hold."""
@@ -224,8 +224,7 @@ class Work:
                 os.rename(staged, archive.path)
             else:
                 write_stamp(archive.path)
-            for temporary, path in names:
-                os.replace(temporary, path)
+            self._put_names(names)
         return Published(archive, adopted is not None, is_named=True)
 
     def find_environment(self, hold: Hold, tool: str, digest: str) -> FoundEnvironment | None:
@@ -275,8 +274,7 @@ class Work:
                 with suppress(FileNotFoundError):  # only people and damage take what a lease covers
                     set_linked(layout.archive(each.archive_id))
             os.rename(staged, environment.path)
-            for temporary, name in names:
-                os.replace(temporary, name)
+            self._put_names(names)
         return PublishedEnvironment(environment, is_named=True)
 
     def _adoptable(self, pointer: Pointer) -> Archive | None:
@@ -299,6 +297,16 @@ class Work:
                 with suppress(OSError):  # renamed already, or never written; the next prune takes what cannot go now
                     os.unlink(temporary)
             raise
+
+    def _put_names(self, names: Sequence[tuple[str, str]]) -> None:
+        for temporary, path in names:
+            try:
+                os.replace(temporary, path)
+            except IsADirectoryError:  # which none of us made: a damaged name; who published meanwhile loses a name
+                from aiocache_engine.store.trash import to_trash  # noqa: PLC0415 - hardly ever needed
+
+                to_trash(self.cache.layout, path, kind="pointer", entry_id="directory")
+                os.replace(temporary, path)
 
     def _allows(self, project: str, version: str | None, *, is_tool: bool = False) -> bool:
         begun = self._generations[project]

@@ -139,7 +139,7 @@ def _tools(layout: Layout) -> list[SeenTool]:
     for path in tool_names(layout):
         file = identity(path)
         content = read_document(path)
-        if file is None or content is None:
+        if file is None:
             continue
         pointer = decode_environment_pointer(content)
         executable = pointer.executable if pointer is not None else ""
