@@ -76,6 +76,24 @@ async def test_a_plan_tells_what_the_installation_then_does_and_touches_nothing(
     assert_environment_sound(root)
 
 
+async def test_requirements_that_are_met_no_more_are_told(place: Place) -> None:
+    place.wheel("easy", "1.0", requires=["Base; extra == 'all'", "base<2; python_version < '3'", "base>=1", "other<2"])
+    place.wheel("other", "2.0", requires=["app"])
+    root = await place.install("environment", "lib==1.0", "easy", dependencies=False)
+    base = await place.install("environment", "base==1.0")
+    assert root == base
+    told = ("lib 1.0 requires base<2, but gets base 2.0; name lib too, for versions that suit both",)
+    target = TargetChoice(venv=str(root))
+    async with place.engine() as engine:
+        assert (await engine.plan_install(["base==2.0"], target=target)).warnings == told
+        assert (await engine.install(["base==2.0"], target=target)).warnings == told
+        # Nothing that was met is broken by what is put in anew, or was not there, or comes with what needs it.
+        assert (await engine.install(["base==2.0"], target=target, reinstall=True)).warnings == ()
+        assert (await engine.install(["other"], target=target, dependencies=False)).warnings == ()
+        assert (await engine.install(["base==1.0", "lib==1.0"], target=target)).warnings == ()
+        assert (await engine.install(["base==2.0", "lib"], target=target)).warnings == ()
+
+
 async def test_a_file_that_goes_missing_in_the_cache_is_fetched_again_with_all_that_was_resolved(place: Place) -> None:
     await place.install("one", "app")
     async with place.engine() as engine:

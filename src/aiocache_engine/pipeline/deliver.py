@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -17,14 +17,15 @@ from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.names import digest
 from aiocache_engine.model.outcome import InstallReport, Named, Obtained
 from aiocache_engine.model.plain_json import dump
-from aiocache_engine.model.python import LinkMode, Target, TargetKind
+from aiocache_engine.model.python import InstalledDistribution, LinkMode, Target, TargetKind
 from aiocache_engine.model.records import Referrer
-from aiocache_engine.model.value import value
+from aiocache_engine.model.value import replace, value
 from aiocache_engine.pipeline.bytecode import Bytecoder
 from aiocache_engine.pipeline.find import Ready
 from aiocache_engine.pipeline.linking.install import PreparedInstall, ReadyWheel, apply_install, prepare_install
 from aiocache_engine.pipeline.linking.transaction import recover
 from aiocache_engine.pipeline.steps import InHold, Outside, Steps
+from aiocache_engine.pipeline.unmet import unmet
 from aiocache_engine.python.environment import CONFIG, environment_id, write_environment_id
 from aiocache_engine.python.installed import read_installed
 from aiocache_engine.python.target import Place, Prober, make_target, open_target
@@ -163,7 +164,22 @@ def prepare(
         for each in sorted(supply.ready, key=lambda one: one.wanted.project)
     ]
     installed = read_installed(target.site_directories())
-    return prepare_install(target, wheels, installed, reinstall=options.reinstalls, link_mode=options.link_mode)
+    prepared = prepare_install(target, wheels, installed, reinstall=options.reinstalls, link_mode=options.link_mode)
+    return replace(prepared, warnings=(*prepared.warnings, *_unmet(prepared, installed)))
+
+
+def _unmet(prepared: PreparedInstall, installed: Sequence[InstalledDistribution]) -> Iterator[str]:
+    leaving = {each.dist_info for each in prepared.removed}
+    versions = {(each.project, each.version) for each in prepared.removed}
+    totals = [wheel.manifest.totals for wheel in prepared.installed]
+    replaced = {project for project, _ in versions}
+    brought = {
+        each.project: each.version
+        for each in totals
+        if each.project in replaced and (each.project, each.version) not in versions
+    }
+    staying = (each for each in installed if each.dist_info not in leaving)
+    return unmet(staying, brought, prepared.target.interpreter.markers)
 
 
 def _direct_url(ready: Ready) -> str | None:
