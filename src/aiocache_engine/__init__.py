@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from aiocache_engine.model.python import LinkMode as LinkMode
     from aiocache_engine.model.records import Member as Member
     from aiocache_engine.model.records import Pin as Pin
+    from aiocache_engine.model.records import Referrer as Referrer
     from aiocache_engine.model.removal import KeepCode as KeepCode
     from aiocache_engine.model.removal import KeepReason as KeepReason
     from aiocache_engine.model.removal import Kept as Kept
@@ -94,7 +95,7 @@ _NAMES = {
     "model.locking": "Wait",
     "model.outcome": "FetchReport InstallReport Named Obtained ResolveReport",
     "model.python": "LinkMode",
-    "model.records": "Member Pin",
+    "model.records": "Member Pin Referrer",
     "model.removal": "KeepCode KeepReason Kept PrunePolicy Removal RemovalPlan RemovalReason Removed",
     "model.why": "Explanation",
     "pipeline.tools.environment": "HeldEnvironment",

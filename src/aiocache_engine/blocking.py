@@ -22,7 +22,7 @@ from aiocache_engine.hints import Any, Self, TypeVar
 from aiocache_engine.model.listing import CacheSize, Entry, Usage
 from aiocache_engine.model.outcome import FetchReport, InstallReport, ResolveReport
 from aiocache_engine.model.python import LinkMode
-from aiocache_engine.model.records import Pin
+from aiocache_engine.model.records import Pin, Referrer
 from aiocache_engine.model.removal import PLAIN, PrunePolicy, Removal, RemovalPlan
 from aiocache_engine.model.why import Explanation
 from aiocache_engine.pipeline.shared_loop import LOOPS, SharedCall, SharedLoop, refuse_event_loop
@@ -337,6 +337,13 @@ class BlockingCacheEngine:
     def pins(self) -> tuple[Pin, ...]:
         """List the pins."""
         return self._call(self._engine.pins)
+
+    def forget(self, *paths: str | os.PathLike[str]) -> tuple[Referrer, ...]:
+        """Forget environments that are gone for good, so that they keep nothing any more; gives what was forgotten.
+
+        Arguments and errors as for `CacheEngine.forget`.
+        """
+        return self._call(partial(self._engine.forget, *paths))
 
     def entries(self, name: str | None = None) -> tuple[Entry, ...]:
         """List what is in the cache, of one project or version, or all.

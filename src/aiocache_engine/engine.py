@@ -19,12 +19,13 @@ from aiocache_engine.index.client import IndexClient
 from aiocache_engine.model.listing import CacheSize, Entry, Usage
 from aiocache_engine.model.outcome import FetchReport, InstallReport, ResolveReport
 from aiocache_engine.model.python import LinkMode
-from aiocache_engine.model.records import Pin
+from aiocache_engine.model.records import Pin, Referrer
 from aiocache_engine.model.removal import PLAIN, CleanPolicy, PrunePolicy, Removal, RemovalPlan
 from aiocache_engine.model.why import Explanation
 from aiocache_engine.pipeline.cold import ending, fetch_cold, install_cold, resolve_cold
 from aiocache_engine.pipeline.collector.account import foresee
 from aiocache_engine.pipeline.collector.collect import Collector
+from aiocache_engine.pipeline.collector.forgetting import forget_by_hand
 from aiocache_engine.pipeline.collector.inspect import list_entries, list_usage, measure_cache
 from aiocache_engine.pipeline.collector.pinning import pin, unpin
 from aiocache_engine.pipeline.collector.remove import carry_out, clean_steps, timed
@@ -453,6 +454,23 @@ class CacheEngine:
         """List the pins."""
         found = await self._off_loop(partial(read_pins, self._opened.cache.layout))
         return found.readable
+
+    async def forget(self, *paths: str | os.PathLike[str]) -> tuple[Referrer, ...]:
+        """Forget environments that are gone for good, so that they keep nothing any more; gives what was forgotten.
+
+        A prune does it for those of which it can see that. They themselves are not touched. What one has by symbolic
+        links, though it is still there, the next prune takes from it.
+
+        Args:
+            paths: where they were; a directory that was a `--target`, too.
+
+        Raises:
+            NotInCacheError: none is known at one of the paths; then none is forgotten.
+        """
+        kit = self._opened
+        steps = forget_by_hand(kit.cache, [os.fspath(path) for path in paths])
+        async with ending(kit):
+            return await kit.conductor().conduct(steps)
 
     async def entries(self, name: str | None = None) -> tuple[Entry, ...]:
         """List what is in the cache, of one project or version, or all.

@@ -335,7 +335,7 @@ class NotInCacheError(CacheEngineError):
             kind: what it should be ("archive", "pin", …).
             reason: what is there instead, or what to do.
         """
-        super().__init__(f"there is no {kind} {_shown(name)} in the cache; {reason}")
+        super().__init__(f"the cache knows no {kind} {_shown(name)}; {reason}")
         self.name = name
         self.kind = kind
         self.reason = reason

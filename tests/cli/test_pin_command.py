@@ -50,10 +50,10 @@ def test_pins_are_listed_and_one_name_may_hold_several(pinned) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "line"),
     [
-        (("pin", "tiny>2"), 1, "there is no archive 'tiny>2' in the cache; bring it there with `aioc fetch` first"),
+        (("pin", "tiny>2"), 1, "the cache knows no archive 'tiny>2'; bring it there with `aioc fetch` first"),
         (("pin", "tiny<"), 2, "'tiny<' cannot be used as a requirement"),
         (("pin", "--name", "n"), 2, "say what the pin shall keep"),
-        (("unpin", "tiny"), 1, "there is no pin 'tiny' in the cache; there are tiny<2"),
+        (("unpin", "tiny"), 1, "the cache knows no pin 'tiny'; there are tiny<2"),
         (("unpin",), 2, "say which pin"),
     ],
 )

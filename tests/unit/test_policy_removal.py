@@ -187,6 +187,32 @@ def test_an_unreachable_environment_is_warned_of_by_prune() -> None:
     assert ["/env" in warning for warning in plan_prune(seen).warnings] == [True]
 
 
+DAYS = 86_400.0
+
+
+@pytest.mark.parametrize(
+    ("link_mode", "state", "days", "is_kept"),
+    [
+        ("hardlink", ReferrerState.UNREACHABLE, 29, True),
+        ("hardlink", ReferrerState.UNREACHABLE, 31, False),
+        ("copy", ReferrerState.UNREACHABLE, 31, False),
+        ("clone", ReferrerState.UNREACHABLE, 31, False),
+        ("symlink", ReferrerState.UNREACHABLE, 3000, True),
+        ("hardlink", ReferrerState.ALIVE, 3000, True),
+        ("hardlink", ReferrerState.UNREACHABLE, -3000, True),
+    ],
+)
+def test_an_environment_that_cannot_be_reached_is_given_up_after_thirty_days_unless_it_would_break(
+    link_mode: str, state: ReferrerState, days: int, *, is_kept: bool
+) -> None:
+    user = replace(referrer({A: link_mode}, state), last_seen_at=-days * DAYS)
+    plan = plan_prune(replace(LINKED, referrers=(user,), taken_at=0.0))
+    assert (verdict(plan) == "referrer") is is_kept
+    assert (plan.forgotten == ()) is is_kept
+    is_noted = state is ReferrerState.ALIVE
+    assert plan.seen_again == ((user.referrer.id,) if is_noted else ())
+
+
 @pytest.mark.parametrize(
     ("link_mode", "others", "is_told"),
     [

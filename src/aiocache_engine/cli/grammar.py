@@ -352,6 +352,11 @@ COMMANDS = {
         ("name", "N", "The name of a pin, as `aioc pin` lists them."),
         takes_many=False,
     ),
+    "forget": Command(
+        "Forget environments that cannot be reached and are gone for good, so that they keep nothing any more.",
+        (),
+        ("paths", "PATH", "Where an environment was, or a directory of `install --target`."),
+    ),
     "ps": Command("Tell who uses the cache now.", ()),
     "size": Command("Tell how much the cache holds.", ()),
     "dir": Command("Print the path of the cache dir.", ()),

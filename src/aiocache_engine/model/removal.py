@@ -5,8 +5,7 @@ from __future__ import annotations
 import enum
 
 from aiocache_engine.model.names import fits
-from aiocache_engine.model.records import Referrer
-from aiocache_engine.model.snapshot import Leftover, SeenName, SeenObject, SeenPage, SeenTool
+from aiocache_engine.model.snapshot import Leftover, SeenName, SeenObject, SeenPage, SeenReferrer, SeenTool
 from aiocache_engine.model.value import value
 
 
@@ -150,7 +149,8 @@ class RemovalPlan:
     page_reason: RemovalReason = RemovalReason.UNUSED  #: why these go
     bytecode: tuple[PlannedObject, ...] = ()  #: archives that stay and lose their bytecode
     leftovers: tuple[Leftover, ...] = ()
-    forgotten: tuple[Referrer, ...] = ()  #: environments that are gone
+    forgotten: tuple[SeenReferrer, ...] = ()  #: environments that are gone, or could not be reached for too long
+    seen_again: tuple[str, ...] = ()  #: ids of environments that are there, where that has to be noted once more
     warnings: tuple[str, ...] = ()
     is_freed_exact: bool = True  #: as in `Removal`
     missing_bytes: int = 0  #: as in `Removal`

@@ -167,6 +167,7 @@ class SeenReferrer:
     referrer: Referrer
     state: ReferrerState
     uses: Mapping[str, str]  #: archive id -> link mode; empty where it is missing
+    last_seen_at: float = 0.0  #: when it was registered, or last seen by a prune; seconds since the epoch
 
 
 @value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection
+from shlex import quote
 
 from aiocache_engine.model.records import Member, NameKind, Pin
 from aiocache_engine.model.removal import KeepCode, KeepReason, Kept, PlannedObject
@@ -19,6 +20,7 @@ from aiocache_engine.model.snapshot import (
     Snapshot,
 )
 
+FORGOTTEN_AFTER_SECONDS = 30 * 86_400.0  #: an environment that cannot be reached, and has links of its own
 SYMLINK = "symlink"
 CLONE = "clone"
 
@@ -44,7 +46,7 @@ class Marks:
             for member in self.members(environment):
                 self._containers[member.archive_id].append(environment)
         self._referrers: dict[str, list[tuple[SeenReferrer, str]]] = defaultdict(list)
-        for seen in snapshot.referrers:
+        for seen in (each for each in snapshot.referrers if not is_given_up(each, snapshot.taken_at)):
             for archive_id, link_mode in seen.uses.items():
                 self._referrers[archive_id].append((seen, link_mode))
 
@@ -158,6 +160,15 @@ def by_environment(environment: SeenEnvironment, kept: Kept) -> KeepReason:
     )
 
 
+def is_given_up(seen: SeenReferrer, now: float) -> bool:
+    """Tell whether an environment could not be reached for so long that it keeps nothing any more.
+
+    One that is made of symbolic links would break if it came back, so it never is.
+    """
+    is_lost = seen.state is ReferrerState.UNREACHABLE and SYMLINK not in seen.uses.values()
+    return is_lost and now - seen.last_seen_at > FORGOTTEN_AFTER_SECONDS
+
+
 def left_alone(snapshot: Snapshot, planned: Collection[PlannedObject]) -> tuple[str, ...]:
     """Give the projects that have no archive left once the planned ones are gone."""
     staying = snapshot.archives.keys() - {item.object.id for item in planned}
@@ -191,8 +202,6 @@ def _by_process(process: SeenProcess) -> KeepReason:
 
 
 def _by_pin(pin: Pin) -> KeepReason:
-    from shlex import quote  # noqa: PLC0415 - pins are rare
-
     return KeepReason(KeepCode.PIN, via=(pin.name,), release=f"aioc unpin {quote(pin.name)}")
 
 
@@ -200,6 +209,9 @@ def _by_referrer(seen: SeenReferrer, link_mode: str) -> KeepReason:
     path = seen.referrer.path
     if seen.state is ReferrerState.UNREACHABLE:
         return KeepReason(
-            KeepCode.REFERRER, path=path, via=(link_mode,), release=f"the environment can be reached again: {path}"
+            KeepCode.REFERRER,
+            path=path,
+            via=(link_mode,),
+            release=f"the environment can be reached again, or aioc forget {quote(path)}",
         )
     return KeepReason(KeepCode.REFERRER, path=path, via=(link_mode,), release=f"the environment goes: rm -r {path}")

@@ -7,6 +7,7 @@ the names down: which names keep, then which environments stay, then which archi
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from shlex import quote
 
 from aiocache_engine.model.removal import (
     PLAIN,
@@ -23,9 +24,20 @@ from aiocache_engine.model.snapshot import (
     SeenEnvironment,
     SeenObject,
     SeenPage,
+    SeenReferrer,
     Snapshot,
 )
-from aiocache_engine.policy.mark import SYMLINK, Marks, by_environment, left_alone
+from aiocache_engine.policy.mark import (
+    FORGOTTEN_AFTER_SECONDS,
+    SYMLINK,
+    Marks,
+    by_environment,
+    is_given_up,
+    left_alone,
+)
+
+_DAY_SECONDS = 86_400.0
+_NOTED_EVERY_SECONDS = _DAY_SECONDS  #: that an environment is there: more often would be writing for nothing
 
 
 def plan_prune(
@@ -72,7 +84,16 @@ def plan_prune(
         page_reason=RemovalReason.CI if policy.is_ci else RemovalReason.UNUSED,
         bytecode=tuple(PlannedObject(each.object, (), RemovalReason.CI) for each in kept if rules.takes_bytecode(each)),
         leftovers=snapshot.leftovers,
-        forgotten=tuple(s.referrer for s in snapshot.referrers if s.state is ReferrerState.MISSING),
+        forgotten=tuple(
+            seen
+            for seen in snapshot.referrers
+            if seen.state is ReferrerState.MISSING or is_given_up(seen, snapshot.taken_at)
+        ),
+        seen_again=tuple(
+            seen.referrer.id
+            for seen in snapshot.referrers
+            if seen.state is ReferrerState.ALIVE and snapshot.taken_at - seen.last_seen_at > _NOTED_EVERY_SECONDS
+        ),
         is_freed_exact=not any(marks.is_cloned(item.object) for item in planned),
         warnings=(*_unreachable(snapshot), *_perhaps_moved(snapshot, planned), *_undescribed(snapshot, staying)),
     )
@@ -80,10 +101,17 @@ def plan_prune(
 
 def _unreachable(snapshot: Snapshot) -> list[str]:
     return [
-        f"environment {seen.referrer.path} cannot be reached; what it was linked from is kept"
+        f"environment {seen.referrer.path} {_fate(seen, snapshot.taken_at)}"
         for seen in snapshot.referrers
         if seen.state is ReferrerState.UNREACHABLE
     ]
+
+
+def _fate(seen: SeenReferrer, now: float) -> str:
+    if is_given_up(seen, now):
+        return f"could not be reached for {FORGOTTEN_AFTER_SECONDS / _DAY_SECONDS:.0f} days and is forgotten"
+    path = quote(seen.referrer.path)
+    return f"cannot be reached; what it was linked from is kept (if it is gone for good: aioc forget {path})"
 
 
 def _undescribed(snapshot: Snapshot, staying: Mapping[str, Kept]) -> list[str]:

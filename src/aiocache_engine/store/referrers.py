@@ -14,6 +14,7 @@ from aiocache_engine.model.value import field_names
 from aiocache_engine.store.archives import set_linked
 from aiocache_engine.store.cache_dir import CacheDir
 from aiocache_engine.store.documents import NewerFormatError, decode, encode, list_directory, read_document
+from aiocache_engine.store.layout import Layout
 from aiocache_engine.system.disk import replace_bytes
 from aiocache_engine.system.lock import Hold
 
@@ -72,17 +73,32 @@ def read_referrers(directory: str) -> tuple[list[Referrer], list[str], list[str]
     return readable, newer, damaged
 
 
-def forget(hold: Hold, cache: CacheDir, referrers: Iterable[Referrer]) -> int:
-    """Remove records that still bear the stamp of the scan; gives how many went. Needs the exclusive lock."""
+def last_seen_at(layout: Layout, referrer_id: str) -> float:
+    """Give when an environment was registered, or last seen by a prune; in seconds since the epoch."""
+    try:
+        return os.lstat(layout.referrer(referrer_id)).st_mtime
+    except FileNotFoundError:  # it was forgotten meanwhile
+        return 0.0
+
+
+def note_seen(layout: Layout, referrer_ids: Iterable[str]) -> None:
+    """Note that environments are there, for the day when they cannot be reached. Needs no hold."""
+    for referrer_id in referrer_ids:
+        with suppress(FileNotFoundError):
+            os.utime(layout.referrer(referrer_id), follow_symlinks=False)
+
+
+def forget(hold: Hold, cache: CacheDir, referrers: Iterable[Referrer]) -> list[Referrer]:
+    """Remove records that still bear the stamp of the scan; gives what went. Needs the exclusive lock."""
     hold.require(LockMode.EXCLUSIVE)
     cache.ensure_ours(hold)
-    forgotten = 0
+    forgotten: list[Referrer] = []
     for referrer in referrers:
         path = cache.layout.referrer(referrer.id)
         now = read_referrer(path)
         if now is not None and now.stamp == referrer.stamp:
             os.unlink(path)
-            forgotten += 1
+            forgotten.append(referrer)
     return forgotten
 
 

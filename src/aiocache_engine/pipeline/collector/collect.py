@@ -31,7 +31,7 @@ from aiocache_engine.model.removal import (
     RemovalReason,
     Removed,
 )
-from aiocache_engine.model.snapshot import ReferrerState, SeenEnvironment, SeenProcess, Snapshot
+from aiocache_engine.model.snapshot import SeenEnvironment, SeenProcess, SeenReferrer, Snapshot
 from aiocache_engine.model.value import replace
 from aiocache_engine.pipeline.collector.account import (
     OLD_FORMAT,
@@ -69,7 +69,7 @@ from aiocache_engine.store.layout import Layout
 from aiocache_engine.store.leases import LeaseReader
 from aiocache_engine.store.name_choice import NameChoice
 from aiocache_engine.store.notes import read_notes, remove_notes
-from aiocache_engine.store.referrers import forget
+from aiocache_engine.store.referrers import forget, note_seen
 from aiocache_engine.store.reserve import restore_reserve, spend_reserve
 from aiocache_engine.store.stored_pages import PAGE_KIND, take_pages
 from aiocache_engine.store.trash import Swept, sweep
@@ -136,9 +136,10 @@ class Collector:
         removed = yield from self._sweep()
         removed += yield from self._take_leftovers(plan)
         # Looked at again just before the hold, never in it: a dead mount would stop everybody (rule 26).
-        gone: list[Referrer] = yield Outside(partial(_still_missing, plan.forgotten))
+        gone: list[Referrer] = yield Outside(partial(_still_so, plan.forgotten))
         for part in _parts(gone):
             yield InHold(LockMode.EXCLUSIVE, partial(forget, cache=self._cache, referrers=part))
+        yield Outside(partial(note_seen, self._cache.layout, plan.seen_again))
         yield Outside(partial(_unlink_idle_key_locks, self._cache.layout))
         yield Outside(partial(restore_reserve, self._cache.layout))
         if policy.has_goal:
@@ -411,9 +412,9 @@ def _unlink_idle_key_locks(layout: Layout) -> None:
             os.unlink(path)
 
 
-def _still_missing(referrers: Iterable[Referrer]) -> list[Referrer]:
+def _still_so(referrers: Iterable[SeenReferrer]) -> list[Referrer]:
     whereabouts = Whereabouts()
-    return [referrer for referrer in referrers if whereabouts.look_at(referrer).state is ReferrerState.MISSING]
+    return [seen.referrer for seen in referrers if whereabouts.look_at(seen.referrer).state is seen.state]
 
 
 def _choice(target: CleanTarget, seen: Snapshot) -> NameChoice:

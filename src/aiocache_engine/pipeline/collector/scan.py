@@ -24,6 +24,7 @@ from aiocache_engine.model.snapshot import (
     SeenTool,
     Snapshot,
 )
+from aiocache_engine.model.value import replace
 from aiocache_engine.pipeline.collector.whereabouts import Whereabouts
 from aiocache_engine.store.archives import is_linked, is_present, read_stamp, read_totals
 from aiocache_engine.store.cache_dir import CacheDir
@@ -39,7 +40,7 @@ from aiocache_engine.store.leases import LeaseFile, LeaseReader
 from aiocache_engine.store.name_choice import identity, may_be_pointer, tool_names
 from aiocache_engine.store.names import decode_pointer
 from aiocache_engine.store.pins import read_pins
-from aiocache_engine.store.referrers import read_referrers
+from aiocache_engine.store.referrers import last_seen_at, read_referrers
 from aiocache_engine.store.stored_pages import last_use_of_page
 from aiocache_engine.system.clock import SystemClock
 
@@ -74,7 +75,10 @@ def scan(cache: CacheDir, leases: LeaseReader) -> Snapshot:
         archives=archives,
         names=tuple(names),
         leases=tuple(SeenLease(lease.id, lease.holder, lease.objects) for lease in alive),
-        referrers=tuple(whereabouts.look_at(referrer) for referrer in referrers),
+        referrers=tuple(
+            replace(whereabouts.look_at(referrer), last_seen_at=last_seen_at(layout, referrer.id))
+            for referrer in referrers
+        ),
         unreadable_referrers=tuple(newer),
         damaged_referrers=tuple(damaged),
         projects=frozenset(projects),
