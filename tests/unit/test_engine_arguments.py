@@ -56,8 +56,7 @@ async def test_one_text_where_a_list_is_meant_is_refused(place: Place, verb: str
 def test_the_blocking_engine_refuses_it_too(blocking: BlockingCacheEngine, verb: str, name: str) -> None:
     for given in NO_LISTS:
         with pytest.raises(UsageError, match=f"^{name} is to be a list of texts"):
-            using = getattr(blocking, verb)(**arguments(verb, **{name: given}))
-            using.__enter__()
+            getattr(blocking, verb)(**arguments(verb, **{name: given})).__enter__()
 
 
 @pytest.mark.parametrize("verb", ["install", "plan_install"])
