@@ -143,6 +143,7 @@ def test_paths_and_urls_of_wheels(text: str) -> None:
         ("tiny 2", ": write tiny==2"),
         ("tiny@v2.0", ": write tiny==2.0"),
         ("tiny@2.0 --hash=sha256:" + SHA_A, ": write tiny==2.0"),
+        ("tiny[x] @ >=2,<3", ": write tiny[x]>=2,<3"),
         ("tiny>=", "a version is missing after the operator"),
         ("tiny >", "a version is missing after the operator"),
         ("Foo Bar", "a name has no blanks, and several requirements are given one by one"),

@@ -44,10 +44,11 @@ def _no_tool(word: str) -> str:
     quoted = shlex.quote(word)
     if word.endswith(".whl") or "://" in word:
         return f"a wheel is named by --from, and then its command: --from {quoted} COMMAND"
-    if word.endswith(".py"):
-        return f"to run a script say `aioc run python {quoted}`; for a command of this name, --from PROJECT {quoted}"
+    script = f"to run a script say `aioc run python {quoted}`"
     if os.sep in word:
-        return f"{word!r} is a path, and no tool is named so; for a script in Python say `aioc run python {quoted}`"
+        return script if word.endswith(".py") else f"{word!r} is a path, and no tool is named so; {script}"
+    if word.endswith(".py"):
+        return f"{script}; for a command of this name, --from PROJECT {quoted}"
     return f"{word!r} is no command; name what brings it, then the command: --from {word!r} COMMAND"
 
 

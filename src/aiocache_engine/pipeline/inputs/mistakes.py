@@ -13,6 +13,7 @@ from aiocache_engine.errors import InvalidRequirementError
 
 _LONGEST = 120  #: characters; what is longer is not a slip of the pen
 _SLIP = re.compile(r"([A-Za-z0-9][\w.-]*(?:\[[\w.,-]*\])?) ?(=[<>!~]?|[~!]|@| ) ?v?(\d[\w.+!*-]*)", re.ASCII)
+_RANGE = re.compile(r"([A-Za-z0-9][\w.-]*(?:\[[\w.,-]*\])?) ?@ ?([<>=!~].*)", re.ASCII)
 _OPERATORS = {"=<": "<=", "=>": ">=", "=!": "!=", "=~": "~=", "~": "~=", "!": "!="}
 _ONE = re.compile(r"[A-Za-z0-9][\w.-]*(?:\[[\w.,-]*\])?(?:[<>=!~]{1,3}[\w.*+!-]+)?", re.ASCII)
 _UNFINISHED = re.compile(r"[^;]*[<>=!~]")
@@ -32,11 +33,12 @@ def advice(text: str) -> str | None:
     if slip := _SLIP.fullmatch(plain):
         name, operator, version = slip.groups()
         return f"write {name}{_OPERATORS.get(operator, '==')}{version}"
+    if found := _RANGE.fullmatch(plain):
+        return f"write {found[1]}{found[2]}"
     if _UNFINISHED.fullmatch(plain):
         return "a version is missing after the operator"
-    if len(words) > 1 and all(map(_ONE.fullmatch, words)):
-        return "a name has no blanks, and several requirements are given one by one"
-    return None
+    several = len(words) > 1 and all(map(_ONE.fullmatch, words))
+    return "a name has no blanks, and several requirements are given one by one" if several else None
 
 
 def refuse_file(text: str) -> None:
