@@ -80,7 +80,8 @@ def crawl(server: IndexServer, project: str = "tiny", *, bytes_per_second: int) 
 
 
 def public(engine: type) -> dict[str, object]:
-    return {name: verb for name, verb in vars(engine).items() if not name.startswith("_")}
+    verbs = {name: verb for kind in reversed(engine.__mro__) for name, verb in vars(kind).items()}
+    return {name: verb for name, verb in verbs.items() if not name.startswith("_")}
 
 
 def test_every_verb_of_the_engine_is_there_with_the_same_signature_and_purpose() -> None:

@@ -128,6 +128,32 @@ def listed(what: str, given: Iterable[str]) -> tuple[str, ...]:
     return tuple(given)
 
 
+def inputs_of(
+    requirements: Iterable[str],
+    files: Iterable[str],
+    constraints: Iterable[str],
+    constraint_files: Iterable[str],
+    *,
+    follows_dependencies: bool = True,
+    requires_hashes: bool = False,
+    refreshes: bool = False,
+) -> Inputs:
+    """Give what is asked for as a value, its lists read once.
+
+    Raises:
+        UsageError: one of them is no list.
+    """
+    return Inputs(
+        requirements=listed("requirements", requirements),
+        files=listed("files", files),
+        constraints=listed("constraints", constraints),
+        constraint_files=listed("constraint_files", constraint_files),
+        follows_dependencies=follows_dependencies,
+        requires_hashes=requires_hashes,
+        refreshes=refreshes,
+    )
+
+
 def target_choice(given: TargetChoice | None) -> TargetChoice:
     """Give where to install to; None: wherever it is found.
 
