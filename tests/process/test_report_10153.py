@@ -125,7 +125,8 @@ def assert_kept_as_unreachable(stage: Stage, environment: Path) -> None:
     assert removal["removed"] == []
     where = stage.shown(environment)
     assert why_kept(removal) == [("referrer", where)]
-    assert removal["warnings"] == [f"environment {where} cannot be reached; what it was linked from is kept"]
+    [warning] = removal["warnings"]
+    assert warning.startswith(f"environment {where} cannot be reached; what it was linked from is kept")
 
 
 @pytest.mark.parametrize("what", ["uninstalled", "upgraded"])

@@ -59,3 +59,15 @@ def test_a_clean_of_a_tool_takes_its_environment_too_and_one_of_everything_all_i
     assert_within_a_percent(freed(removal), before - stage.allocated())
     assert objects(removal) == stays
     assert (stage("prune")["removed"], stage.entries()) == ([], [])
+
+
+def test_with_deps_goes_what_nothing_else_uses_and_what_an_environment_uses_stays(stage: Stage) -> None:
+    tool, part = stage.cast.tool, stage.cast.part
+    assert stage.run_tool()[0] == 0
+    stage.install("environment", part)
+    before = stage.allocated()
+    removal = stage("clean", tool, "--deps")
+    assert_within_a_percent(freed(removal), before - stage.allocated())
+    assert {tool, f"environment of {tool}"} <= set(objects(removal))
+    assert [each["project"] for each in stage.entries()] == [part]
+    assert stage("prune")["removed"] == []
