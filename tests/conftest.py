@@ -6,10 +6,15 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from aiocache_engine.testing.index_server import IndexServer
 from reports import BUILT, REAL, Stage, build_cast
+
+# What a change must pass is the same each time; `--hypothesis-profile=default` looks further.
+hypothesis.settings.register_profile("everyday", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("everyday")
 
 
 def pytest_configure() -> None:
