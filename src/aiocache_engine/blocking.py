@@ -280,14 +280,20 @@ class BlockingCacheEngine:
         return self._call(partial(self._engine.hold_environment, request))
 
     def plan_clean(
-        self, names: Iterable[str] = (), *, tools: Iterable[str] = (), dependencies: bool = False
+        self,
+        names: Iterable[str] = (),
+        *,
+        tools: Iterable[str] = (),
+        dependencies: bool = False,
+        even_in_use: bool = False,
     ) -> RemovalPlan:
         """Plan a clean, as `clean` does it. Touches nothing.
 
         Errors as for `CacheEngine.plan_clean`.
         """
         named, its_tools = listed("names", names), listed("tools", tools)
-        return self._call(partial(self._engine.plan_clean, named, tools=its_tools, dependencies=dependencies))
+        options = {"dependencies": dependencies, "even_in_use": even_in_use}
+        return self._call(partial(self._engine.plan_clean, named, tools=its_tools, **options))
 
     def clean(
         self,
@@ -295,6 +301,7 @@ class BlockingCacheEngine:
         *,
         tools: Iterable[str] = (),
         dependencies: bool = False,
+        even_in_use: bool = False,
         wait: bool = False,
     ) -> Removal:
         """Clean what is named, or without names and tools everything, while anything else may be running.
@@ -303,7 +310,8 @@ class BlockingCacheEngine:
         """
         named = names if isinstance(names, RemovalPlan) else listed("names", names)
         its_tools = listed("tools", tools)
-        return self._call(partial(self._engine.clean, named, tools=its_tools, dependencies=dependencies, wait=wait))
+        options = {"dependencies": dependencies, "even_in_use": even_in_use, "wait": wait}
+        return self._call(partial(self._engine.clean, named, tools=its_tools, **options))
 
     def plan_prune(self, policy: PrunePolicy = PLAIN) -> RemovalPlan:
         """Plan a prune. Touches nothing."""

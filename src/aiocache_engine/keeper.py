@@ -94,7 +94,12 @@ class CacheKeeper:
         return self._opened.cache.root
 
     async def plan_clean(
-        self, names: Iterable[str] = (), *, tools: Iterable[str] = (), dependencies: bool = False
+        self,
+        names: Iterable[str] = (),
+        *,
+        tools: Iterable[str] = (),
+        dependencies: bool = False,
+        even_in_use: bool = False,
     ) -> RemovalPlan:
         """Plan a clean, as `clean` does it. Touches nothing.
 
@@ -102,7 +107,7 @@ class CacheKeeper:
             InvalidRequirementError: a name means nothing that can be cleaned.
         """
         targets = clean_targets(listed("names", names), listed("tools", tools))
-        policy = CleanPolicy(takes_dependencies=dependencies)
+        policy = CleanPolicy(takes_dependencies=dependencies, takes_in_use=even_in_use)
         return await self._opened.conductor().conduct(Collector(self._opened.cache).plan_clean(targets, policy))
 
     async def clean(
@@ -111,6 +116,7 @@ class CacheKeeper:
         *,
         tools: Iterable[str] = (),
         dependencies: bool = False,
+        even_in_use: bool = False,
         wait: bool = False,
     ) -> Removal:
         """Clean what is named, or without names and tools everything, while anything else may be running.
@@ -125,6 +131,8 @@ class CacheKeeper:
             tools: tools whose cached environments go, and nothing else of them.
             dependencies: what is named goes with what it needs, and with what else was in the environments that go, as
                 far as nothing else uses or needs that.
+            even_in_use: what is used by running work, or by an environment through symbolic links, or pinned, goes with
+                its bytes at once; who used it is told by the warnings, and may break.
             wait: wait until nobody uses any of this, and free it; the reporter is told for whom. What this process
                 uses itself is not waited for.
 
@@ -136,7 +144,7 @@ class CacheKeeper:
             targets, policy = names.targets, names.clean_policy
         else:
             targets = clean_targets(listed("names", names), listed("tools", tools))
-            policy = CleanPolicy(takes_dependencies=dependencies)
+            policy = CleanPolicy(takes_dependencies=dependencies, takes_in_use=even_in_use)
         return await self._remove(clean_steps(self._opened, targets, policy, waits=wait))
 
     async def plan_prune(self, policy: PrunePolicy = PLAIN) -> RemovalPlan:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from .conftest import Aioc
@@ -48,6 +50,20 @@ def test_dependencies_go_too_and_are_told_as_such(stocked: Aioc) -> None:
     assert told["summary"] == done["summary"]
     assert [each["reason"] for each in done["removed"] if each["kind"] == "archive"] == ["deps"]
     assert kinds(stocked) == ["archive other"]
+
+
+def test_what_is_in_use_and_pinned_goes_if_that_is_said_and_the_user_is_named(stocked: Aioc) -> None:
+    assert stocked("pin", "tiny").code == 0
+    entries = stocked("ls", "--json").document["entries"]
+    with stocked.using(*(each["id"] for each in entries if each["kind"] == "archive")):
+        told = stocked("clean", "--even-in-use", "-n", "--json").document
+        ran = stocked("clean", "--even-in-use", "--json")
+    assert (ran.code, kinds(stocked), stocked("pin").out) == (0, [], "")
+    (warning,) = ran.document["warnings"]
+    assert warning.startswith(f"process {os.getpid()} (")
+    assert warning.endswith(" uses what is removed: other 1.0, tiny 1.0")
+    assert f"aioc: warning: {stocked.steady(warning)}\n" in ran.err
+    assert (told["summary"], told["warnings"]) == (ran.document["summary"], ran.document["warnings"])
 
 
 @pytest.mark.parametrize(

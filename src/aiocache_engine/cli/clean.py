@@ -20,6 +20,7 @@ class CleanOptions(Options):
     names: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
     takes_dependencies: bool = False
+    takes_in_use: bool = False
     waits: bool = False
     is_dry_run: bool = False
 
@@ -35,7 +36,7 @@ def run(options: CleanOptions, terminal: Terminal) -> None:
 
         targets = clean_targets(options.names, options.tools)
     kit = open_kit(options.cache_dir, config=options.config(os.environ), environ=os.environ, reporter=terminal)
-    policy = CleanPolicy(takes_dependencies=options.takes_dependencies)
+    policy = CleanPolicy(takes_dependencies=options.takes_dependencies, takes_in_use=options.takes_in_use)
     removal = clean_now(kit, targets, policy, is_dry_run=options.is_dry_run, waits=options.waits)
     for warning in removal.warnings:
         terminal.warns(warning)

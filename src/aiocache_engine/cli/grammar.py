@@ -264,6 +264,12 @@ COMMANDS = {
                 "takes_dependencies",
                 "Also what that needs, and what else was in environments that go, if nothing else uses it.",
             ),
+            Option(
+                ("--even-in-use",),
+                Kind.FLAG,
+                "takes_in_use",
+                "Also the bytes of what is in use or pinned, at once; who uses it is told, and may break.",
+            ),
             Option(("--wait",), Kind.FLAG, "waits", "Come back when those have ended who use what was removed."),
             _DRY_RUN,
             Option(

@@ -124,3 +124,8 @@ class Pin:
     def covers(self, archive_id: str) -> bool:
         """Tell whether it keeps an archive."""
         return any(each.archive_id == archive_id for each in self.archives)
+
+    def without(self, archive_ids: frozenset[str]) -> Pin:
+        """Give what is left of it when these are gone."""
+        left = tuple(each for each in self.archives if each.archive_id not in archive_ids)
+        return Pin(self.name, left, self.pinned_at)

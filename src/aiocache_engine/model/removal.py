@@ -80,6 +80,8 @@ class CleanPolicy:
 
     #: what was in the environments that go, and what the archives that go need, if nothing else uses or needs it
     takes_dependencies: bool = False
+    #: the bytes too of what running work uses, or an environment by symbolic links, and what is pinned; these are told
+    takes_in_use: bool = False
 
 
 NAMED_ALONE = CleanPolicy()
@@ -93,6 +95,8 @@ class PlannedObject:
     names: tuple[SeenName | SeenTool, ...]
     reason: RemovalReason
     containers: tuple[str, ...] = ()  #: ids of the cached environments it is in; they go before it, or it stays
+    is_forced: bool = False  #: it goes whoever uses it
+    in_spite_of: tuple[KeepReason, ...] = ()  #: who was seen to use it, where it is forced
 
 
 @value

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from functools import partial
 
 from aiocache_engine.model.removal import (
     NAMED_ALONE,
     CleanPolicy,
     CleanTarget,
+    KeepCode,
+    KeepReason,
     Kept,
     PlannedObject,
     RemovalPlan,
@@ -30,21 +33,24 @@ def plan_clean(
     """Plan a clean of the targets; no targets: of everything.
 
     A live lease keeps the bytes, and so does an environment that links to them by symlink. Whatever keeps them, the
-    names go; but a pin keeps both. A cached environment with something of a target in it goes, too.
+    names go; but a pin keeps both. A cached environment with something of a target in it goes, too. None of this keeps
+    anything where the policy takes what is in use.
     """
     marks = Marks(snapshot)
     everything: tuple[SeenObject, ...] = (*snapshot.environments.values(), *snapshot.archives.values())
     named = [seen for seen in everything if _is_named(seen, targets, marks, matches)]
     ids = frozenset(seen.id for seen in named)
+    if policy.takes_in_use:
+        snapshot = _without_pins_on(snapshot, ids)
+        marks = Marks(snapshot)
     takes_more = policy.takes_dependencies and targets
     needed = _dependencies(snapshot, marks, ids, matches).find() - ids if takes_more else frozenset[str]()
-    plan = plan_named(snapshot, ids, needed, matches=matches)
+    plan = plan_named(snapshot, ids, needed, matches=matches, policy=policy)
     unmatched = _unmatched(snapshot, targets, named, marks, matches)
     return replace(
         plan,
         targets=targets,
         is_everything=not targets,
-        clean_policy=policy,
         leftovers=snapshot.leftovers if not targets else (),
         unmatched=unmatched,
         near_names=_near_names(snapshot, unmatched, marks),
@@ -52,19 +58,28 @@ def plan_clean(
 
 
 def plan_named(
-    snapshot: Snapshot, named: frozenset[str], dependencies: frozenset[str], *, matches: VersionMatch
+    snapshot: Snapshot,
+    named: frozenset[str],
+    dependencies: frozenset[str],
+    *,
+    matches: VersionMatch,
+    policy: CleanPolicy = NAMED_ALONE,
 ) -> RemovalPlan:
     """Plan the removal of objects that a clean named, and of those of their dependencies that nothing else needs."""
+    plan_all = partial(plan_candidates, snapshot, named, reason=RemovalReason.NAMED, is_forced=policy.takes_in_use)
     if not dependencies:
-        return replace(plan_candidates(snapshot, named, reason=RemovalReason.NAMED), named=named)
+        return replace(plan_all(), named=named, clean_policy=policy)
     free, kept = _dependencies(snapshot, Marks(snapshot), named, matches).part(dependencies)
-    plan = plan_candidates(snapshot, named, reason=RemovalReason.NAMED, dependencies=free)
+    plan = plan_all(dependencies=free)
+    # What nothing led to but what goes is decided on already: it goes, or waits for those who use it.
+    decided = {each.object.id for each in (*plan.objects, *plan.kept)}
     projects = {snapshot.archives[each].project for each in free}
     in_use = sorted(each.object.id for each in plan.kept if each.object.id in free and each.is_condemned)
     return replace(
         plan,
-        kept=(*plan.kept, *kept),
+        kept=(*plan.kept, *(each for each in kept if each.object.id not in decided)),
         named=named,
+        clean_policy=policy,
         dependencies=dependencies,
         dependencies_in_use=tuple(CleanTarget(each, None, TargetKind.ID) for each in in_use),
         projects=tuple(each for each in left_alone(snapshot, plan.objects) if each in projects),
@@ -72,8 +87,9 @@ def plan_named(
 
 
 def _dependencies(snapshot: Snapshot, marks: Marks, named: frozenset[str], matches: VersionMatch) -> Dependencies:
-    """Ask about those of what goes: what is pinned stays, and goes on needing its own."""
-    return Dependencies(snapshot, marks, {each for each in named if not marks.pins(each)}, matches=matches)
+    """Ask about those of what goes: what is pinned, or too new to be judged, stays and goes on needing its own."""
+    new = {each.id for each in snapshot.environments.values() if each.is_new}
+    return Dependencies(snapshot, marks, {each for each in named - new if not marks.pins(each)}, matches=matches)
 
 
 def plan_candidates(
@@ -82,6 +98,7 @@ def plan_candidates(
     *,
     reason: RemovalReason,
     dependencies: frozenset[str] = frozenset(),
+    is_forced: bool = False,
 ) -> RemovalPlan:
     """Plan the removal of objects that a clean named or a note condemned, where only users and symlinks keep.
 
@@ -92,12 +109,15 @@ def plan_candidates(
         candidates: ids of what shall go.
         reason: why.
         dependencies: ids of archives that go with it.
+        is_forced: they go whoever uses them; pins keep them all the same.
     """
     marks = Marks(snapshot)
     candidates = {*candidates, *dependencies}
     chosen = {*candidates, *_abandoned(snapshot, candidates, marks)}
     environments = [snapshot.environments[each] for each in sorted(chosen & snapshot.environments.keys())]
-    decisions: list[PlannedObject | Kept | None] = [_decide_environment(each, marks, reason) for each in environments]
+    decisions: list[PlannedObject | Kept | None] = [
+        _decide_environment(each, marks, reason, is_forced=is_forced) for each in environments
+    ]
     staying = {each.object.id: each for each in decisions if isinstance(each, Kept)}
     for each in snapshot.environments.values():
         if each.id not in chosen and (kept := marks.keep(each)) is not None:
@@ -110,7 +130,7 @@ def plan_candidates(
     }
     reasons = dict.fromkeys(chosen, reason) | dict.fromkeys(dependencies, RemovalReason.DEPENDENCY)
     decisions += [
-        _decide_archive(snapshot.archives[each], marks, staying, reasons.get(each))
+        _decide_archive(snapshot.archives[each], marks, staying, reasons.get(each), is_forced=is_forced)
         for each in sorted((chosen | inside) & snapshot.archives.keys())
     ]
     planned = tuple(each for each in decisions if isinstance(each, PlannedObject))
@@ -118,6 +138,7 @@ def plan_candidates(
         command="clean",
         objects=planned,
         kept=tuple(each for each in decisions if isinstance(each, Kept)),
+        warnings=_in_spite_of(planned),
         is_freed_exact=not any(marks.is_cloned(item.object) for item in planned),
     )
 
@@ -135,16 +156,42 @@ def _abandoned(snapshot: Snapshot, candidates: Collection[str], marks: Marks) ->
     return [each.id for archive_id in archives for each in marks.containers(archive_id) if marks.keep(each) is None]
 
 
-def _decide_environment(environment: SeenEnvironment, marks: Marks, reason: RemovalReason) -> PlannedObject | Kept:
+def _without_pins_on(snapshot: Snapshot, ids: frozenset[str]) -> Snapshot:
+    """Give the snapshot as it is once the pins on these are released."""
+    return replace(snapshot, pins=tuple(pin for each in snapshot.pins if (pin := each.without(ids)).archives))
+
+
+def _in_spite_of(planned: Iterable[PlannedObject]) -> tuple[str, ...]:
+    """Tell whoever uses what is forced to go."""
+    lost: dict[str, list[str]] = {}
+    for item in planned:
+        seen = item.object
+        called = f"{seen.project} {seen.version}" if seen.project is not None else f"environment of {seen.tool}"
+        for reason in item.in_spite_of:
+            lost.setdefault(_user(reason), []).append(called)
+    return tuple(f"{user} what is removed: {', '.join(sorted({*what}))}" for user, what in sorted(lost.items()))
+
+
+def _user(reason: KeepReason) -> str:
+    if reason.code is KeepCode.REFERRER:
+        return f"environment {reason.path}, which breaks until it is installed into again, links to"
+    command = f" ({reason.command})" if reason.command else ""
+    return f"lease {reason.path} covers" if reason.pid is None else f"process {reason.pid}{command} uses"
+
+
+def _decide_environment(
+    environment: SeenEnvironment, marks: Marks, reason: RemovalReason, *, is_forced: bool
+) -> PlannedObject | Kept:
+    users, names = tuple(marks.users(environment.id)), marks.names(environment.id)
+    if is_forced:
+        return PlannedObject(environment, names, reason, is_forced=True, in_spite_of=users)
     if environment.is_new:
         return keep_new(environment)
-    if users := marks.users(environment.id):
-        return Kept(environment, tuple(users), is_condemned=True)
-    return PlannedObject(environment, marks.names(environment.id), reason)
+    return Kept(environment, users, is_condemned=True) if users else PlannedObject(environment, names, reason)
 
 
 def _decide_archive(
-    archive: SeenArchive, marks: Marks, staying: Mapping[str, Kept], reason: RemovalReason | None
+    archive: SeenArchive, marks: Marks, staying: Mapping[str, Kept], reason: RemovalReason | None, *, is_forced: bool
 ) -> PlannedObject | Kept | None:
     """Decide on an archive; without a reason to take it, it goes if nothing at all refers to it."""
     containers = marks.containers(archive.id)
@@ -155,12 +202,17 @@ def _decide_archive(
     if reason is None and any(others):
         return None
     leases = marks.leases(archive.id)
-    referrers = [*pins, *marks.referrers(archive.id, symlinks_only=True)]
+    referrers = marks.referrers(archive.id, symlinks_only=True)
+    inside = tuple(each.id for each in containers)
+    if is_forced and reason is not None and not (pins or keeping):
+        users = tuple(each for each in (*leases, *referrers) if each.code is not KeepCode.UNKNOWN)
+        return PlannedObject(archive, marks.names(archive.id), reason, inside, is_forced=True, in_spite_of=users)
+    referrers = [*pins, *referrers]
     if leases or referrers or keeping:
         environments = [by_environment(each, staying[each.id]) for each in keeping]
         return Kept(archive, (*leases, *referrers, *environments), is_condemned=not (referrers or is_in_use))
     why = reason or RemovalReason.UNREACHABLE
-    return PlannedObject(archive, marks.names(archive.id), why, tuple(each.id for each in containers))
+    return PlannedObject(archive, marks.names(archive.id), why, inside)
 
 
 def _is_named(seen: SeenObject, targets: tuple[CleanTarget, ...], marks: Marks, matches: VersionMatch) -> bool:

@@ -117,9 +117,9 @@ def _obstacle(layout: Layout, item: PlannedObject, leases: list[LeaseFile], gone
     stamp = read_stamp(path)
     if stamp is None and not os.path.lexists(path):
         return Verdict.GONE
-    if (stamp[0] if stamp is not None else b"") != item.object.stamp:
+    if not item.is_forced and (stamp[0] if stamp is not None else b"") != item.object.stamp:
         return Verdict.CHANGED
-    if any(lease.covers(item.object.id) and lease.is_alive() for lease in leases):
+    if not item.is_forced and any(lease.covers(item.object.id) and lease.is_alive() for lease in leases):
         return Verdict.LEASED
     contents = ((name.content, read_document(name.path)) for name in item.names)
     is_contained = any(each not in gone and os.path.lexists(layout.environment(each)) for each in item.containers)
@@ -169,9 +169,9 @@ def take_everything(hold: Hold, cache: CacheDir) -> tuple[list[str], bool]:
     return trashed, not queue
 
 
-def spared_paths(layout: Layout) -> Collection[str]:
-    """Give the names, pages and metadata that pins keep now."""
-    pins = read_pins(layout)
+def spared_paths(layout: Layout, *, without: frozenset[str] = frozenset()) -> Collection[str]:
+    """Give the names, pages and metadata that pins keep now, those on archives of `without` aside."""
+    pins = read_pins(layout).without(without)
     return pinned_paths(layout, pins, list_directory(layout.projects)) if pins.readable or pins.unreadable else ()
 
 

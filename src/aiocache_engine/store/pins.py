@@ -30,6 +30,10 @@ class Pins:
         str, ...
     ]  #: paths of records that a newer release wrote, or that are damaged: they keep everything
 
+    def without(self, archive_ids: frozenset[str]) -> Pins:
+        """Give what is left when these archives are pinned no more."""
+        return Pins(tuple(each.without(archive_ids) for each in self.readable), self.unreadable)
+
     def keeps(self, archive_id: str) -> bool:
         """Tell whether an archive is pinned, or may be."""
         return bool(self.unreadable) or any(pin.covers(archive_id) for pin in self.readable)
@@ -55,7 +59,7 @@ def read_pins(layout: Layout) -> Pins:
 def write_pin(hold: Hold, cache: CacheDir, pin: Pin) -> None:
     """Make a pin, in the place of one of the same name.
 
-    Needs the shared lock, in the hold in which what it names was looked up, leased and stamped (rule 1).
+    Needs a hold: that in which what it names was looked up, leased and stamped (rule 1), unless it is there already.
     """
     hold.require(LockMode.SHARED)
     cache.ensure_ours(hold)
@@ -77,6 +81,18 @@ def take_pin_off(hold: Hold, cache: CacheDir, name: str) -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+def release_pins(hold: Hold, cache: CacheDir, archive_ids: frozenset[str]) -> None:
+    """Take archives out of all pins, and pins off that keep nothing more. Needs the exclusive lock."""
+    hold.require(LockMode.EXCLUSIVE)
+    cache.ensure_ours(hold)
+    for pin in read_pins(cache.layout).readable:
+        left = pin.without(archive_ids)
+        if not left.archives:
+            take_pin_off(hold, cache, pin.name)
+        elif left != pin:
+            write_pin(hold, cache, left)
 
 
 def pinned_paths(layout: Layout, pins: Pins, projects: Iterable[str]) -> Collection[str]:

@@ -89,7 +89,8 @@ def foresee(cache: CacheDir, plan: RemovalPlan) -> Removal:
 
 def _names_of_clean(cache: CacheDir, plan: RemovalPlan) -> defaultdict[Names, list[str]]:
     """Give the paths that a clean takes before anything else: all that leads to what it names."""
-    spared = spared_paths(cache.layout)
+    released = plan.named if plan.clean_policy.takes_in_use else frozenset[str]()
+    spared = spared_paths(cache.layout, without=released)
     if plan.is_everything:
         directories = list(name_directories(cache.layout))
         if spared:

@@ -69,6 +69,7 @@ from aiocache_engine.store.layout import Layout
 from aiocache_engine.store.leases import LeaseReader
 from aiocache_engine.store.name_choice import NameChoice
 from aiocache_engine.store.notes import read_notes, remove_notes
+from aiocache_engine.store.pins import release_pins
 from aiocache_engine.store.referrers import forget, note_seen
 from aiocache_engine.store.reserve import restore_reserve, spend_reserve
 from aiocache_engine.store.stored_pages import PAGE_KIND, take_pages
@@ -179,6 +180,9 @@ class Collector:
         named = cleaning(seen)
         if named.dependencies:  # whether others use them counts already for what is named
             named, seen = yield from self._plan_seen(cleaning)
+        if policy.takes_in_use:
+            release = partial(release_pins, cache=self._cache, archive_ids=named.named)
+            yield InHold(LockMode.EXCLUSIVE, release)
         if targets:
             yield Outside(self._leases.unlink_dead)  # every later collector would look at them again
             for target in (*targets, *named.dependencies_in_use):
@@ -191,7 +195,7 @@ class Collector:
 
         def decide(snapshot: Snapshot) -> RemovalPlan:
             ids = _without_names(snapshot, named.named | cleaning(snapshot).named)
-            return plan_named(snapshot, ids, named.dependencies, matches=version_matches)
+            return plan_named(snapshot, ids, named.dependencies, matches=version_matches, policy=policy)
 
         yield from self._collect(decide)
         yield from self._take_lonely(named)
@@ -288,7 +292,7 @@ class Collector:
         """
         if not queue or not isinstance(queue[0].object, SeenEnvironment):  # they come first
             return set()
-        ids = [item.object.id for item in queue if isinstance(item.object, SeenEnvironment)]
+        ids = [i.object.id for i in queue if isinstance(i.object, SeenEnvironment) and not i.is_forced]
         running = (yield from self._find_processes(ids)).keys()
         if running:
             staying = [item for item in queue if item.object.id not in running]
