@@ -72,7 +72,7 @@ def plan_named(
     free, kept = _dependencies(snapshot, Marks(snapshot), named, matches).part(dependencies)
     plan = plan_all(dependencies=free)
     # What nothing led to but what goes is decided on already: it goes, or waits for those who use it.
-    decided = {each.object.id for each in (*plan.objects, *plan.kept)}
+    decided = {each.object.id for each in plan.objects} | {each.object.id for each in plan.kept}
     projects = {snapshot.archives[each].project for each in free}
     in_use = sorted(each.object.id for each in plan.kept if each.object.id in free and each.is_condemned)
     return replace(
