@@ -132,9 +132,9 @@ def beside(side: Ours, cleaner: list[str], environment: Path) -> float:
     """Install the small wheel while a cleaner works."""
     process = subprocess.Popen(cleaner, env=side.environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     time.sleep(HEAD_START_SECONDS)
-    seconds = run(side, side.install(environment, "small==1.0"))
     if process.poll() is not None:
-        print("  (the cleaner was done before the installation)")
+        print("  (the cleaner was done before the installation began)")
+    seconds = run(side, side.install(environment, "small==1.0"))
     if process.wait() != 0:
         raise SystemExit(f"{cleaner}: exit {process.returncode}")
     return seconds
