@@ -35,13 +35,12 @@ def test_one_clean_of_a_tool_or_of_anything_in_it_and_the_next_run_is_whole_agai
     assert stage.run_tool() == (0, said)
 
 
-@pytest.mark.parametrize("what", ["tool", "part"])
-def test_with_deps_all_goes_that_only_the_environment_used(stage: Stage, what: str) -> None:
+def test_with_deps_all_goes_that_only_the_environment_used(stage: Stage) -> None:
     assert stage.run_tool()[0] == 0
     stage("fetch", stage.cast.plain)
     inside = sorted(each["project"] for each in stage.entries() if each["project"] not in (None, stage.cast.plain))
     before = stage.allocated()
-    removal = stage("clean", named(stage, what), "--deps")
+    removal = stage("clean", stage.cast.part, "--deps")
     assert_within_a_percent(freed(removal), before - stage.allocated())
     assert objects(removal) == sorted([*inside, f"environment of {stage.cast.tool}"])
     assert [each["project"] for each in stage.entries()] == [stage.cast.plain]
