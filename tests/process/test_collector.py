@@ -15,7 +15,7 @@ from anyio import create_task_group
 from aiocache_engine.errors import CacheEngineError, ReadOnlyCacheError
 from aiocache_engine.model.python import LinkMode
 from aiocache_engine.model.removal import Removal
-from aiocache_engine.pipeline.collector import collect
+from aiocache_engine.pipeline.collector import collect, passes
 from aiocache_engine.pipeline.collector.whereabouts import Whereabouts
 from aiocache_engine.pipeline.kit import open_kit
 from aiocache_engine.pipeline.undertake import FetchRequest, Inputs, look_into_fetch
@@ -415,14 +415,14 @@ async def test_a_warning_of_a_prune_is_told_though_a_later_pass_finds_no_cause_f
     shutil.rmtree(environment)
     [other] = await place.fetch("other")
     shutil.rmtree(place.cache / "projects-v1" / "other")
-    detach = collect.detach_objects
+    detach = passes.detach_objects
 
     def stamped_meanwhile(*arguments: object, **named: object) -> object:
         monkeypatch.undo()
         (place.cache / "archives-v1" / other / "used").write_bytes(os.urandom(16))
         return detach(*arguments, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(collect, "detach_objects", stamped_meanwhile)
+    monkeypatch.setattr(passes, "detach_objects", stamped_meanwhile)
     removal = await place.prune()
     assert place.archives() == set()
     assert [str(environment) in warning for warning in removal.warnings] == [True]
@@ -614,7 +614,7 @@ async def test_a_dry_run_changes_nothing(place: Place) -> None:
 async def test_what_is_used_between_scan_and_detach_stays(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     [archive] = await place.fetch("tiny")
     shutil.rmtree(place.cache / "projects-v1" / "tiny")
-    detach = collect.detach_objects
+    detach = passes.detach_objects
     seen: list[str] = []
 
     def stamped_meanwhile(*arguments: object, **named: object) -> object:
@@ -622,7 +622,7 @@ async def test_what_is_used_between_scan_and_detach_stays(place: Place, monkeypa
         seen.append("stamped")
         return detach(*arguments, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(collect, "detach_objects", stamped_meanwhile)
+    monkeypatch.setattr(passes, "detach_objects", stamped_meanwhile)
     removal = await place.prune()
     assert place.archives() == {archive}
     assert len(seen) == collect.PASSES

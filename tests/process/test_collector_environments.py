@@ -15,7 +15,7 @@ from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.records import EnvironmentPointer
 from aiocache_engine.model.removal import Removal, RemovalPlan
 from aiocache_engine.model.snapshot import Snapshot
-from aiocache_engine.pipeline.collector import collect
+from aiocache_engine.pipeline.collector import passes
 from aiocache_engine.pipeline.collector.account import foresee
 from aiocache_engine.pipeline.collector.collect import Collector
 from aiocache_engine.pipeline.collector.scan import scan
@@ -293,7 +293,7 @@ def test_what_is_used_again_between_scan_and_detach_keeps_its_names_and_archives
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pointer = tool_of(place, "tool", "dep", executable=str(place.root / "gone"))
-    detach = collect.detach_objects
+    detach = passes.detach_objects
     runs = 0
 
     def used_meanwhile(*arguments: object, **named: object) -> object:
@@ -302,9 +302,9 @@ def test_what_is_used_again_between_scan_and_detach_keeps_its_names_and_archives
         (place.cache / "environments-v1" / pointer.environment_id / "used").write_bytes(os.urandom(16))
         return detach(*arguments, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(collect, "detach_objects", used_meanwhile)
+    monkeypatch.setattr(passes, "detach_objects", used_meanwhile)
     removal = prune_now(place.opened())
-    assert runs >= collect.PASSES  # a slow machine takes more than one hold for each
+    assert runs >= passes.PASSES  # a slow machine takes more than one hold for each
     assert environments(place) == {pointer.environment_id}
     assert pointers(place) == {pointer.digest}
     assert len(place.archives()) == 2

@@ -15,7 +15,9 @@ from aiocache_engine import (
     HeldEnvironment,
     InstallReport,
     Obtained,
+    Pin,
     PrunePolicy,
+    Referrer,
     Removal,
     RemovalPlan,
     RemovalReason,
@@ -74,7 +76,12 @@ async def embed() -> None:
         assert_type(plan, RemovalPlan)
         assert_type(await engine.foresee(plan), Removal)
         assert_type(await engine.clean(plan), Removal)
-        assert_type(await engine.clean(["torch"]), Removal)
+        assert_type(await engine.clean(["torch"], dependencies=True, even_in_use=True), Removal)
+        (pin, *_) = await engine.pin(["torch<2.5"], name="release")
+        assert_type(pin, Pin)
+        assert_type(await engine.unpin("release"), Pin)
+        assert_type(await engine.pins(), tuple[Pin, ...])
+        assert_type(await engine.forget(".venv"), tuple[Referrer, ...])
         assert_type(await engine.plan_prune(), RemovalPlan)
         assert_type(await engine.prune(), Removal)
         policy = PrunePolicy(unused_for_seconds=3600, keeps_latest=True, max_size_bytes=10**9)
@@ -100,6 +107,8 @@ def embed_in_threads() -> None:
         assert_type(plan, RemovalPlan)
         assert_type(engine.foresee(plan), Removal)
         assert_type(engine.clean(plan), Removal)
+        assert_type(engine.pin(["torch<2.5"]), tuple[Pin, ...])
+        assert_type(engine.forget(".venv"), tuple[Referrer, ...])
         assert_type(engine.plan_prune(), RemovalPlan)
         assert_type(engine.prune(), Removal)
         assert_type(engine.prune(PrunePolicy(is_ci=True)), Removal)
