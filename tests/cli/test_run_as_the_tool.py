@@ -113,7 +113,8 @@ def test_what_the_caller_ignores_stays_ignored(tool: Aioc) -> None:
         [*words, *direct(tool, "dispositions")], env=tool.environ, cwd=tool.home, capture_output=True, check=True
     )
     assert ran.stdout == again.stdout
-    assert b"SigIgn:\t0000000000000003" in ran.stdout
+    (ignored,) = (int(line.split()[1], 16) for line in ran.stdout.splitlines() if line.startswith(b"SigIgn:"))
+    assert ignored & 0b11 == 0b11  # and whatever else the one that started these tests ignores
 
 
 @pytest.mark.parametrize("name", ["forever", "flood"])
