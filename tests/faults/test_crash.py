@@ -5,6 +5,7 @@ The short form strikes at every k-th step, the torture at each.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,7 +76,10 @@ def test_a_command_refused_by_the_disk_at_any_step_says_so_and_works_when_run_ag
 
 
 def steps(form: str, count: int, *, every: int, first: int) -> range:
-    return range(first, count + 1, every) if form == "short" else range(1, count + 1)
+    if form != "short":
+        return range(1, count + 1)
+    # The three Pythons of an everyday run strike other steps, and together every step that is due.
+    return range(first + every * (sys.version_info.minor % 3), count + 1, 3 * every)
 
 
 def heals(place: Place, command: str, strikes: Strikes, what: tuple[object, ...]) -> None:
