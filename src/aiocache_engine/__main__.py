@@ -13,6 +13,10 @@ def main() -> int:
     if sys.argv[1:] == ["--version"]:  # answered before anything else is imported: scripts ask this often
         return _tell_version()
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        from aiocache_engine.cli.streams import occupy_closed  # noqa: PLC0415 - mostly all three are open
+
+        occupy_closed()
     from aiocache_engine.cli.interrupts import INTERRUPTS  # noqa: PLC0415 - as above
 
     INTERRUPTS.catch()

@@ -5,6 +5,7 @@ Both are started with a working directory: without one, Python may start them in
 
 from __future__ import annotations
 
+import ast
 import errno
 import fcntl
 import os
@@ -44,6 +45,17 @@ def terminal():
 def wait():
     print("ready", flush=True)
     sys.stdin.read()
+
+def streams():
+    links = {}
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            links[int(number)] = os.readlink(f"/proc/self/fd/{number}")
+        except OSError:  # that of the list itself
+            pass
+    said = [links.get(number) for number in range(3)], any(number > 2 and "/leases/" in links[number] for number in links)
+    with open(sys.argv[1], "w") as file:
+        file.write(repr(said))
 """
 DISPOSITIONS = '#!/bin/sh\ngrep -E "^Sig(Ign|Blk|Cgt)" /proc/self/status\n'
 DESCRIPTORS = "#!/bin/sh\nexec ls /proc/self/fd\n"
@@ -56,7 +68,7 @@ ASK = "#!/bin/sh\nprintf 'say: '\nread line\n"
 def server(tmp_path: Path) -> Iterator[IndexServer]:
     wheels = tmp_path / "wheels"
     wheels.mkdir()
-    names = ("die", "flood", "copy", "terminal", "wait")
+    names = ("die", "flood", "copy", "terminal", "wait", "streams")
     build_wheel(
         wheels,
         "tool",
@@ -149,6 +161,20 @@ def test_no_descriptor_but_the_leases_is_left_open(tool: Aioc) -> None:
         direct(tool, "descriptors"), env=tool.environ, cwd=tool.home, capture_output=True, check=True
     )
     assert len(ran.stdout.split()) == len(again.stdout.split()) + 1
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_stream_that_the_caller_closed_stays_closed(tool: Aioc, closed: str) -> None:
+    def streams_of(words: list[str]) -> tuple[list[str | None], bool]:
+        words = ["sh", "-c", f'"$@" {closed}', "sh", *words, "said"]
+        subprocess.run(words, env=tool.environ, cwd=tool.home, stdin=subprocess.DEVNULL, check=True)
+        said: tuple[list[str | None], bool] = ast.literal_eval((tool.home / "said").read_text())
+        return said
+
+    streams, has_lease = streams_of(run(tool, "streams"))
+    assert has_lease
+    assert streams == streams_of(direct(tool, "streams"))[0]
+    assert streams.count(None) == closed.count("-")
 
 
 def on_a_terminal(words: list[str], tool: Aioc, *, line: bytes) -> tuple[int, bytes]:

@@ -1,6 +1,7 @@
 """The one door to stdout and stderr: whatever a command says is written here, help and version included.
 
-Writes at once. A reader that has gone (a closed pipe) is nobody's fault, and neither is a stream that is closed.
+Writes at once. A reader that has gone (a closed pipe) is nobody's fault, and neither is a stream that is closed. What is
+closed stays so for a tool that takes this process's place, and no file of ours ever gets its number.
 """
 
 from __future__ import annotations
@@ -11,6 +12,18 @@ import sys
 TYPE_CHECKING = False  # as in `typing`, whose import `aioc --version` is spared
 if TYPE_CHECKING:
     from typing import TextIO
+
+
+def occupy_closed() -> None:
+    """Take the numbers of the standard streams that are closed, so that no file that is opened later gets one.
+
+    A lease would: it is inherited, and what a tool prints would be written into it. These ends are not inherited.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free, which is this one
 
 
 def write_result(text: str) -> None:
