@@ -53,9 +53,9 @@ def streams():
             links[int(number)] = os.readlink(f"/proc/self/fd/{number}")
         except OSError:  # that of the list itself
             pass
-    said = [links.get(number) for number in range(3)], any(number > 2 and "/leases/" in links[number] for number in links)
+    leases = [number for number, link in links.items() if number > 2 and "/leases/" in link]
     with open(sys.argv[1], "w") as file:
-        file.write(repr(said))
+        file.write(repr(([links.get(number) for number in range(3)], leases != [])))
 """
 DISPOSITIONS = '#!/bin/sh\ngrep -E "^Sig(Ign|Blk|Cgt)" /proc/self/status\n'
 DESCRIPTORS = "#!/bin/sh\nexec ls /proc/self/fd\n"

@@ -1,7 +1,7 @@
 """The one door to stdout and stderr: whatever a command says is written here, help and version included.
 
-Writes at once. A reader that has gone (a closed pipe) is nobody's fault, and neither is a stream that is closed. What is
-closed stays so for a tool that takes this process's place, and no file of ours ever gets its number.
+Writes at once. A reader that has gone (a closed pipe) is nobody's fault, and neither is a stream that is closed. That
+one stays closed for a tool that takes this process's place, and no file of ours ever gets its number.
 """
 
 from __future__ import annotations
