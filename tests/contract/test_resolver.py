@@ -13,6 +13,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from aiocache_engine.errors import ResolutionLimitError
+from aiocache_engine.model.value import replace
 from aiocache_engine.pipeline.resolution.nab import NabResolver
 from aiocache_engine.policy.admission import Admission, Learned
 from aiocache_engine.policy.explain import Facts, explain
@@ -20,6 +21,7 @@ from aiocache_engine.policy.resolution import Catalog, Conflict, Demand, Pin, Pr
 from catalogs import TableCatalog, problem, wanted
 
 Table = Mapping[str, Mapping[str, list[str]]]
+URL = "https://example.org/b-1-py3-none-any.whl"
 
 
 class LibResolver:
@@ -55,7 +57,10 @@ class _LibProvider(resolvelib.AbstractProvider):
     def __init__(self, problem: Problem, catalog: Catalog, known: Learned) -> None:
         self.problem, self.catalog = problem, catalog
         self.admission = Admission(problem, catalog, known)
-        self.urls = {each.project: each.url for each in problem.roots if each.url}
+        self.urls: dict[str, str] = {}
+        for each in (*problem.roots, *problem.constraints):
+            if each.url:
+                self.urls.setdefault(each.project, each.url)
 
     def identify(self, requirement_or_candidate: Any) -> Any:
         first, second = requirement_or_candidate[:2]
@@ -107,9 +112,11 @@ class _LibProvider(resolvelib.AbstractProvider):
 
     def _fits(self, requirement: Any, version: Version) -> bool:
         demand = requirement[0]
-        if demand.url is not None and demand.url != self.urls.get(demand.project):
+        limits = [each for each in self.problem.constraints if each.project == demand.project]
+        urls = [demand.url, *(each.url for each in limits if not each.is_locked)]
+        if any(url is not None and url != self.urls.get(demand.project) for url in urls):
             return False
-        specifiers = [demand.specifier] + [c.specifier for c in self.problem.constraints if c.project == demand.project]
+        specifiers = [demand.specifier, *(each.specifier for each in limits)]
         return all(SpecifierSet(each).contains(version, prereleases=True) for each in specifiers)
 
 
@@ -233,11 +240,38 @@ def test_pinning_one_version_takes_its_local_versions_as_well(solve: Solve) -> N
     assert solve({"a": {"1.0": [], "1.0+cpu": [], "1.1": []}}, "a==1.0") == {"a": "1.0+cpu"}
 
 
+def test_a_version_may_be_meant_to_the_letter(solve: Solve) -> None:
+    table: Table = {"a": {"1.0": [], "1.0+cpu": [], "1.1": []}, "b": {"1": ["a===1.0"]}}
+    assert solve(table, "a===1.0") == {"a": "1.0"}
+    assert solve(table, "a===1.0+CPU") == {"a": "1.0+cpu"}
+    assert solve(table, "b") == {"a": "1.0", "b": "1"}
+
+
 def test_only_the_user_may_send_anybody_to_a_url(resolver: Resolver) -> None:
     table = {"a": {"1": ["b @ https://example.org/b-1-py3-none-any.whl"]}, "b": {"1": []}}
     assert isinstance(resolver.resolve(problem("a"), TableCatalog(table)), Conflict)
     roots = ("a", "b @ https://example.org/b-1-py3-none-any.whl")
     assert isinstance(resolver.resolve(problem(*roots), TableCatalog(table)), Resolution)
+
+
+@pytest.mark.parametrize(
+    ("roots", "constraints"),
+    [
+        ((f"b @ {URL}",), (f"b @ {URL}?other",)),
+        (("a", f"b @ {URL}"), (f"b @ {URL}?other",)),
+        (("a",), (f"b @ {URL}", f"b @ {URL}?other")),
+    ],
+)
+def test_a_url_that_a_constraint_names_excludes_any_other(
+    resolver: Resolver, roots: tuple[str, ...], constraints: tuple[str, ...]
+) -> None:
+    catalog = TableCatalog({"a": {"1": ["b"]}, "b": {"1": []}})
+    asked = problem(*roots, constraints=constraints)
+    assert isinstance(resolver.resolve(asked, catalog), Conflict)
+    same = Problem(asked.roots, tuple(replace(each, url=URL) for each in asked.constraints))
+    assert isinstance(resolver.resolve(same, catalog), Resolution)
+    locked = Problem(asked.roots, tuple(replace(each, is_locked=True) for each in asked.constraints))
+    assert isinstance(resolver.resolve(locked, catalog), Resolution)
 
 
 def test_the_answer_is_always_the_same(resolver: Resolver) -> None:

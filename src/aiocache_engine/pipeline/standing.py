@@ -65,11 +65,12 @@ class Standing:
         limits: dict[str, str] = {each.project: "" for each in problem.constraints}
         for each in problem.constraints:
             limits[each.project] = ",".join(filter(None, (limits[each.project], each.specifier)))
+        direct = {each.project for each in problem.constraints if each.url is not None}
         queue = [(each.project, each.extras, each.specifier, each.url) for each in problem.roots]
         followed: set[tuple[str, str]] = set()
         while queue:
             project, extras, specifier, url = queue.pop()
-            version = self.version(project) if url is None else None
+            version = self.version(project) if url is None and project not in direct else None
             if version is None or not _contains(specifier, version) or not _contains(limits.get(project, ""), version):
                 return None
             metadata = self.metadata(project)

@@ -87,7 +87,7 @@ def one_per_project(wanted: Iterable[Wanted], constraints: Iterable[Wanted] = ()
     for each in constraints:
         before = by_project.get(each.project)
         if before is not None and before.url is not None and each.url is None:
-            _check(before, each)
+            by_project[each.project] = _limited(before, each)
         elif before is not None:
             by_project[each.project] = _merged(before, each)
     return tuple(by_project.values())
@@ -215,13 +215,14 @@ def _sha256(text: str, word: str) -> str:
         raise InvalidRequirementError(text, error.reason) from error
 
 
-def _check(wheel: Wanted, limit: Wanted) -> None:
-    """Refuse a wheel that was named by path or URL, and whose version a constraint excludes."""
+def _limited(wheel: Wanted, limit: Wanted) -> Wanted:
+    """Hold a wheel that was named by path or URL to a constraint on its project: to its versions and its hashes."""
     from aiocache_engine.index.urls import direct_file  # noqa: PLC0415 - URLs are rare, urllib costs 5 ms
 
     version = wheel_name(direct_file(wheel.url or "")[1].filename).version
     if not SpecifierSet(limit.specifier).contains(version, prereleases=True):
         raise InvalidRequirementError(wheel.text, f"a constraint says {limit.text!r}")
+    return replace(wheel, sha256s=_common_sha256s(wheel, limit))
 
 
 def _merged(one: Wanted, other: Wanted) -> Wanted:
@@ -230,9 +231,7 @@ def _merged(one: Wanted, other: Wanted) -> Wanted:
     if (one.url or other.url) and one.url != other.url:
         raise InvalidRequirementError(other.text, f"{one.text!r} was asked for as well, and only one can be taken")
     specifier = SpecifierSet(f"{one.specifier},{other.specifier}".strip(","))
-    sha256s = one.sha256s & other.sha256s if one.sha256s and other.sha256s else one.sha256s | other.sha256s
-    if not sha256s and one.sha256s:
-        raise InvalidRequirementError(other.text, f"it pins other hashes than {one.text!r}, and no file has both")
+    sha256s = _common_sha256s(one, other)
     text = one.text if one.text == other.text else f"{one.text}, {other.text}"
     return replace(
         one,
@@ -242,3 +241,10 @@ def _merged(one: Wanted, other: Wanted) -> Wanted:
         sha256s=sha256s,
         extras=one.extras | other.extras,
     )
+
+
+def _common_sha256s(one: Wanted, other: Wanted) -> frozenset[str]:
+    sha256s = one.sha256s & other.sha256s if one.sha256s and other.sha256s else one.sha256s | other.sha256s
+    if not sha256s and one.sha256s:
+        raise InvalidRequirementError(other.text, f"it pins other hashes than {one.text!r}, and no file has both")
+    return sha256s

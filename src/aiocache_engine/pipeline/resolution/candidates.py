@@ -15,6 +15,7 @@ from aiocache_engine.model.index import Index, IndexFile
 from aiocache_engine.model.names import wheel_name
 from aiocache_engine.model.page import StoredPage
 from aiocache_engine.model.requirement import Refusal, Wanted
+from aiocache_engine.model.value import replace
 from aiocache_engine.pipeline.find import Choice
 from aiocache_engine.policy.choose import WheelChooser
 
@@ -28,7 +29,7 @@ class Candidates:
         pages: Sequence[tuple[Index, StoredPage]],
         chooser: WheelChooser,
         *,
-        sha256s: frozenset[str] = frozenset(),
+        sha256s: frozenset[str] | None,
     ) -> None:
         """Order the versions.
 
@@ -36,7 +37,7 @@ class Candidates:
             project: normalized.
             pages: those that count, in the order of their indexes.
             chooser: chooses among the files of a version.
-            sha256s: one of them must fit; empty: any will do.
+            sha256s: one of them must fit, and of none at all none does; None: any will do.
         """
         self._project = project
         self._pages = pages
@@ -64,6 +65,8 @@ class Candidates:
         return ", ".join(shown(index.url) for index, _ in self._pages)
 
     def _choose(self, version: Version) -> Choice | Refusal:
+        if refusal := _torn(self._sha256s):
+            return refusal
         spelling = self._spellings.get(version)
         if spelling is None:
             return Refusal("there is no such version")
@@ -73,7 +76,7 @@ class Candidates:
             project=self._project,
             specifier=f"=={version}",
             pinned=canonicalize_version(version),
-            sha256s=self._sha256s,
+            sha256s=self._sha256s or frozenset(),
             url=None,
         )
         chosen = self._chooser.choose(wanted, [file for _, file in found])
@@ -85,12 +88,15 @@ class Candidates:
 class DirectCandidate:
     """The one version that a requirement names by URL or path."""
 
-    def __init__(self, wanted: Wanted, chooser: WheelChooser) -> None:
+    def __init__(self, wanted: Wanted, chooser: WheelChooser, *, sha256s: frozenset[str] | None) -> None:
+        """Take the file apart; `sha256s` as for `Candidates`, from whoever states any."""
         index, file, self.credentials = direct_file(wanted.url or "")
         name = wheel_name(file.filename)
-        refusal = chooser.check(name)
-        only = next(iter(wanted.sha256s)) if len(wanted.sha256s) == 1 and file.sha256 is None else file.sha256
-        self._choice = refusal or Choice(wanted, index, _with_hash(file, only))
+        stated = common(sha256s, None if file.sha256 is None else frozenset({file.sha256}))
+        refusal = chooser.check(name) or _torn(stated)
+        only = next(iter(stated)) if stated is not None and len(stated) == 1 else None
+        limited = replace(wanted, sha256s=stated or frozenset())
+        self._choice = refusal or Choice(limited, index, _with_hash(file, only))
         self.versions: Sequence[Version] = (Version(name.version),)
 
     def choose(self, _: Version) -> Choice | Refusal:
@@ -100,6 +106,20 @@ class DirectCandidate:
     def where(self) -> str:
         """Say where was looked."""
         return ""
+
+
+def common(one: frozenset[str] | None, other: frozenset[str] | None) -> frozenset[str] | None:
+    """Give the hashes that are among both; None: any will do."""
+    if one is None or other is None:
+        return one if other is None else other
+    return one & other
+
+
+def _torn(sha256s: frozenset[str] | None) -> Refusal | None:
+    """Say so where no hash is left that all who state some would take."""
+    if sha256s is None or sha256s:
+        return None
+    return Refusal("the hashes given for it exclude each other; check the --hash options")
 
 
 def _spelled(canonical: str, files: bytes) -> str:

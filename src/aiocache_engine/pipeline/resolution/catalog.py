@@ -14,7 +14,7 @@ from aiocache_engine.model.page import StoredPage
 from aiocache_engine.model.python import Interpreter
 from aiocache_engine.model.requirement import Refusal, Wanted
 from aiocache_engine.pipeline.find import Choice
-from aiocache_engine.pipeline.resolution.candidates import Candidates, DirectCandidate
+from aiocache_engine.pipeline.resolution.candidates import Candidates, DirectCandidate, common
 from aiocache_engine.pipeline.resolution.metadata import (
     CoreMetadata,
     MetadataError,
@@ -62,14 +62,12 @@ class IndexCatalog:
         self._markers: Mapping[str, str] = interpreter.markers
         self._python = interpreter.version
         self._direct: dict[str, Wanted] = {}
-        self._sha256s: dict[str, frozenset[str]] = {}
+        self._sha256s: dict[str, frozenset[str] | None] = {}  #: that suit all who state some; None: nobody does
         self._asked = {each.project for each in problem.roots}
         for each in (*problem.roots, *problem.constraints):
             if each.url is not None:
                 self._direct.setdefault(each.project, each)
-            if each.sha256s:
-                others = self._sha256s.get(each.project, each.sha256s)
-                self._sha256s[each.project] = each.sha256s & others
+            self._sha256s[each.project] = common(self._sha256s.get(each.project), each.sha256s or None)
         self._candidates: dict[str, Candidates | DirectCandidate] = {}
         self._metadata: dict[tuple[str, Version], CoreMetadata | str] = {}
         self._flaws: dict[tuple[str, Version], str | None] = {}
@@ -89,14 +87,15 @@ class IndexCatalog:
         """Give what may be chosen of a project; as `versions`."""
         if project not in self._candidates:
             if project in self._direct:
-                self._candidates[project] = DirectCandidate(self._direct[project], self._chooser)
+                direct = DirectCandidate(self._direct[project], self._chooser, sha256s=self._sha256s[project])
+                self._candidates[project] = direct
             else:
                 self._among(project, self._source.pages(project))
         return self._candidates[project]
 
     def sha256s(self, project: str) -> frozenset[str]:
-        """Give the hashes of which a project's file must have one; empty: any will do."""
-        return self._sha256s.get(project, frozenset())
+        """Give the hashes by which a project's file is looked for; empty: any will do, or none at all."""
+        return self._sha256s.get(project) or frozenset()
 
     def is_direct(self, project: str) -> bool:
         """Tell whether the user named the one file of a project by URL or path."""
@@ -125,7 +124,7 @@ class IndexCatalog:
     def _among(self, project: str, pages: Sequence[tuple[Index, StoredPage]]) -> Candidates | DirectCandidate:
         if not pages and project in self._asked:
             raise self._not_found(project)
-        found = Candidates(project, pages, self._chooser, sha256s=self.sha256s(project))
+        found = Candidates(project, pages, self._chooser, sha256s=self._sha256s.get(project))
         return self._candidates.setdefault(project, found)
 
     def choice(self, project: str, version: Version) -> Choice:

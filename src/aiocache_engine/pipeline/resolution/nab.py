@@ -72,7 +72,10 @@ class _Provider(BaseProvider[Node, int]):
         self._catalog = catalog
         self._until = until
         self.admission = Admission(problem, catalog, known)
-        self._urls = {each.project: each.url for each in (*problem.constraints, *problem.roots) if each.url}
+        self._urls: dict[str, str] = {}  #: of each project the first that is named; another one excludes it
+        for each in (*problem.roots, *problem.constraints):
+            if each.url:
+                self._urls.setdefault(each.project, each.url)
         self._order: dict[Node, int] = {}  #: when each node was first met
         self._universes: dict[str, Universe] = {}
         self._chosen: dict[str, Version] = {}  #: the last choice of each project
@@ -195,9 +198,7 @@ class _Provider(BaseProvider[Node, int]):
 
     def _spans(self, demand: Demand) -> dict[Node, Span]:
         """Give what a demand leaves of each node it names."""
-        span = Span.empty()  # only the user may send anybody to a URL
-        if demand.url is None or demand.url == self._urls.get(demand.project):
-            span = self._universe(demand.project).span(demand.specifier)
+        span = self._allowed(demand)
         return {Node(demand.project, extra): span for extra in (*sorted(demand.extras), "")}
 
     def _universe(self, project: str) -> Universe:
@@ -213,8 +214,15 @@ class _Provider(BaseProvider[Node, int]):
         span = Span.full()
         for each in self._problem.constraints:
             if each.project == project:
-                span &= self._universe(project).span(each.specifier)
+                # Another place of a locked file is no contradiction: its version and hash say what it is.
+                span &= self._universe(project).span(each.specifier) if each.is_locked else self._allowed(each)
         return span
+
+    def _allowed(self, named: Demand | Wanted) -> Span:
+        """Give what is left of a project by who names it."""
+        if named.url is not None and named.url != self._urls.get(named.project):
+            return Span.empty()  # only the user may send anybody to a URL, and to one only
+        return self._universe(named.project).span(named.specifier)
 
 
 class _Constraints(Mapping[Node, Span]):
