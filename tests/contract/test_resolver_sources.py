@@ -185,6 +185,15 @@ async def test_a_lying_part_is_not_believed(bench: Bench) -> None:
     assert bench.whole == ["leaf-1.0-py3-none-any.whl"]
 
 
+@pytest.mark.parametrize("total", ["*", "9" * 30, str(2**63 - 1), str(10**17), str(2**32), NUMBER])
+async def test_a_part_of_a_strange_whole_is_not_believed(bench: Bench, total: str) -> None:
+    bench.wheel("leaf")
+    bench.server.has_metadata = bench.server.has_json = False  # HTML tells no sizes
+    bench.server.fault(f"/files/{wheel_filename('leaf', '1.0')}", Fault(range_total=total))
+    await bench.live("leaf")
+    assert bench.whole == ["leaf-1.0-py3-none-any.whl"]
+
+
 async def test_metadata_that_was_cleaned_meanwhile_is_not_brought_back(tree: Bench) -> None:
     resolved = await tree.live("leaf")
     choice = resolved.choices[0]
@@ -295,7 +304,7 @@ async def test_a_wheel_named_by_url_takes_part_in_the_search(bench: Bench) -> No
     resolved = await bench.live("top", f"leaf @ {url}")
     assert pins(resolved) == ["leaf==1.0", "top==1.0"]
     assert resolved.choices[0].file.url == url
-    assert bench.whole == ["leaf-1.0-py3-none-any.whl"]  # its size is unknown, and this server gives no ends
+    assert bench.whole == []  # its size is unknown, so its end is asked for
 
 
 async def test_a_wheel_of_this_machine_needs_no_network_and_no_copy(tmp_path: Path, bench: Bench) -> None:

@@ -9,7 +9,7 @@ from aiocache_engine.errors import IndexResponseError
 from aiocache_engine.index.exchange import Exchange, Limits
 from aiocache_engine.index.urls import shown
 
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)", re.ASCII)
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", re.ASCII)  # no file is larger
 _PARTIAL = 206
 
 

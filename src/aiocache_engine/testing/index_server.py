@@ -36,7 +36,7 @@ from urllib.parse import quote, unquote
 
 _JSON = "application/vnd.pypi.simple.v1+json"
 _SUFFIXES = (".whl", ".tar.gz", ".zip")
-_RANGE = re.compile(r"bytes=(\d+)-(\d*)")
+_RANGE = re.compile(r"bytes=(\d+)-(\d*)|bytes=-(\d+)")
 _PIECE_BYTES = 64 * 1024
 
 
@@ -55,6 +55,7 @@ class Fault:
     bytes_per_second: int | None = None
     ignores_range: bool = False
     range_shift: int = 0  #: added to the start of a part that is sent
+    range_total: str | None = None  #: said of a part that is sent, instead of the size of the whole
 
 
 @dataclass(slots=True)
@@ -289,7 +290,7 @@ class _Handler(BaseHTTPRequestHandler):
         fault = index.count(path, headers)
         answer = _conditional(_spoilt(index.answer(path, headers), fault), headers)
         has_range = index.has_ranges and not fault.ignores_range and fault.status is None
-        if has_range and (part := _part(answer, headers, fault.range_shift)):
+        if has_range and (part := _part(answer, headers, fault)):
             answer = part
         index.statuses[path, answer.status] += 1
         self._send(answer, fault)
@@ -343,17 +344,17 @@ def _conditional(answer: _Answer, headers: Mapping[str, str]) -> _Answer:
     return answer
 
 
-def _part(answer: _Answer, headers: Mapping[str, str], shift: int) -> _Answer | None:
+def _part(answer: _Answer, headers: Mapping[str, str], fault: Fault) -> _Answer | None:
     match = _RANGE.fullmatch(headers.get("range", ""))
     condition = headers.get("if-range")
     if not match or answer.status != 200 or (condition and condition != answer.headers.get("etag")):  # noqa: PLR2004 - OK
         return None
     total = len(answer.body)
-    start = int(match[1]) + shift
+    start = (max(0, total - int(match[3])) if match[3] else int(match[1])) + fault.range_shift
     end = min(int(match[2]) if match[2] else total - 1, total - 1)
     if start > end:
         return _Answer(416, b"", answer.content_type, {"content-range": f"bytes */{total}"})
-    headers = {**answer.headers, "content-range": f"bytes {start}-{end}/{total}"}
+    headers = {**answer.headers, "content-range": f"bytes {start}-{end}/{fault.range_total or total}"}
     return _Answer(206, answer.body[start : end + 1], answer.content_type, dict(headers))
 
 

@@ -58,6 +58,8 @@ async def metadata_from_parts(read: ReadPart, filename: str, size_bytes: int | N
     tail = await read(None if size_bytes is None else size_bytes - length, length)
     if tail is None or (size_bytes is not None and tail.total_bytes != size_bytes):
         return None
+    if tail.total_bytes > _FULL32:  # its end would say nothing that is followed here, and the hole might be refused
+        return None
     import tempfile  # noqa: PLC0415 - only where a wheel lies elsewhere
 
     # The parts go to their places in a file with holes, so that they are read by the same rules as a whole one.
