@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -222,8 +223,14 @@ def locked(server: IndexServer, name: str, version: str, *, marker: str = "", sh
 def test_a_lock_file_is_installed_as_it_is(aioc: Aioc, server: IndexServer) -> None:
     never = locked(server, "speed", "1.0", marker="python_version < '3'")
     lock = LOCK + locked(server, "lib", "1.0") + locked(server, "base", "1.5") + never
+    named = 'name = "base-1.5-py3-none-any.whl"\nurl = '
+    lock = lock.replace(
+        f'url = "{server.file_url("base-1.5-py3-none-any.whl")}"', f'{named}"{server.file_url("blob")}"'
+    )
+    shutil.copy(f"{server.directory}/base-1.5-py3-none-any.whl", f"{server.directory}/blob")
     (aioc.home / "pylock.toml").write_text(lock)
     assert aioc("install", "-r", "pylock.toml", "--venv", "env").code == 0
+    assert server.counts["/files/blob"] == 1
     assert there(aioc) == {"lib": "1.0", "base": "1.5"}
     assert not list((aioc.home / "env").rglob("direct_url.json"))
     assert not any(path.startswith("/simple") for path in server.counts)

@@ -410,12 +410,38 @@ def test_a_path_in_a_lock_file_stands_beside_it(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
+    ("place", "url"),
+    [
+        ('url = "https://example.org/blob/abcdef"', "https://example.org/blob/abcdef"),
+        ('url = "https://example.org/blob/"', "https://example.org/blob/"),
+        ('url = "https://example.org/x.whl?key=1#egg=a"', "https://example.org/x.whl?key=1"),
+        ('path = "blob #1"', "file://DIRECTORY/blob%20%231"),
+    ],
+)
+def test_a_lock_file_may_call_a_wheel_otherwise_than_its_place_does(desk: Desk, place: str, url: str) -> None:
+    lock = LOCK.replace('url = "https://example.org/a-1.0-py3-none-any.whl"', place, 1)
+    (only,) = desk.read(desk.write("pylock.toml", lock)).roots
+    _, file, _ = direct_file(only.url or "")
+    assert (file.filename, file.url) == ("a-1.0-py3-none-any.whl", url.replace("DIRECTORY", str(desk.root)))
+
+
+@pytest.mark.parametrize(
+    "url", ["git+https://x/y/a-1.0-py3-none-any.whl", "https://x:port/a-1.0-py3-none-any.whl", "https:///x"]
+)
+def test_a_place_in_a_lock_file_that_cannot_be_used_is_refused_with_the_lock_file(desk: Desk, url: str) -> None:
+    lock = LOCK.replace("https://example.org/a-1.0-py3-none-any.whl", url, 1)
+    with pytest.raises(RequirementsFileError, match=r"pylock\.toml: the wheel of a==1\.0 cannot be used: "):
+        desk.read(desk.write("pylock.toml", lock))
+
+
+@pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
         ('lock-version = "1.0"', 'lock-version = "9.0"', "no lock file"),
         ("[[packages]]", "[[packages", "no lock file"),
         ('lock-version = "1.0"', 'lock-version = "1.0"\nrequires-python = ">=99"', "99"),
         ('name = "a-1.0-py3-none-any.whl"', 'name = "a-1.0-cp27-cp27m-win32.whl"', "wheel"),
+        ('name = "a-1.0-py3-none-any.whl"\nurl = "https://example.org/a-1', 'url = "https://example.org/a/', "wheel"),
         (f'sha256 = "{HASH}"', 'sha512 = "abc"', "no sha256"),
         ('created-by = "a test"', f"created-by = {'1' * 6000}", "no lock file"),
         ('created-by = "a test"', f"created-by = {'[' * 5000}{']' * 5000}", "no lock file .* nested too deeply"),

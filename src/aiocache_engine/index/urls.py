@@ -12,6 +12,7 @@ from aiocache_engine.model.index import Index, IndexFile, IndexKind, UrlCredenti
 from aiocache_engine.model.names import digest, safe_segment, sha256_hex
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_NAME = "filename"  #: in the fragment of a direct URL
 _LOOPBACK = re.compile(r"localhost|127(?:\.\d{1,3}){3}|::1", re.ASCII)
 
 
@@ -112,7 +113,7 @@ def index_of(location: str, kind: IndexKind) -> tuple[Index, UrlCredentials | No
 
 
 def direct_file(location: str) -> tuple[Index, IndexFile, UrlCredentials | None]:
-    """Make a file of a direct URL or path in a requirement; its fragment may promise a sha256.
+    """Make a file of a direct URL or path in a requirement; its fragment may promise a sha256, and tell its name.
 
     Raises:
         InvalidNameError: no safe file name, or no usable URL.
@@ -125,8 +126,8 @@ def direct_file(location: str) -> tuple[Index, IndexFile, UrlCredentials | None]
     if scheme not in {"http", "https", "file"} or (scheme != "file" and not host):
         raise InvalidNameError("URL", shown(location), "http, https and file are understood")
     url, _, fragment = clean.partition("#")
-    filename = safe_segment(file_name_of(url))
     promised = dict(part.partition("=")[::2] for part in fragment.split("&"))
+    filename = safe_segment(promised.get(_NAME) or file_name_of(url))
     file = IndexFile(
         filename=filename,
         url=url,
@@ -138,6 +139,18 @@ def direct_file(location: str) -> tuple[Index, IndexFile, UrlCredentials | None]
     )
     index = Index(kind=IndexKind.DIRECT, url=url, digest=digest(IndexKind.DIRECT.value, url))
     return index, file, credentials
+
+
+def called(location: str, filename: str) -> str:
+    """Give a direct URL or path with the name of its file, where it does not end in that: see `direct_file`.
+
+    Raises:
+        ValueError: the URL is malformed.
+    """
+    url = url_of_path(location) if _is_path(location) else location
+    if file_name_of(url) == filename:
+        return location
+    return f"{url}{'&' if '#' in url else '#'}{_NAME}={filename}"
 
 
 def _is_path(location: str) -> bool:

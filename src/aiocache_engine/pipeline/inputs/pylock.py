@@ -11,7 +11,8 @@ from packaging.utils import canonicalize_version
 
 from aiocache_engine.errors import InvalidNameError, RequirementsFileError
 from aiocache_engine.hints import Any, cast
-from aiocache_engine.model.names import sha256_hex
+from aiocache_engine.index.urls import called, direct_file
+from aiocache_engine.model.names import sha256_hex, wheel_name
 from aiocache_engine.model.python import Interpreter
 from aiocache_engine.model.requirement import Wanted
 
@@ -59,6 +60,11 @@ def _wanted(path: str, package: Package, chosen: object) -> Wanted:
         sha256 = sha256_hex(chosen.hashes["sha256"])
     except (KeyError, InvalidNameError) as error:
         raise RequirementsFileError(path, None, f"it gives no sha256 for the wheel of {name}") from error
+    try:
+        location = called(location, wheel_name(chosen.filename).filename)
+        direct_file(location)
+    except (InvalidNameError, ValueError) as error:
+        raise RequirementsFileError(path, None, f"the wheel of {name} cannot be used: {error}") from error
     version = None if package.version is None else str(package.version)
     return Wanted(
         text=name,
