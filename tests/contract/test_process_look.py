@@ -113,6 +113,39 @@ def test_a_process_whose_program_lies_in_a_thing_is_seen(look: Look, thing: Path
         started.stdin.close()
 
 
+@pytest.mark.parametrize("program", ["way/bin/cat", "link"])
+def test_a_process_that_was_started_through_a_link_is_seen_though_its_program_lies_elsewhere(
+    look: Look, thing: Path, program: str
+) -> None:
+    top = thing.parent.parent
+    (top / "way").symlink_to(thing)
+    (thing / "bin").mkdir()
+    (thing / "bin/cat").symlink_to("/bin/cat")  # as the interpreter of an environment is one
+    (top / "link").symlink_to("way/bin/cat")
+    with subprocess.Popen([top / program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/") as started:
+        assert started.stdin is not None
+        assert started.stdout is not None
+        started.stdin.write(b"\n")
+        started.stdin.flush()
+        started.stdout.readline()  # it runs by now
+        assert look(thing.name) == {thing.name: {started.pid}}
+        started.stdin.close()
+
+
+def test_a_process_in_an_environment_that_was_activated_through_a_link_is_seen(look: Look, thing: Path) -> None:
+    way = thing.parent.parent / "way"
+    way.symlink_to(thing)
+    with process(env={**os.environ, "VIRTUAL_ENV": str(way)}) as pid:
+        assert look(thing.name) == {thing.name: {pid}}
+
+
+def test_links_that_lead_in_a_circle_are_no_obstacle(look: Look, thing: Path) -> None:
+    circle = thing.parent.parent / "circle"
+    circle.symlink_to(circle)
+    with process(thing, env={**os.environ, "VIRTUAL_ENV": str(circle)}) as pid:
+        assert look(thing.name) == {thing.name: {pid}}
+
+
 def test_one_pass_tells_several_things_apart(look: Look, thing: Path) -> None:
     other, unused = thing.parent / new_object_id(), thing.parent / new_object_id()
     with process(thing, other) as both, process(other) as one:

@@ -1,9 +1,9 @@
 """Which processes name something, live in it or have it open: one pass over all of them for any number of things.
 
-Read: arguments, variables, executable, working directory, open files and mapped files. What may not be read (another
-user's process, one that made itself undumpable, one of another pid namespace) is not seen, nor is a process that holds
-a path in its memory alone. Of this very process the variables are left out: a command that a tool started inherited
-them and lives elsewhere.
+Read: arguments, variables, executable, working directory, open files and mapped files; and where the links lead in the
+path that it was started by and in that of its virtual environment. What may not be read (another user's process, one
+that made itself undumpable, one of another pid namespace) is not seen, nor is a process that holds a path in its memory
+alone. Of this very process the variables are left out: a command that a tool started inherited them and lives elsewhere.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from aiocache_engine.model.snapshot import SeenProcess
 from aiocache_engine.system.process import command_of
 
 _ROUNDS: Final = 5  #: how often it looks for processes that began meanwhile
+_LINKS: Final = 8  #: how many links, one leading to the other, are followed from a program's path
+_VIRTUAL_ENVIRONMENT: Final = b"VIRTUAL_ENV="
 _IS_LINUX: Final[bool] = sys.platform.startswith("linux")
 ProcessReader = Callable[[int], Iterator[bytes]]  #: gives all texts of a process that may name something
 
@@ -63,7 +65,10 @@ def read_proc(pid: int) -> Iterator[bytes]:
     base = f"/proc/{pid}".encode()
     for name in (b"cmdline", b"maps") if pid == os.getpid() else (b"cmdline", b"environ", b"maps"):
         with suppress(OSError), open(base + b"/" + name, "rb") as file:
-            yield file.read()
+            content = file.read()
+            yield content
+            if name != b"maps":
+                yield from _resolved(content.split(b"\0"), is_started_by=name == b"cmdline")
     links = [base + b"/exe", base + b"/cwd"]
     with suppress(OSError):
         links += [base + b"/fd/" + number for number in os.listdir(base + b"/fd")]
@@ -82,18 +87,41 @@ def read_portably(pid: int) -> Iterator[bytes]:
     """Read a process as psutil shows it; which of these there are depends on the system."""
     from psutil import Error, Process  # noqa: PLC0415  (Linux never needs it)
 
-    def ask(question: str) -> Iterator[str]:
+    def ask(question: str) -> list[str]:
         with suppress(Error, OSError, AttributeError):
             answer = getattr(Process(pid), question)()
             match answer:
                 case str():
-                    yield answer
+                    return [answer]
                 case dict():
-                    yield from (f"{name}={text}" for name, text in answer.items())
+                    return [f"{name}={text}" for name, text in answer.items()]
                 case _:
-                    yield from (each if isinstance(each, str) else each.path for each in answer)
+                    return [each if isinstance(each, str) else each.path for each in answer]
+        return []
 
     questions = ["cmdline", "exe", "cwd", "open_files", "memory_maps"]
     for question in questions if pid == os.getpid() else [*questions, "environ"]:
-        for text in ask(question):
-            yield os.fsencode(text)
+        texts = [os.fsencode(text) for text in ask(question)]
+        yield from texts
+        if question in ("cmdline", "environ"):
+            yield from _resolved(texts, is_started_by=question == "cmdline")
+
+
+def _resolved(texts: list[bytes], *, is_started_by: bool) -> Iterator[bytes]:
+    """Give where the links lead in what is an absolute path: in the first argument, or in the variable that counts."""
+    if not is_started_by:
+        variables = (text.removeprefix(_VIRTUAL_ENVIRONMENT) for text in texts if text.startswith(_VIRTUAL_ENVIRONMENT))
+        yield from (os.path.realpath(path) for path in variables if path.startswith(b"/"))
+        return
+    path = texts[0] if texts else b""
+    # Link by link, since the program of an environment is itself a link that leads out of it.
+    for _ in range(_LINKS):
+        if not path.startswith(b"/"):
+            return
+        directory = os.path.realpath(os.path.dirname(path))
+        path = os.path.join(directory, os.path.basename(path))
+        yield path
+        try:
+            path = os.path.join(directory, os.readlink(path))
+        except OSError:
+            return
