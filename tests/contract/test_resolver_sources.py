@@ -238,6 +238,35 @@ async def test_a_version_whose_metadata_cannot_be_read_is_passed_over(bench: Ben
     assert pins(await bench.live("leaf")) == ["leaf==1.0"]
 
 
+@pytest.mark.parametrize("written", ["leaf; extra == 'y' and bogus == '1'", "-leaf; extra == 'y'"])
+async def test_a_version_with_an_unreadable_requirement_of_an_extra_is_passed_over(bench: Bench, written: str) -> None:
+    bench.wheel("leaf", "1.0")
+    bench.wheel("top", "1.0", "leaf; extra == 'y'")
+    bench.wheel("top", "2.0", written)
+    assert pins(await bench.live("top[y]")) == ["leaf==1.0", "top==1.0"]
+
+
+@pytest.mark.parametrize("spelled", ["2.9.0.post0", "2.0.0a4", "1.0.0.dev3", "2.10.0", "1!1.0.0+cu1.0", "0.0"])
+async def test_a_version_is_told_as_its_maker_writes_it(bench: Bench, spelled: str) -> None:
+    bench.wheel("leaf", spelled)
+    assert pins(await bench.live("leaf")) == [f"leaf=={spelled}"]
+
+
+async def test_a_wheel_says_how_a_version_is_written_and_a_source_file_where_there_is_none(bench: Bench) -> None:
+    bench.wheel("leaf", "1.0.0rc1")
+    (bench.wheels / "leaf-1.0-rc1.tar.gz").write_bytes(b"source")
+    assert pins(await bench.live("leaf")) == ["leaf==1.0.0rc1"]
+    (bench.wheels / "root-2.0.0a4.tar.gz").write_bytes(b"source")
+    with pytest.raises(UnsatisfiableError, match=r"root==2\.0\.0a4 "):
+        await bench.live("root")
+
+
+async def test_a_version_is_meant_to_the_letter_as_its_maker_writes_it(bench: Bench) -> None:
+    bench.wheel("leaf", "1.0.0")
+    bench.wheel("leaf", "1.0.0+cu1")
+    assert pins(await bench.live("leaf===1.0.0")) == ["leaf==1.0.0"]
+
+
 @pytest.mark.parametrize(
     ("requires", "python"),
     [

@@ -5,15 +5,18 @@ from __future__ import annotations
 import io
 import os
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from aiocache_engine.errors import InvalidWheelError
+from aiocache_engine.pipeline.inputs.pep508 import marker_holds
 from aiocache_engine.pipeline.resolution.metadata import (
     MetadataError,
     check_requirements,
@@ -47,13 +50,14 @@ MARKERS = {
         st.one_of(
             st.tuples(st.sampled_from([">=", "<=", ">", "<", "==", "!="]), st.sampled_from([*map(str, VERSIONS), "3"])),
             st.tuples(st.sampled_from(["==", "!="]), st.sampled_from(["1.*", "1.0.*", "2.*", "1!2.*", "7.*"])),
+            st.tuples(st.just("==="), st.sampled_from([*map(str, VERSIONS), "1.0.0", "1.0.DEV1", "nonsense"])),
             st.tuples(st.just("~="), st.sampled_from(["1.0", "1.4.5", "2.0rc1", "1!2.0"])),
         ),
         max_size=3,
     )
 )
 def test_a_specifier_set_allows_what_packaging_says(parts: list[tuple[str, str]]) -> None:
-    usable = [op + text for op, text in parts if "+" not in text or op in ("==", "!=")]
+    usable = [op + text for op, text in parts if "+" not in text or op in ("==", "!=", "===")]
     specifier = ",".join(usable)
     universe = Universe(sorted(VERSIONS, reverse=True))
     span = universe.span(specifier)
@@ -132,10 +136,62 @@ def test_old_spellings_are_read_as_they_can_only_be_meant(written: str, meant: s
     assert demands("", written) == [meant]
 
 
-@pytest.mark.parametrize("written", ["a >= not-a-version", "a b c", "a>=1; nonsense == '1'", "a>=dev; extra == 'x'"])
+@pytest.mark.parametrize("between", [" or ", "or", "\tor\t"])
+def test_what_belongs_to_one_of_two_extras_comes_with_each_of_them(between: str) -> None:
+    requires = (f"a; extra == 'x'{between}(extra=='y')", f"b; (extra=='x'){between}(extra == 'y')")
+    assert demands("x", *requires) == demands("y", *requires) == ["a", "b"]
+    assert demands("z", *requires) == demands("", *requires) == []
+
+
+def test_an_extra_is_where_the_marker_says_so_and_nowhere_else() -> None:
+    requires = ("a[extra]; python_version >= '3'", "b; 'extra==\"x\"' != os_name", "my-extra=='1.0'")
+    assert demands("", *requires) == ["a[extra]", "b", "my-extra==1.0"]
+    assert demands("y", "c; extra == 'y' and 'extra == \"x\"' != os_name") == ["c"]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "a >= not-a-version",
+        "a b c",
+        "a>=1; nonsense == '1'",
+        "a>=dev; extra == 'x'",
+        "-a; extra == 'x'",
+        "a; extra == 'x' and nonsense == '1'",
+        "a; extra == 'x' or platform_machine ~= 'y'",
+        "a>=1.x; extra == 'x'",
+        "a~1; extra == 'x'",
+    ],
+)
 def test_a_requirement_that_cannot_be_read_makes_the_version_unusable(written: str) -> None:
     with pytest.raises(MetadataError, match="requirement"):
         demands("", written)
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                *("a", "-", ".", "[x]", "(", ")", ">=1", "==1.*", "~=2", "~=2.0", "<1rc1", ",", " ", "\t", ";", "; "),
+                *("extra == 'x'", "extra=='y'", "python_version<'3'", "sys_platform != 'linux'", "os_name ~= 'a'"),
+                *(" or ", "or", " and ", "and", "nonsense == '1'", "'x' == extra", "extra"),
+            ]
+        ),
+        max_size=9,
+    ).map("".join)
+)
+def test_metadata_that_passes_can_be_asked_for_any_extra(written: str) -> None:
+    parsed = parse_metadata(metadata(f"Requires-Dist: {written}"))
+    try:
+        check_requirements(parsed, MARKERS)
+    except MetadataError:
+        return
+    for extra in ("x", "y"):
+        found = demands_of(parsed, extra, MARKERS)
+        with suppress(InvalidRequirement):  # it is read as it can only be meant
+            requirement = Requirement(parsed.requires[0])
+            with_extra, without = marker_holds(requirement, MARKERS, extra), marker_holds(requirement, MARKERS)
+            assert bool(found) is (with_extra and not without)
 
 
 def test_stored_metadata_comes_back_only_whole_and_for_the_same_file() -> None:

@@ -118,12 +118,14 @@ class Universe:
         if operator == "~=":
             start = bisect_left(self.versions, Version(text))
             return start, self._turn(specifier, start, to=False)
-        # `===` is taken as `==`: pages and metadata are compared by version, not by spelling.
         try:
             is_prefix = text.endswith(".*")
             start = bisect_left(self.versions, Version(f"{text[:-2]}.dev0" if is_prefix else text))
         except InvalidVersion:
             return 0, 0
+        if operator == "===":  # nothing but the one that is spelled so
+            known = self.versions[start : start + 1]
+            return start, start + sum(specifier.contains(each, prereleases=True) for each in known)
         return start, self._turn(Specifier(f"=={text}"), start, to=False)
 
     def _turn(self, specifier: Specifier, start: int, *, to: bool) -> int:

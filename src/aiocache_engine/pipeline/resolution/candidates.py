@@ -123,14 +123,17 @@ def _torn(sha256s: frozenset[str] | None) -> Refusal | None:
 
 
 def _spelled(canonical: str, files: bytes) -> str:
-    """Give a version as its maker writes it (2.10.0 for 2.10), by the name of its first file."""
-    name = files[3 : files.find(b'"', 3)].decode()
+    """Give a version as its maker writes it (2.9.0.post0 for 2.9.post0), by the name of its first wheel, or file."""
+    wheel = files.find(b'.whl"')
+    start = 3 if wheel < 0 else files.rfind(b'["', 0, wheel) + 2
+    name = files[start : files.find(b'"', start)].decode()
     parts = name.split("-")
-    spelled = parts[1] if name.endswith(".whl") and len(parts) > 1 else parts[-1].removesuffix(".tar.gz")
-    public, _, local = spelled.partition("+")
-    shortened, _, same_local = canonical.partition("+")
-    has_more_zeros = public.startswith(shortened) and not public.removeprefix(shortened).replace(".0", "")
-    return spelled if has_more_zeros and local == same_local else canonical
+    spelled = parts[1] if wheel >= 0 and len(parts) > 1 else parts[-1].removesuffix(".tar.gz")
+    try:
+        is_same = spelled == canonical or canonicalize_version(Version(spelled)) == canonical
+    except InvalidVersion:  # an old source file has dashes wherever it likes
+        return canonical
+    return spelled if is_same else canonical
 
 
 def _with_hash(file: IndexFile, sha256: str | None) -> IndexFile:

@@ -21,13 +21,22 @@ from aiocache_engine.pipeline.inputs.pep508 import MarkerError, marker_holds, re
 from aiocache_engine.policy.resolution import Demand
 
 _END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")
-#: of one extra and nothing else; such a line need not be parsed where another extra is asked for
-_EXTRA = re.compile(r"\bextra\s*==\s*[\"']([^\"']+)[\"']")
-#: a requirement that can surely be read, its marker aside
-_PLAIN = re.compile(
-    r"[\w.-]+\s*(?:\[[\w\s.,-]*\])?\s*(?P<open>\()?\s*"
-    r"(?:(?:[<>~]=?|[!=]=)\s*\d[\w.]*(?:\s*,\s*(?:[<>~]=?|[!=]=)\s*\d[\w.]*)*)?\s*(?(open)\))\s*(?:;|$)"
+_EXTRA = re.compile(r"\bextra[ \t]*==[ \t]*['\"]([^'\"]*)")
+_OR = re.compile(r"\bor\b")
+_NAME = r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?"
+_RELEASE = r"\d+(?:\.\d+)*"
+_LIMIT = rf"(?:(?:[<>]=?|[!=]=) *{_RELEASE}(?:(?:a|b|rc|\.post|\.dev)\d+)?|[!=]= *{_RELEASE}\.\*|~= *\d+(?:\.\d+)+)"
+_TERM = (
+    r"(?:(?:(?:extra|os_name|sys_platform|platform_system|platform_machine|implementation_name)[ \t]*[!=]="
+    rf"|python_(?:full_)?version[ \t]*(?:[<>]=?|[!=]=)(?=[ \t]*['\"]{_RELEASE}['\"]))[ \t]*(?:'[\w.-]*'|\"[\w.-]*\"))"
 )
+#: a requirement that can surely be read, and whose marker can surely be evaluated if its brackets are right
+_PLAIN = re.compile(
+    rf"{_NAME} *(?:\[ *{_NAME}(?: *, *{_NAME})* *\])? *(?P<open>\( *)?(?:{_LIMIT} *(?:, *(?=[<>!=~])|(?![<>!=~])))*"
+    rf"(?(open)\)) *(?:;[ \t]*(?P<marker>(?:\(?[ \t]*{_TERM}[ \t]*\)?[ \t]*(?:\b(?:and|or)\b[ \t]*(?!$)|$))+))?",
+    re.ASCII,
+)
+_NO_BRACKET = re.compile(r"[^()]+")
 _LONG = 200  #: characters; what is longer is looked at as a whole, and told in part
 _NAMES = ("name", "version", "requires-dist", "requires-python", "provides-extra")
 _LENIENT = (
@@ -112,15 +121,14 @@ def needs_of(metadata: CoreMetadata) -> Iterator[tuple[str, str]]:
 
 
 def check_requirements(metadata: CoreMetadata, markers: Mapping[str, str]) -> None:
-    """Make sure that all requirements can be read, those of all extras too, as far as that is known without a marker.
+    """Make sure that `demands_of` will answer, whatever extra it is asked for.
 
     Raises:
-        MetadataError: one of them cannot.
+        MetadataError: a requirement cannot be read, or its marker not be evaluated.
     """
-    demands_of(metadata, "", markers)
     for text in metadata.requires:
-        if len(text) > _LONG or not _PLAIN.match(text):
-            _requirement(text)
+        if _plain_marker(text) is None:
+            _applies(_requirement(text), "", markers, text)
 
 
 def shortened(text: str) -> str:
@@ -163,10 +171,24 @@ def _fields(content: bytes) -> dict[str, list[str]]:
 
 def _is_of_another_extra(text: str, extra: str) -> bool:
     """Tell by its text alone that a requirement belongs to an extra that is not this one; most lines do."""
-    if "extra" not in text or " or " in text:
+    if "extra" not in text:
         return False
-    found = _EXTRA.search(text)
+    marker = _plain_marker(text)
+    if not marker or _OR.search(marker):
+        return False
+    found = _EXTRA.search(marker)
     return found is not None and canonicalize_name(found[1]) != extra
+
+
+@lru_cache(maxsize=16384)
+def _plain_marker(text: str) -> str | None:
+    """Give the marker ("" is none) of a requirement that need not be parsed to know that it can be; None: it must."""
+    plain = _PLAIN.fullmatch(text) if len(text) <= _LONG else None
+    if plain is None:
+        return None
+    marker: str = plain["marker"] or ""
+    brackets = _NO_BRACKET.sub("", marker)
+    return marker if brackets == "()" * (len(brackets) // 2) else None
 
 
 def _applies(requirement: Requirement, extra: str, markers: Mapping[str, str], text: str) -> bool:
