@@ -30,6 +30,7 @@ class TableCatalog:
         self.flawed = flawed or {}
         self.there = {name: Version(version) for name, version in (preferred or {}).items()}
         self.read: list[str] = []  #: whose demands were asked for
+        self.expected: list[list[str]] = []  #: what was announced, each time
 
     def versions(self, project: str) -> Sequence[Version]:
         return sorted(self.table.get(project, {}), reverse=True)
@@ -68,7 +69,7 @@ class TableCatalog:
         pass
 
     def expect_versions(self, project: str, versions: Sequence[Version]) -> None:
-        pass
+        self.expected.append([f"{project}=={version}" for version in versions])
 
 
 def wanted(text: str) -> Wanted:

@@ -402,6 +402,25 @@ def test_a_hopeless_search_ends_in_bounded_time() -> None:
     assert time.monotonic() - started < 20
 
 
+def test_versions_that_are_tried_one_after_the_other_are_announced_in_a_few_batches() -> None:
+    """Finished ones first, then the pre-releases, which are tried only where all of those failed."""
+    versions = [f"{number}{suffix}" for number in range(1, 41) for suffix in ("", ".dev1", ".dev2")]
+    catalog = TableCatalog({"a": {version: ["gone"] for version in versions}})
+    assert isinstance(NabResolver().resolve(problem("a"), catalog), Conflict)
+    announced = {each for batch in catalog.expected for each in batch}
+    assert len(set(catalog.read)) == len(versions)
+    assert len(set(catalog.read) - announced) < 5
+    assert len(catalog.expected) < 8
+    finished = [all("dev" not in each for each in batch) for batch in catalog.expected]
+    assert finished == sorted(finished, reverse=True)
+
+
+def test_what_is_right_at_once_is_not_announced_with_all_that_is_older() -> None:
+    catalog = TableCatalog({"a": {str(number): [] for number in range(1, 100)}})
+    NabResolver().resolve(problem("a"), catalog)
+    assert not catalog.expected
+
+
 def test_a_search_that_takes_too_long_ends_in_an_error_that_says_so() -> None:
     with pytest.raises(ResolutionLimitError, match="in the time allowed"):
         NabResolver(limit_seconds=0).resolve(problem("a"), TableCatalog({"a": {"1": []}}))
@@ -420,6 +439,14 @@ def test_the_explanation_says_what_cannot_be_taken_and_what_may_help() -> None:
         ),
         "A yanked version is taken only where it is asked for exactly: a==1.",
     )
+
+
+def test_of_several_versions_is_spoken_in_the_plural() -> None:
+    table = {"a": {"1": ["b<1"], "2": ["c<1"], "3": ["b<1"]}, "b": {"1": []}, "c": {"1": []}}
+    answer = NabResolver().resolve(problem("a"), TableCatalog(table))
+    assert isinstance(answer, Conflict)
+    assert "a==3 and a==1 depend on b<1" in answer.lines[0]
+    assert "a==2 depends on c<1" in answer.lines[0]
 
 
 @pytest.mark.parametrize(

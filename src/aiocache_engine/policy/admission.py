@@ -21,7 +21,7 @@ from packaging.version import InvalidVersion, Version
 from aiocache_engine.model.requirement import Wanted
 from aiocache_engine.policy.resolution import Catalog, Demand, Problem
 
-_PATIENCE = 4  #: so many versions are tried before more are announced, twice as many each time
+_PATIENCE = 4  #: so many versions are tried before more are announced, and then twice as many as were tried
 
 
 @dataclass(slots=True)
@@ -53,7 +53,8 @@ class Admission:
         self._known = known
         self.learned = Learned()
         self.passed_over: set[tuple[str, Version]] = set()  #: would have been in range, and were not taken
-        self._tried: dict[str, set[Version]] = {}  #: which versions of each project were picked so far
+        self._tried: dict[str, set[Version]] = {}  #: which versions of each project were looked at so far
+        self._announced: dict[str, set[Version]] = {}  #: which were announced
         self._named: dict[str, list[Wanted]] = {}
         for each in (*problem.roots, *problem.constraints):
             self._named.setdefault(each.project, []).append(each)
@@ -83,15 +84,15 @@ class Admission:
     def _look_ahead(self, project: str, version: Version, is_in: Callable[[Version], bool]) -> None:
         """Announce more and more versions of a project that does not stay with its first few."""
         tried = self._tried.setdefault(project, set())
-        if version in tried:
-            return
         tried.add(version)
-        count = len(tried)
-        if count < _PATIENCE or count & (count - 1):
+        announced = self._announced.setdefault(project, set())
+        if len(tried) < _PATIENCE or version in announced:
             return
+        rank = self._rank(project, version)
         older = (each for each in self._catalog.versions(project) if each <= version and is_in(each))
-        likely = (each for each in older if self._rank(project, each) == 0)
-        self._catalog.expect_versions(project, list(islice(likely, 2 * count)))
+        next_ones = list(islice((each for each in older if self._rank(project, each) == rank), 2 * len(tried)))
+        announced.update(next_ones)
+        self._catalog.expect_versions(project, next_ones)
 
     def has_more_to_try(self) -> bool:
         """Tell whether a search that failed passed over what it later learned may be taken; then `known` says so."""

@@ -133,16 +133,24 @@ class _Writer:
         project = subject.partition("[")[0]
         texts = sorted(by_text, key=lambda text: max(by_text[text]), reverse=True)
         told = texts if len(texts) <= _SHOWN else texts[:1]
-        statements = [f"{self._span(project, subject, by_text[text])} depends on {text}" for text in told]
+        statements = [f"{self._depends(project, subject, by_text[text])} on {text}" for text in told]
         if len(told) < len(texts):
             others = [version for text in texts[1:] for version in by_text[text]]
             statements.append(
-                f"{self._span(project, subject, others)} depends on other versions of {target} that do not fit either"
+                f"{self._depends(project, subject, others)} on other versions of {target} that do not fit either"
             )
         return statements
 
-    def _span(self, project: str, subject: str, versions: Sequence[Version]) -> str:
-        """Write a set of versions: as it was asked for, as a range, or one by one."""
+    def _depends(self, project: str, subject: str, versions: Sequence[Version]) -> str:
+        """Write that a set of versions depends on something: they are named together, or one by one."""
+        span = self._span(project, subject, versions)
+        if span:
+            return f"{span} depends"
+        shown = [f"{subject}=={version}" for version in sorted(versions, reverse=True)]
+        return f"{_listed(shown[:_SHOWN], others=len(shown) - _SHOWN)} depend"
+
+    def _span(self, project: str, subject: str, versions: Sequence[Version]) -> str | None:
+        """Write a set of versions as it was asked for, or as a range; None: it is neither."""
         meant = set(versions)
         known = [v for v in self._catalog.versions(project) if v in meant or self._may_be_taken(project, v)]
         if meant.issuperset(known):
@@ -158,8 +166,7 @@ class _Writer:
             if not places[0]:
                 return f"{subject}>={oldest}"
             return f"{subject}<={newest}" if places[-1] == len(known) - 1 else f"{subject}>={oldest},<={newest}"
-        shown = [f"{subject}=={version}" for version in sorted(meant, reverse=True)]
-        return _listed(shown[:_SHOWN], others=len(shown) - _SHOWN)
+        return None
 
     def _inside(self, project: str, specifier: str) -> set[Version]:
         """Give the versions that a specifier set allows."""
