@@ -62,6 +62,16 @@ async def test_tasks_threads_and_processes_are_let_in_one_at_a_time(path: Path, 
     assert neighbour.can_take(path)
 
 
+def test_a_link_in_the_place_of_a_key_is_followed_by_nobody(path: Path) -> None:
+    path.symlink_to(path.with_name("outside"))
+    with (
+        pytest.raises(LockError, match="a symbolic link stands in the place of the lock file; remove it"),
+        KeyLock(path).hold_now(what="the work"),
+    ):
+        pass
+    assert not path.with_name("outside").exists()
+
+
 async def test_a_waiter_of_another_process_gives_up_in_time_and_names_the_holder(
     path: Path, neighbour: Neighbour
 ) -> None:

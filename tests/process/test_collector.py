@@ -12,7 +12,7 @@ import anyio
 import pytest
 from anyio import create_task_group
 
-from aiocache_engine.errors import CacheEngineError, ReadOnlyCacheError
+from aiocache_engine.errors import CacheEngineError, LockError, ReadOnlyCacheError
 from aiocache_engine.model.python import LinkMode
 from aiocache_engine.model.removal import Removal
 from aiocache_engine.pipeline.collector import collect, passes
@@ -516,6 +516,35 @@ with KeyLock(sys.argv[1]).hold_now(what="a test"):
         async with KeyLock(keys / ("1" * 32)).hold(what="a test"):
             await place.prune()
             assert sorted(os.listdir(keys)) == ["0" * 32, "1" * 32]
+
+
+@pytest.mark.parametrize("name", ["cache.lock", "cache.lock.gate"])
+async def test_nobody_locks_through_a_link_in_the_place_of_a_lock_file(name: str, place: Place, tmp_path: Path) -> None:
+    lock = place.cache / ".locks" / name
+    await place.fetch("tiny")
+    lock.unlink()
+    lock.symlink_to(tmp_path / "outside")
+    with pytest.raises(LockError, match="a symbolic link stands in the place of the lock file; remove it"):
+        await place.clean("tiny")
+    assert not (tmp_path / "outside").exists()
+    lock.unlink()
+    await place.clean("tiny")
+    assert place.archives() == set()
+
+
+async def test_a_prune_takes_links_and_pipes_among_key_locks_away_and_touches_nothing_behind_them(
+    place: Place, tmp_path: Path
+) -> None:
+    keys = place.cache / ".locks" / "keys"
+    await place.install("env", "tiny")
+    (outside := tmp_path / "outside").mkdir()
+    (outside / "file").write_bytes(b"mine")
+    for name, target in (("a", "absent"), ("b", "file"), ("c", "")):
+        (keys / (name * 32)).symlink_to(outside / target)
+    os.mkfifo(keys / ("d" * 32))
+    with untouched(outside):
+        await place.prune()
+    assert os.listdir(keys) == []
 
 
 async def test_a_page_goes_with_its_project_s_last_archive(place: Place) -> None:

@@ -21,7 +21,14 @@ from aiocache_engine.errors import KeyLockTimeoutError, LockError, NestedHoldErr
 from aiocache_engine.hints import Final
 from aiocache_engine.model.locking import LockMode, Wait
 from aiocache_engine.system.lock import refuse_inside_hold
-from aiocache_engine.system.lockfile import NOT_WRITABLE, LockFile, Patience, disk_errors, refuse_in_event_loop
+from aiocache_engine.system.lockfile import (
+    NOT_WRITABLE,
+    LockFile,
+    Patience,
+    disk_errors,
+    named_in_real_directory,
+    refuse_in_event_loop,
+)
 
 _PROGRESS_INTERVAL_SECONDS: Final = 0.1
 
@@ -59,7 +66,7 @@ class KeyLock:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Name the lock. The file is made by the first hold; its directory must be there by then."""
-        self._path = os.path.realpath(path)
+        self._path = named_in_real_directory(path)
         self._key = _keys.at(self._path)
 
     @asynccontextmanager
@@ -166,7 +173,7 @@ class _Ticket:
         if self._stall_seconds is None:
             return False
         try:
-            there = os.stat(path)
+            there = os.lstat(path)
         except OSError:
             return False  # just unlinked: the next try makes a new one
         now = time.monotonic()

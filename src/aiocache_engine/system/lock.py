@@ -34,7 +34,14 @@ from aiocache_engine.errors import (
 )
 from aiocache_engine.hints import TYPE_CHECKING
 from aiocache_engine.model.locking import LockMode, Wait
-from aiocache_engine.system.lockfile import NOT_WRITABLE, LockFile, Patience, disk_errors, refuse_in_event_loop
+from aiocache_engine.system.lockfile import (
+    NOT_WRITABLE,
+    LockFile,
+    Patience,
+    disk_errors,
+    named_in_real_directory,
+    refuse_in_event_loop,
+)
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -113,11 +120,11 @@ class CacheLock:
 
     @classmethod
     def at(cls, path: str | os.PathLike[str]) -> CacheLock:
-        """Return the owner of the lock file at `path`, always the same one for the same real path.
+        """Return the owner of the lock file at `path`, always the same one for one place.
 
         Creates nothing: the lock files are made by the first hold, their directory by the store.
         """
-        real_path = os.path.realpath(path)
+        real_path = named_in_real_directory(path)
         return _owners.get(real_path) or _owners.setdefault(real_path, cls(real_path))
 
     @asynccontextmanager

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import FileIO
 
-from aiocache_engine.errors import DiskError, LocksUnsupportedError, NestedHoldError, OutOfSpaceError
+from aiocache_engine.errors import DiskError, LockError, LocksUnsupportedError, NestedHoldError, OutOfSpaceError
 from aiocache_engine.hints import Final
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.system.lock_mechanism import MECHANISM
@@ -48,6 +48,7 @@ class LockFile:
 
         Raises:
             LocksUnsupportedError: the file system has no locks.
+            LockError: a symbolic link stands in the place of the file; nothing is made or locked through it.
             OSError: the file cannot be opened; the caller knows what that means for it.
         """
         handle = _open(path, mode)
@@ -144,6 +145,12 @@ def disk_errors(path: str) -> Iterator[None]:
         raise DiskError(path, reason) from error
 
 
+def named_in_real_directory(path: str | os.PathLike[str]) -> str:
+    """Resolve all links on the way to a lock file, but not one in its place: that is refused when it is opened."""
+    directory, name = os.path.split(os.path.abspath(path))
+    return os.path.join(os.path.realpath(directory), name)
+
+
 def refuse_in_event_loop(path: str) -> None:
     """Raise where a synchronous wait would stop a running event loop, and with it perhaps the holder waited for."""
     import sys  # noqa: PLC0415  (one look, on the synchronous road only)
@@ -160,14 +167,20 @@ def refuse_in_event_loop(path: str) -> None:
 
 def _open(path: str, mode: LockMode) -> FileIO | None:
     try:
-        return FileIO(path, "a+")
+        return FileIO(path, "a+", opener=_open_no_link)
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise LockError(path, "a symbolic link stands in the place of the lock file; remove it") from error
         if mode is LockMode.EXCLUSIVE or not (error.errno in NOT_WRITABLE or _is_bare_and_read_only(path, error)):
             raise
     try:
-        return FileIO(path, "r")
+        return FileIO(path, "r", opener=_open_no_link)
     except FileNotFoundError:
         return None
+
+
+def _open_no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 
 def _is_bare_and_read_only(path: str, error: OSError) -> bool:
@@ -178,7 +191,7 @@ def _is_bare_and_read_only(path: str, error: OSError) -> bool:
 
 def _is_at(path: str, handle: FileIO) -> bool:
     try:
-        there = os.stat(path)
+        there = os.lstat(path)
     except FileNotFoundError:
         return False
     here = os.fstat(handle.fileno())

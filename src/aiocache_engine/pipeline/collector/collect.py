@@ -7,12 +7,13 @@ so that a command and the engine perform the same ones. A crash at any point lea
 from __future__ import annotations
 
 import os
+import stat
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 
-from aiocache_engine.errors import KeyLockTimeoutError
+from aiocache_engine.errors import LockError
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.records import Referrer
 from aiocache_engine.model.removal import (
@@ -55,7 +56,7 @@ from aiocache_engine.store.layout import Layout
 from aiocache_engine.store.name_choice import NameChoice
 from aiocache_engine.store.notes import read_notes, remove_notes
 from aiocache_engine.store.pins import release_pins
-from aiocache_engine.store.referrers import forget, note_seen
+from aiocache_engine.store.referrers import forget, note_renamed, note_seen
 from aiocache_engine.store.reserve import restore_reserve, spend_reserve
 from aiocache_engine.store.stored_pages import PAGE_KIND, take_pages
 from aiocache_engine.store.trash import Swept, sweep
@@ -103,6 +104,8 @@ class Collector(Passes):
         gone: list[Referrer] = yield Outside(partial(_still_so, plan.forgotten))
         for part in in_parts(gone):
             yield InHold(LockMode.EXCLUSIVE, partial(forget, cache=self._cache, referrers=part))
+        for part in in_parts([*plan.renamed]):
+            yield InHold(LockMode.EXCLUSIVE, partial(note_renamed, cache=self._cache, referrers=part))
         yield Outside(partial(note_seen, self._cache.layout, plan.seen_again))
         yield Outside(partial(_unlink_idle_key_locks, self._cache.layout))
         yield Outside(partial(restore_reserve, self._cache.layout))
@@ -247,11 +250,17 @@ def _unlink_idle_key_locks(layout: Layout) -> None:
     """Remove key lock files that nobody holds, each while it is held; who waits for one notices that it went."""
     for name in list_directory(layout.key_locks):
         path = f"{layout.key_locks}/{name}"
-        if os.path.isdir(path) and not os.path.islink(path):  # nobody can hold it, and it stops whoever wants to
+        if not _is_plain_file(path):  # nobody can hold it, and it stops whoever wants to
             sweep(path)
             continue
-        with suppress(KeyLockTimeoutError), KeyLock(path).hold_now(what="its removal", timeout_seconds=0):
+        with suppress(LockError), KeyLock(path).hold_now(what="its removal", timeout_seconds=0):
             os.unlink(path)
+
+
+def _is_plain_file(path: str) -> bool:
+    with suppress(FileNotFoundError):
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    return False
 
 
 def _still_so(referrers: Iterable[SeenReferrer]) -> list[Referrer]:
