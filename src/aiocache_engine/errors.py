@@ -221,15 +221,29 @@ class IndexResponseError(SourceError):
 
 
 class ProjectNotFoundError(SourceError):
-    """No index that was asked knows the project."""
+    """No index that was asked knows the project, or has a file of it that can be used."""
 
-    def __init__(self, project: str, indexes: tuple[str, ...], *, near_names: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        project: str,
+        indexes: tuple[str, ...],
+        *,
+        near_names: tuple[str, ...] = (),
+        useless_pages: tuple[str, ...] = (),
+    ) -> None:
         where = ", ".join(indexes) or "any index"
         meant = f"did you mean {' or '.join(near_names)}?" if near_names else "check the spelling"
-        super().__init__(f"{project} was not found in {where}; {meant} or name another index with --index-url")
+        reason = f"{project} was not found in {where}; {meant}"
+        if useless_pages:
+            reason = (
+                f"{project} is in {', '.join(useless_pages)}, and its page lists no file that can be used; tell those"
+                " who run it (names, hashes and URLs of files have to be well-formed)"
+            )
+        super().__init__(f"{reason} or name another index with --index-url")
         self.project = project
         self.indexes = indexes
-        self.near_names = near_names
+        self.near_names = near_names  #: of projects that may have been meant
+        self.useless_pages = useless_pages  #: the indexes among them that have a page of it
 
 
 class NoMatchingWheelError(SourceError):

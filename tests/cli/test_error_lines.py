@@ -195,6 +195,21 @@ def test_a_file_that_does_not_come_as_promised_is_named_and_nothing_of_it_kept(
     assert install(aioc, project).code == 0
 
 
+@pytest.mark.parametrize("how", [["--no-deps"], []], ids=["no-deps", "resolving"])
+def test_a_page_without_a_file_that_can_be_used_is_no_unknown_project(
+    aioc, server: IndexServer, how: list[str]
+) -> None:
+    page = b'{"meta": {}, "files": [{"filename": "tiny-1.0-py3-none-any.whl", "url": "x", "hashes": {"sha256": "x"}}]}'
+    server.fault("/simple/tiny/", Fault(body=page))
+    line = (
+        "tiny is in INDEX/simple, and its page lists no file that can be used; tell those who run it (names, hashes and"
+        " URLs of files have to be well-formed) or name another index with --index-url"
+    )
+    assert one_line(aioc("fetch", *how, "tiny"), 1) == line
+    assert one_line(aioc("fetch", *how, "tiny"), 1) == line
+    assert one_line(aioc("fetch", *how, "nobody"), 1).startswith("nobody was not found in INDEX/simple; check")
+
+
 def test_a_page_that_is_no_index_page_is_named(aioc, server: IndexServer) -> None:
     server.fault("/simple/login/", Fault(body=b"<html>Please log in</html>", content_type="application/pdf"))
     assert one_line(install(aioc, "login"), 1).startswith("INDEX/simple/login/: ")

@@ -66,6 +66,41 @@ def test_metadata_beside_a_file_is_announced_in_several_ways(attribute: str, exp
     assert [expected] == [f.metadata_sha256 for f in html(f'<a href="tiny-1.0-py3-none-any.whl" {attribute}>x</a>')]
 
 
+@pytest.mark.parametrize(
+    "malformed",
+    [
+        {"core-metadata": {"sha256": 5}},
+        {"core-metadata": {"sha256": "zz"}},
+        {"core-metadata": 7, "data-dist-info-metadata": []},
+        {"size": "much"},
+        {"requires-python": 3},
+        {"yanked": {}},
+        {"yanked": None, "size": 1.5},
+    ],
+    ids=str,
+)
+def test_a_malformed_field_that_need_not_be_there_costs_no_more_than_itself(malformed: dict[str, object]) -> None:
+    good = {"filename": "tiny-1.0-py3-none-any.whl", "url": "tiny.whl", "hashes": {"sha256": SHA}}
+
+    assert json_page(good) == json_page({**good, **malformed})
+
+
+def test_what_can_be_read_beside_a_malformed_field_counts() -> None:
+    good = {"filename": "tiny-1.0-py3-none-any.whl", "url": "tiny.whl"}
+    (file,) = json_page({**good, "core-metadata": 5, "size": 17, "requires-python": ">=3", "yanked": "bad"})
+
+    assert (file.size_bytes, file.requires_python, file.yanked) == (17, ">=3", "bad")
+
+
+@pytest.mark.parametrize(
+    "malformed", [{"filename": 1}, {"url": None}, {"hashes": {"sha256": 5}}, {"hashes": []}], ids=str
+)
+def test_a_file_without_sound_name_url_and_hashes_is_left_out(malformed: dict[str, object]) -> None:
+    good = {"filename": "tiny-1.0-py3-none-any.whl", "url": "tiny.whl", "hashes": {"sha256": SHA}}
+
+    assert json_page({**good, **malformed}, {**good, "filename": "tiny-2.0-py3-none-any.whl"})[0].filename[5] == "2"
+
+
 @pytest.mark.parametrize(("attribute", "expected"), [("", None), ("data-yanked", ""), ('data-yanked="why"', "why")])
 def test_a_yanked_file_keeps_its_reason(attribute: str, expected: str | None) -> None:
     assert [expected] == [file.yanked for file in html(f'<a href="tiny-1.0-py3-none-any.whl" {attribute}>x</a>')]
@@ -179,7 +214,7 @@ for shape in sys.argv[1:]:
 def test_one_malformed_entry_does_not_hide_the_others() -> None:
     files = json_page(
         {"filename": 7},
-        {"filename": "tiny-1.0-py3-none-any.whl", "url": "t.whl", "size": "big"},
+        {"filename": "tiny-1.0-py3-none-any.whl", "url": ["t.whl"]},
         {"filename": "tiny-2.0-py3-none-any.whl", "url": "t.whl"},
     )
 

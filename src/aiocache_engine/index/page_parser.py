@@ -2,19 +2,22 @@
 
 Both give the same files, with what PEP 592, 629, 658 and 714 add. The page is hostile until shown otherwise: a file
 with a name that fits no grammar, another project's name, a malformed hash or a URL that must not be followed is left
-out; a page that is no page at all (a login form with status 200) is an `IndexResponseError`.
+out; what else is malformed counts as not said. A page that is no page at all (a login form with status 200) is an
+`IndexResponseError`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 
 import msgspec
 from packaging.utils import canonicalize_version
 from packaging.version import InvalidVersion, Version
 
 from aiocache_engine.errors import IndexResponseError, InvalidNameError
+from aiocache_engine.hints import Any
 from aiocache_engine.index.html_tags import Tag, read_tags
 from aiocache_engine.index.urls import file_name_of, joined, shown, without_credentials
 from aiocache_engine.model.index import IndexFile
@@ -29,6 +32,9 @@ _HEADINGS = frozenset({"title", "h1"})
 _LISTING = re.compile(r"links for|simple index|index of|directory listing", re.IGNORECASE)
 _PROMISES = ("data-core-metadata", "data-dist-info-metadata")
 _ATTRIBUTES = frozenset({"href", "name", "content", "data-requires-python", "data-yanked", *_PROMISES})
+
+
+_INDISPENSABLE: dict[str, Any] = {"filename": str, "url": str, "hashes": dict[str, str]}
 
 
 class _File(msgspec.Struct, rename="kebab"):
@@ -132,7 +138,10 @@ def _parse_json(content: bytes, url: str) -> list[IndexFile]:
         try:
             entry = decode(raw)
         except (msgspec.MsgspecError, RecursionError):
-            continue
+            readable = _readable_part(raw)
+            if readable is None:
+                continue
+            entry = readable
         metadata = entry.core_metadata if entry.core_metadata is not None else entry.data_dist_info_metadata
         yanked = entry.yanked if isinstance(entry.yanked, str) else ("" if entry.yanked else None)
         file = _file(
@@ -148,6 +157,20 @@ def _parse_json(content: bytes, url: str) -> list[IndexFile]:
         if file:
             files.append(file)
     return files
+
+
+def _readable_part(raw: msgspec.Raw) -> _File | None:
+    """Read an entry that is malformed somewhere; None: it is so where nothing can be left out."""
+    try:
+        said = {"hashes": msgspec.Raw(b"{}"), **msgspec.json.decode(raw, type=dict[str, msgspec.Raw])}
+        values = {name: msgspec.json.decode(said[name], type=kind) for name, kind in _INDISPENSABLE.items()}
+    except (msgspec.MsgspecError, RecursionError, KeyError):
+        return None
+    for field in msgspec.structs.fields(_File):
+        if field.name not in values and field.encode_name in said:
+            with suppress(msgspec.MsgspecError, RecursionError):
+                values[field.name] = msgspec.json.decode(said[field.encode_name], type=field.type)
+    return _File(**values)
 
 
 def _parse_html(content: bytes, url: str) -> list[IndexFile]:
@@ -228,9 +251,12 @@ def _file(
     try:
         absolute, _ = without_credentials(joined(page_url, link).partition("#")[0])
         hexadecimal = sha256_hex(sha256) if sha256 else None
-        metadata_sha256 = sha256_hex(metadata) if metadata else metadata
     except (ValueError, InvalidNameError):
         return None
+    try:
+        metadata_sha256 = sha256_hex(metadata) if metadata else metadata
+    except InvalidNameError:
+        metadata_sha256 = None
     if not _may_follow(page_url, absolute, has_hash=hexadecimal is not None):
         return None
     return IndexFile(

@@ -27,7 +27,7 @@ class StoredPage:
 
     project: str  #: normalized
     index_digest: str
-    url: str  #: what was asked for; without user name, password and query
+    url: str  #: what was asked for; without user name, password and query; "" where the project is unknown there
     validated_at: float  #: seconds since the epoch when the index last confirmed it
     fresh_until: float  #: seconds since the epoch; 0 where the index must be asked every time
     headers: Mapping[str, str]  #: of the response: what HTTP caching needs (validators, freshness, Vary); lower case

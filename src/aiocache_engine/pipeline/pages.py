@@ -10,16 +10,17 @@ from contextlib import suppress
 from io import FileIO
 
 from aiocache_engine.errors import OfflineError, ProjectNotFoundError
-from aiocache_engine.index.urls import page_url, shown
+from aiocache_engine.index.urls import shown
 from aiocache_engine.model.index import Index
 from aiocache_engine.model.locking import LockMode
-from aiocache_engine.model.page import StoredPage
+from aiocache_engine.model.page import PageError, StoredPage, load_page
 from aiocache_engine.pipeline.steps import InHold, Outside, Steps
 from aiocache_engine.store.cache_dir import CacheDir
 from aiocache_engine.store.work import Work
 from aiocache_engine.system.lock import Hold
 
 _UNKNOWN_FOR_SECONDS = 600.0  #: how long an index is believed that does not know a project
+_UNKNOWN = ""  #: as the URL of a page: there is none
 _HOLD_SECONDS = 0.005  #: after so long in one hold the rest is read in another
 
 Contents = dict[tuple[str, str], bytes | None]
@@ -120,12 +121,23 @@ def not_found(cache: CacheDir, project: str, indexes: Sequence[Index]) -> Projec
     """Make the error for a project that nobody knows; names that the cache knows wheels of may be what was meant."""
     from difflib import get_close_matches  # noqa: PLC0415 - only where something went wrong
 
+    useless = tuple(shown(index.url) for index in indexes if _has_page(cache, project, index))
     known: list[str] = []
     with suppress(OSError):
         known = os.listdir(cache.layout.projects)
     near = get_close_matches(project, [name for name in known if name != project], n=9, cutoff=0.75)
     with_wheels = tuple(name for name in near if os.path.isdir(cache.layout.hash_names(name)))
-    return ProjectNotFoundError(project, tuple(shown(index.url) for index in indexes), near_names=with_wheels[:3])
+    asked = tuple(shown(index.url) for index in indexes)
+    return ProjectNotFoundError(project, asked, near_names=with_wheels[:3], useless_pages=useless)
+
+
+def _has_page(cache: CacheDir, project: str, index: Index) -> bool:
+    """Tell whether an index had a page of the project when it was asked, as far as the cache remembers."""
+    try:
+        with open(cache.layout.page(project, index.digest), "rb") as file:
+            return load_page(file.read()).url != _UNKNOWN
+    except (OSError, PageError):
+        return False
 
 
 def unknown_page(project: str, index: Index) -> StoredPage:
@@ -134,7 +146,7 @@ def unknown_page(project: str, index: Index) -> StoredPage:
     return StoredPage(
         project=project,
         index_digest=index.digest,
-        url=shown(page_url(index, project)),
+        url=_UNKNOWN,
         validated_at=now,
         fresh_until=now + _UNKNOWN_FOR_SECONDS,
         headers={},
