@@ -166,6 +166,7 @@ def test_an_environment_that_was_renamed_itself_or_with_its_project_is_found_aga
 ) -> None:
     seen = Whereabouts().look_at(renamed(tmp_path, old, new))
     assert (seen.state, seen.referrer.path) == (ReferrerState.ALIVE, str(tmp_path / now))
+    assert seen.is_renamed
     assert seen.referrer.site_directories == (f"{tmp_path / now}/site",)
 
 

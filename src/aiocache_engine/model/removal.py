@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 
 from aiocache_engine.model.names import fits
+from aiocache_engine.model.records import Referrer
 from aiocache_engine.model.snapshot import Leftover, SeenName, SeenObject, SeenPage, SeenReferrer, SeenTool
 from aiocache_engine.model.value import value
 
@@ -154,6 +155,7 @@ class RemovalPlan:
     bytecode: tuple[PlannedObject, ...] = ()  #: archives that stay and lose their bytecode
     leftovers: tuple[Leftover, ...] = ()
     forgotten: tuple[SeenReferrer, ...] = ()  #: environments that are gone, or could not be reached for too long
+    renamed: tuple[Referrer, ...] = ()  #: environments that are there under a new path, which their record shall say
     seen_again: tuple[str, ...] = ()  #: ids of environments that are there, where that has to be noted once more
     warnings: tuple[str, ...] = ()
     is_freed_exact: bool = True  #: as in `Removal`

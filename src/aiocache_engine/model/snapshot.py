@@ -168,6 +168,7 @@ class SeenReferrer:
     state: ReferrerState
     uses: Mapping[str, str]  #: archive id -> link mode; empty where it is missing
     last_seen_at: float = 0.0  #: when it was registered, or last seen by a prune; seconds since the epoch
+    is_renamed: bool = False  #: it was found at another path than its record says
 
 
 @value

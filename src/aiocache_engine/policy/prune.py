@@ -89,6 +89,9 @@ def plan_prune(
             for seen in snapshot.referrers
             if seen.state is ReferrerState.MISSING or is_given_up(seen, snapshot.taken_at)
         ),
+        renamed=tuple(
+            seen.referrer for seen in snapshot.referrers if seen.state is ReferrerState.ALIVE and seen.is_renamed
+        ),
         seen_again=tuple(
             seen.referrer.id
             for seen in snapshot.referrers

@@ -10,7 +10,7 @@ from aiocache_engine.hints import Any
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.names import is_object_id
 from aiocache_engine.model.records import Referrer
-from aiocache_engine.model.value import field_names
+from aiocache_engine.model.value import field_names, replace
 from aiocache_engine.store.archives import set_linked
 from aiocache_engine.store.cache_dir import CacheDir
 from aiocache_engine.store.documents import NewerFormatError, decode, encode, list_directory, read_document
@@ -33,12 +33,31 @@ def register(hold: Hold, cache: CacheDir, referrer: Referrer, *, links: bool) ->
     """
     hold.require(LockMode.SHARED)
     cache.ensure_ours(hold)
-    content = encode({name: getattr(referrer, name) for name in _FIELDS})
-    replace_bytes(cache.layout.referrer(referrer.id), content, by_way_of=cache.temporary())
+    _write(cache, referrer)
     if links:
         for archive_id in referrer.archives:
             with suppress(FileNotFoundError):  # one that the environment used before, and that a clean took
                 set_linked(cache.layout.archive(archive_id))
+
+
+def note_renamed(hold: Hold, cache: CacheDir, referrers: Iterable[Referrer]) -> None:
+    """Write down where environments were found again, so that they are found after the next renaming too.
+
+    A record that was written anew since the scan is left alone; others get a fresh stamp, so that nobody forgets the
+    environment who missed it at its old place. Needs the exclusive lock.
+    """
+    hold.require(LockMode.EXCLUSIVE)
+    cache.ensure_ours(hold)
+    for found in referrers:
+        now = read_referrer(cache.layout.referrer(found.id))
+        if now is not None and now.stamp == found.stamp:
+            with suppress(OSError):  # the disk is full: the next prune finds it from its old place once more
+                _write(cache, replace(found, stamp=fresh_stamp()))
+
+
+def _write(cache: CacheDir, referrer: Referrer) -> None:
+    content = encode({name: getattr(referrer, name) for name in _FIELDS})
+    replace_bytes(cache.layout.referrer(referrer.id), content, by_way_of=cache.temporary())
 
 
 def read_referrer(path: str) -> Referrer | None:

@@ -3,7 +3,7 @@
 Read: arguments, variables, executable, working directory, open files and mapped files; and where the links lead in the
 path that it was started by and in that of its virtual environment. What may not be read (another user's process, one
 that made itself undumpable, one of another pid namespace) is not seen, nor is a process that holds a path in its memory
-alone. Of this very process the variables are left out: a command that a tool started inherited them and lives elsewhere.
+alone. The variables of this very process are left out: a command that a tool started inherited them, and is elsewhere.
 """
 
 from __future__ import annotations

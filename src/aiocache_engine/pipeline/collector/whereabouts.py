@@ -32,8 +32,8 @@ class Whereabouts:
         """Say what became of an environment, and what it uses; one that was moved is told with its new path."""
         state, uses = _look(referrer)
         if state is ReferrerState.MISSING and (found := self._found_again(referrer)) is not None:
-            referrer = found
             state, uses = _look(found)
+            return SeenReferrer(found, state, found.archives if uses is None else uses, is_renamed=True)
         return SeenReferrer(referrer, state, referrer.archives if uses is None else uses)
 
     def _found_again(self, referrer: Referrer) -> Referrer | None:
