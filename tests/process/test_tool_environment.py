@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from aiocache_engine.blocking import BlockingCacheEngine
-from aiocache_engine.errors import CommandNotFoundError, DiskError, ProjectNotFoundError, UsageError
+from aiocache_engine.errors import CommandNotFoundError, DiskError, FileConflictError, ProjectNotFoundError, UsageError
 from aiocache_engine.pipeline.tools.environment import HeldEnvironment
 from aiocache_engine.testing.invariants import assert_environment_sound
 from caches import Place
@@ -106,6 +106,16 @@ async def test_a_failure_leaves_no_lease_and_nothing_in_staging(place: Place) ->
                 pass
     assert os.listdir(place.cache / "leases") == []
     assert os.listdir(place.cache / "staging") == []
+
+
+async def test_a_file_that_cannot_be_there_is_named_without_where_it_was_tried(place: Place) -> None:
+    place.wheel("greedy", "1.0", entry_points={"console_scripts": {"activate": "greedy:main"}})
+    async with place.engine() as engine:
+        with pytest.raises(FileConflictError) as caught:
+            async with engine.environment("greedy"):
+                pass
+    reason = "greedy would replace a file that the environment needs"
+    assert str(caught.value) == f"the environment of greedy, bin/activate: {reason}"
 
 
 async def test_errors_of_the_block_are_the_blocks_own(place: Place) -> None:

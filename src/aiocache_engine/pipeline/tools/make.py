@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
-from aiocache_engine.errors import DamagedEntryError
+from aiocache_engine.errors import DamagedEntryError, TargetError
 from aiocache_engine.hints import TypeVar
 from aiocache_engine.index.client import IndexClient
 from aiocache_engine.model.locking import LockMode
@@ -163,10 +163,13 @@ class _Making:
         target = environment_target(root, self._interpreter, location=place.root)
         link_mode = self._kit.config.link_mode
         options = Options(link_mode=link_mode, reinstalls=False, is_ephemeral=False, is_dry_run=False)
-        prepared = prepare(target, supply, options, bytecode)
-        outcome = apply_install(prepared)
+        try:
+            prepared = prepare(target, supply, options, bytecode)
+            outcome = apply_install(prepared)
+        except TargetError as error:
+            raise type(error)(self._shown(error.path, root), self._shown(error.reason, root)) from error
         for warning in outcome.warnings:
-            self._kit.reporter.warns(warning)
+            self._kit.reporter.warns(self._shown(warning, root))
         pointer = EnvironmentPointer(
             environment_id=environment_id,
             tool=tool.project,
@@ -179,6 +182,10 @@ class _Making:
         is_cloned = outcome.link_mode is LinkMode.CLONE
         write_environment_description(staged, pointer, boot_id=me().boot_id, is_cloned=is_cloned)
         return _Staged(staged, environment_id, pointer)
+
+    def _shown(self, text: str, root: str) -> str:
+        """Name places as somebody knows them who never saw the staging directory."""
+        return text.replace(f"{root}/", f"{self._tool.what}, ")
 
 
 def _member(ready: Ready) -> Member:
