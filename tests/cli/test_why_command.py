@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 
 import pytest
 
@@ -81,6 +82,20 @@ def test_what_keeps_the_environment_of_a_tool_and_what_is_in_it_is_told(aioc) ->
     lines = aioc("why", "tiny").out.splitlines()
     assert lines[1].startswith(f"  by environment {environment['id']} (pointer HOME/cache/tools-v1/tiny/")
     assert [each["id"] for each in why(aioc, str(aioc.cache_dir / "tools-v1" / "tiny"))] == [environment["id"]]
+
+
+def test_a_process_in_the_environment_of_a_tool_is_named_beside_its_name(aioc) -> None:
+    assert aioc("run", "--from", "tiny", "python", "-c", "pass").code == 0
+    [environment] = (aioc.cache_dir / "environments-v1").iterdir()
+    # Started by its path, as no lease tells of it.
+    code = "import sys; print(flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [environment / "env/bin/python", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as tool:
+        assert tool.stdout.readline()
+        _, entry = why(aioc, "tiny")
+        tool.stdin.close()
+    assert [(each["code"], each["pid"]) for each in entry["reasons"]] == [("running", tool.pid), ("pointer", None)]
 
 
 def test_what_matches_nothing_is_said_and_is_no_failure(filled) -> None:

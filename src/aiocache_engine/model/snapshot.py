@@ -194,7 +194,7 @@ class Snapshot:
     environments: Mapping[str, SeenEnvironment] = field(default_factory=dict)
     tools: tuple[SeenTool, ...] = ()
     tool_directories: frozenset[str] = frozenset()  #: the name of every tool that has a directory: names, or nothing
-    #: by the id of a cached environment; only those were looked for that would have gone without
+    #: by the id of a cached environment; those alone may have been looked for that would have gone without
     processes: Mapping[str, tuple[SeenProcess, ...]] = field(default_factory=dict)
     pages: tuple[SeenPage, ...] = ()
     taken_at: float = 0.0  #: seconds since the epoch

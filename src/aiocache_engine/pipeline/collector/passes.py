@@ -41,8 +41,9 @@ _IN_USE = frozenset({KeepCode.LEASE, KeepCode.RUNNING, KeepCode.RECENTLY_USED})
 class Passes:
     """What every verb of a collector does. Its methods give steps; use each instance for one removal."""
 
-    def __init__(self, cache: CacheDir) -> None:
+    def __init__(self, cache: CacheDir, *, names_every_process: bool = False) -> None:
         self._cache = cache
+        self._names_every_process = names_every_process
         self._leases = LeaseReader(cache.layout.leases)
         self._trashed: list[Trashed | tuple[str, Names]] = []
         self._gone: set[str] = set()
@@ -63,11 +64,14 @@ class Passes:
         return plan
 
     def _plan_seen(self, decide: Callable[[Snapshot], RemovalPlan]) -> Steps[tuple[RemovalPlan, Snapshot]]:
-        """Scan and plan; last of all look for processes, and only in environments that would go without them."""
+        """Scan and plan; last of all look for processes, and only in environments that would go without them.
+
+        Whoever wants to know all that keeps them has it look in every one.
+        """
         snapshot = yield from self.scan()
         plan = decide(snapshot)
         going = [item.object.id for item in plan.objects if isinstance(item.object, SeenEnvironment)]
-        processes = yield from self._find_processes(going)
+        processes = yield from self._find_processes(snapshot.environments if self._names_every_process else going)
         if not processes:
             return plan, snapshot
         snapshot = replace(snapshot, processes=processes)

@@ -23,7 +23,7 @@ def why(cache: CacheDir, what: str, policy: PrunePolicy) -> Steps[tuple[Explanat
         InvalidRequirementError: it is neither path nor id, and no project name with a version specifier.
     """
     question: Question = yield Outside(lambda: understand(cache, what))
-    plan = yield from Collector(cache).plan_prune(policy)
+    plan = yield from Collector(cache, names_every_process=True).plan_prune(policy)
     return explain(plan, question, matches=version_matches)
 
 
