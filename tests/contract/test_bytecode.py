@@ -8,8 +8,10 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -18,6 +20,7 @@ from anyio import create_task_group, to_thread
 from aiocache_engine.engine import CacheEngine, engine_over
 from aiocache_engine.model.python import LinkMode
 from aiocache_engine.model.record import parse_record
+from aiocache_engine.pipeline.bytecode import Bytecoder
 from aiocache_engine.pipeline.kit import open_kit
 from aiocache_engine.python.target import TargetChoice
 from aiocache_engine.report import Reporter
@@ -419,6 +422,57 @@ async def test_after_a_reboot_whole_bytecode_is_used_on_and_looked_at_once(place
     inode = kept(place).stat().st_ino
     await place.install("second", "tiny")
     assert (kept(place).stat().st_ino, manifest.read_bytes()) == (inode, before)
+
+
+async def test_what_other_threads_may_begin_is_looked_through_and_changed_under_the_mutex_alone(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that comes between two changes cannot be arranged, so each change and each walk is asked."""
+    guarded: list[Guarded] = []
+    make = Bytecoder.__init__
+
+    def make_guarded(self: Bytecoder, *given: Any) -> None:
+        make(self, *given)
+        self._known, self._under_way = Guarded(self._mutex), Guarded(self._mutex)
+        guarded.extend((self._known, self._under_way))
+
+    monkeypatch.setattr(Bytecoder, "__init__", make_guarded)
+    place.wheel(files=FILES)
+    root = await place.install("env", "tiny")
+    assert len(pycs(root)) == 4
+    next(kept(place).rglob("*.pyc")).unlink()
+    await place.install("again", "tiny")
+    assert sum(each.change_count for each in guarded) >= 5
+    assert [each.free_count for each in guarded] == [0] * 4
+
+
+class Guarded(dict[str, Any]):
+    """Counts what is done to it, and what of it while the mutex was free."""
+
+    def __init__(self, mutex: threading.Lock) -> None:
+        super().__init__()
+        self._mutex = mutex
+        self.change_count = self.free_count = 0
+
+    def _note(self) -> None:
+        self.change_count += 1
+        self.free_count += not self._mutex.locked()
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._note()
+        super().__setitem__(key, value)
+
+    def __delitem__(self, key: str) -> None:
+        self._note()
+        super().__delitem__(key)
+
+    def clear(self) -> None:
+        self._note()
+        super().clear()
+
+    def values(self) -> Any:
+        self._note()
+        return super().values()
 
 
 async def test_two_who_compile_the_same_at_once_do_not_disturb_each_other(place: Place) -> None:

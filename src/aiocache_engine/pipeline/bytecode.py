@@ -72,7 +72,7 @@ class Bytecoder:
         self._interpreter = interpreter
         self._reporter = reporter
         self._digest = bytecode_digest(interpreter)
-        self._mutex = threading.Lock()
+        self._mutex = threading.Lock()  #: for every change of what stands below
         self._compiler: Compiler | None = None
         self._known: dict[str, Bytecode | None] = {}  #: by archive id; None: there is none, and it was tried
         self._under_way: dict[str, _UnderWay] = {}  #: by archive id
@@ -117,8 +117,9 @@ class Bytecoder:
 
     def distrust(self) -> None:
         """Forget what is known, and look at every file from now on: one was missing."""
-        self._known.clear()
-        self._is_distrustful = True
+        with self._mutex:
+            self._known.clear()
+            self._is_distrustful = True
 
     def close(self) -> None:
         """End what is still under way."""
@@ -154,13 +155,16 @@ class Bytecoder:
         """Wait a moment; give what is compiled now, its manifest written."""
         from concurrent.futures import wait  # noqa: PLC0415 - the compiler has imported it
 
-        wait([job for each in self._under_way.values() for job in each.jobs], timeout=_WAIT_SECONDS)
+        with self._mutex:
+            under_way = list(self._under_way.values())
+        wait([job for each in under_way for job in each.jobs], timeout=_WAIT_SECONDS)
         compiled = []
-        for each in list(self._under_way.values()):
+        for each in under_way:
             if not all(job.done() for job in each.jobs):
                 continue
-            del self._under_way[each.archive.id]
-            self._known[each.archive.id] = None
+            with self._mutex:  # at once, or `begin` would compile it again in between
+                del self._under_way[each.archive.id]
+                self._known[each.archive.id] = None
             if self._describe(each):
                 compiled.append(each)
         return compiled
@@ -193,7 +197,9 @@ class Bytecoder:
                     boot_id=me().boot_id,
                     replaces=self._is_distrustful,
                 )
-                self._known[each.archive.id] = self._read(each.archive)
+                found = self._read(each.archive)
+                with self._mutex:
+                    self._known[each.archive.id] = found
             except OSError as error:
                 self._tell(each.manifest, error)
 
