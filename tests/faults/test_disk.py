@@ -175,10 +175,10 @@ async def test_where_a_rename_is_refused_things_are_deleted_in_place_names_first
     (place.cache / "projects-v1" / name).unlink()
     rename = os.rename
 
-    def refuse(source: str, destination: str, **named: object) -> None:
-        if "/trash/" in str(destination):
+    def refuse(source: str, destination: str, *, dst_dir_fd: int | None = None, **named: object) -> None:
+        if dst_dir_fd is not None and os.path.samestat(os.fstat(dst_dir_fd), (place.cache / "trash").stat()):
             raise OSError(errno.ENOSPC, "No space left on device", destination)
-        rename(source, destination, **named)  # type: ignore[arg-type]
+        rename(source, destination, dst_dir_fd=dst_dir_fd, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(trash.os, "rename", refuse)
     await place.prune()

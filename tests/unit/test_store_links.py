@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from aiocache_engine.errors import CacheEngineError
+from aiocache_engine.errors import CacheEngineError, ForeignCacheDirError, TargetError
 from aiocache_engine.model.locking import LockMode
+from aiocache_engine.model.removal import CleanTarget, PrunePolicy, TargetKind
 from aiocache_engine.pipeline.collector.account import foresee
 from aiocache_engine.pipeline.collector.collect import Collector
 from aiocache_engine.pipeline.collector.inspect import list_entries, list_usage, measure_cache
+from aiocache_engine.pipeline.inputs.requirements import parse_clean_target
+from aiocache_engine.pipeline.steps import InHold, Steps
 from aiocache_engine.store.cache_dir import CacheDir
-from aiocache_engine.store.trash import measure, sweep
+from aiocache_engine.store.trash import measure, sweep, to_trash
 from aiocache_engine.testing.invariants import untouched
 from caches import Place, begun, clean_now, in_hold, key, perform, prune_now
 from unit.test_store_work import INDEX_A, find, publish
@@ -106,6 +110,74 @@ def test_nothing_behind_a_planted_link_is_touched(where: str, what: str, tmp_pat
             except OSError as error:
                 assert name == "publish", error  # noqa: PT017 - translated one floor above, by the steps
         prune_now(cache)
+
+
+def swapping(steps: Steps[object], swap: Callable[[], None]) -> Steps[object]:
+    """Perform steps, and `swap` after the scan, just before the first hold."""
+    is_swapped = False
+    step = next(steps)
+    while True:
+        if isinstance(step, InHold) and not is_swapped:
+            swap()
+            is_swapped = True
+        outcome = yield step
+        try:
+            step = steps.send(outcome)
+        except StopIteration as stop:
+            assert is_swapped
+            return stop.value
+
+
+REMOVALS: dict[str, Callable[[Collector], Steps[object]]] = {
+    "clean t*": lambda collector: collector.clean((CleanTarget("t*", None, TargetKind.PATTERN),)),
+    "clean tiny==1.0": lambda collector: collector.clean((parse_clean_target("tiny==1.0"),)),
+    "clean": lambda collector: collector.clean(()),
+    "prune": lambda collector: collector.prune(PrunePolicy(is_ci=True)),
+}
+
+
+@pytest.mark.parametrize("bucket", ["projects-v1", "archives-v1", "trash", "generations", "generations/projects"])
+@pytest.mark.parametrize("command", REMOVALS)
+def test_a_bucket_that_becomes_a_link_during_a_run_stops_it_and_nothing_behind_it_is_touched(
+    bucket: str, command: str, tmp_path: Path
+) -> None:
+    place = Place(tmp_path)
+    cache = place.opened()
+    publish_and_end(cache)
+    outside = tmp_path / "outside"
+    shutil.copytree(place.cache / bucket, outside)
+
+    def swap() -> None:
+        (place.cache / bucket).rename(tmp_path / "was")
+        (place.cache / bucket).symlink_to(outside)
+
+    with untouched(outside), pytest.raises(ForeignCacheDirError, match="a symbolic link stands in the place"):
+        perform(cache, swapping(REMOVALS[command](Collector(cache)), swap))
+
+
+@pytest.mark.parametrize("where", ["projects-v1", "projects-v1/tiny", "projects-v1/tiny/hash"])
+def test_nothing_is_taken_to_trash_from_behind_a_link(where: str, tmp_path: Path) -> None:
+    cache = Place(tmp_path).opened()
+    publish_and_end(cache)
+    directory = Path(cache.root, where)
+    outside = tmp_path / "outside"
+    directory.rename(outside)
+    directory.symlink_to(outside)
+    with untouched(tmp_path):
+        for path in outside.rglob("*"):
+            inside = str(directory / path.relative_to(outside))
+            assert to_trash(cache.layout, inside, kind="name", entry_id="named") is None
+    assert to_trash(cache.layout, str(directory), kind="project", entry_id="tiny") is not None
+    assert not directory.is_symlink()
+
+
+def test_nothing_is_taken_to_a_trash_behind_a_link(tmp_path: Path) -> None:
+    cache = Place(tmp_path).opened()
+    publish_and_end(cache)
+    Path(cache.layout.trash).rename(tmp_path / "outside")
+    Path(cache.layout.trash).symlink_to(tmp_path / "outside")
+    with untouched(tmp_path), pytest.raises(TargetError, match="symbolic link"):
+        to_trash(cache.layout, cache.layout.project("tiny"), kind="project", entry_id="tiny")
 
 
 def test_a_sweep_takes_links_away_and_leaves_what_they_lead_to(tmp_path: Path, decoy: Path) -> None:

@@ -13,6 +13,7 @@ import time
 from contextlib import suppress
 
 from aiocache_engine.errors import CacheReplacedError, ForeignCacheDirError, ReadOnlyCacheError
+from aiocache_engine.model.locking import LockMode
 from aiocache_engine.store.documents import NewerFormatError, decode, encode
 from aiocache_engine.store.layout import MARKER, Layout
 from aiocache_engine.system.disk import NO_PLAIN_FILE, read_bytes, translated, write_bytes
@@ -43,12 +44,17 @@ class CacheDir:
     def ensure_ours(self, hold: Hold) -> None:
         """Check, inside a hold, that cache dir and lock file are still those that were opened (rules 19, 31).
 
+        In an exclusive hold, which may take away whole directories, those of the cache are looked at again, too.
+
         Raises:
             CacheReplacedError: somebody removed or replaced one of them.
+            ForeignCacheDirError: somebody put a link in the place of a directory.
         """
         hold.ensure_current()
         if _identity(self.root) != self._identity:
             raise CacheReplacedError(self.root, GONE)
+        if hold.mode is LockMode.EXCLUSIVE:
+            _is_furnished(self.layout)
 
     def temporary(self) -> str:
         """Give a fresh path in staging for a small file that is renamed into place within one hold."""

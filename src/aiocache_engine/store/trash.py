@@ -17,7 +17,7 @@ from aiocache_engine.errors import TargetError
 from aiocache_engine.model.value import value
 from aiocache_engine.store.archives import USED
 from aiocache_engine.store.layout import Layout
-from aiocache_engine.system.descent import Descent
+from aiocache_engine.system.descent import PATH_FLAGS, Descent
 from aiocache_engine.system.pair import share
 
 _BLOCK_BYTES = 512  #: the unit of st_blocks, whatever the file system's own
@@ -60,25 +60,43 @@ def to_trash(layout: Layout, path: str, *, kind: str, entry_id: str) -> str | No
 
     Where a full disk has no room for the new directory entry, an object (whose names are gone by now) is to be deleted
     where it stands, so its own path is given; anything else is small and is deleted at once. Needs the exclusive lock.
+
+    A link is renamed like a file, and what lies behind one is gone: all goes by descriptors of the directories between
+    the cache dir and the entry, since a bucket may have become a link after it was listed.
+
+    Raises:
+        TargetError: a link stands in the place of trash.
+        OSError: the file system refuses; it names the path.
     """
-    destination = f"{layout.trash}/{kind}-{entry_id[:64]}-{os.urandom(8).hex()}"
+    directory, name = os.path.split(path)
+    destination = f"{kind}-{entry_id[:64]}-{os.urandom(8).hex()}"
+    root_fd = os.open(layout.root, PATH_FLAGS)
     try:
-        os.rename(path, destination)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        if error.errno not in _NO_SPACE:
-            raise
-        return _give_up_in_place(path, kind)
-    return destination
+        with Descent(root_fd, layout.root) as places, Descent(root_fd, layout.root) as trashes:
+            trash_fd = trashes.enter(layout.trash[len(layout.root) + 1 :])
+            try:
+                place_fd = places.enter(directory[len(layout.root) + 1 :])
+            except (FileNotFoundError, TargetError):
+                return None
+            try:
+                os.rename(name, destination, src_dir_fd=place_fd, dst_dir_fd=trash_fd)
+            except FileNotFoundError:
+                return None
+            except OSError as error:
+                if error.errno not in _NO_SPACE:
+                    raise OSError(error.errno, error.strerror, path) from error
+                return _give_up_in_place(name, place_fd, path, kind)
+    finally:
+        os.close(root_fd)
+    return f"{layout.trash}/{destination}"
 
 
-def _give_up_in_place(path: str, kind: str) -> str | None:
+def _give_up_in_place(name: str, place_fd: int, path: str, kind: str) -> str | None:
     if kind not in _OBJECTS:
-        sweep(path)
+        _sweep_in(place_fd, name, path, _Tally())
         return None
-    with suppress(FileNotFoundError):
-        os.unlink(f"{path}/{USED}")
+    with suppress(FileNotFoundError, TargetError), Descent(place_fd, os.path.dirname(path)) as descent:
+        os.unlink(USED, dir_fd=descent.enter(name))
     return path
 
 
@@ -91,18 +109,22 @@ def sweep(path: str) -> Swept:
     except FileNotFoundError:
         return tally.result()
     try:
-        status = _look(name, parent_fd)
-        if status is not None and not stat.S_ISDIR(status.st_mode):
-            _remove_file(name, parent_fd, tally)
-        elif status is not None and (root_fd := _open(name, parent_fd)) is not None:
-            try:
-                _empty_tree(root_fd, path, tally)
-            finally:
-                os.close(root_fd)
-            _remove_directory(name, parent_fd, tally)
+        _sweep_in(parent_fd, name, path, tally)
     finally:
         os.close(parent_fd)
     return tally.result()
+
+
+def _sweep_in(parent_fd: int, name: str, path: str, tally: _Tally) -> None:
+    status = _look(name, parent_fd)
+    if status is not None and not stat.S_ISDIR(status.st_mode):
+        _remove_file(name, parent_fd, tally)
+    elif status is not None and (root_fd := _open(name, parent_fd)) is not None:
+        try:
+            _empty_tree(root_fd, path, tally)
+        finally:
+            os.close(root_fd)
+        _remove_directory(name, parent_fd, tally)
 
 
 Links = dict[tuple[int, int], int]  #: how many names of an inode were met, by device and inode
