@@ -32,6 +32,7 @@ class Ran:
     @property
     def document(self) -> Any:
         """The one JSON object on stdout."""
+        assert self.out, self.err
         return json.loads(self.out)
 
 

@@ -182,7 +182,7 @@ def test_an_isolated_environment_is_for_one_run_and_goes_with_the_next_command(a
     (alone,) = environments(aioc) - current
     assert said["variables"]["AIOC_ENVIRONMENT"] == alone
     assert aioc("run", "shout").document["variables"]["AIOC_ENVIRONMENT"] in current
-    assert environments(aioc) == current
+    assert environments(aioc) == current, aioc("why", alone).out
 
 
 def test_an_environment_that_lost_a_file_is_made_anew_after_a_reboot(aioc: Aioc) -> None:
