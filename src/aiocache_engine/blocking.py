@@ -317,7 +317,7 @@ class BlockingCacheEngine:
         """Plan a prune. Touches nothing."""
         return self._call(partial(self._engine.plan_prune, policy))
 
-    def prune(self, policy: PrunePolicy = PLAIN) -> Removal:
+    def prune(self, policy: PrunePolicy | RemovalPlan = PLAIN) -> Removal:
         """Remove what nothing uses, and what dead work left, while anything else may be running.
 
         Policy and errors as for `CacheEngine.prune`.

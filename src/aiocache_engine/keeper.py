@@ -122,8 +122,8 @@ class CacheKeeper:
         """Clean what is named, or without names and tools everything, while anything else may be running.
 
         When it returns, no look-up finds what was there, and work that began before cannot bring it back. Bytes that
-        are in use are freed when their last user is gone. Given a plan, what it names is cleaned, everything checked
-        again.
+        are in use are freed when their last user is gone. Given a plan, what it lists is cleaned, everything checked
+        again, and nothing that came since; its options are the plan's.
 
         Args:
             names: projects, versions of them ("torch<2.5"), patterns of projects ("nvidia-*") and ids of archives or
@@ -138,28 +138,41 @@ class CacheKeeper:
 
         Raises:
             InvalidRequirementError: a name means nothing that can be cleaned.
+            UsageError: it is a plan of a prune, or options of a plan are given beside it.
             LockTimeoutError, ReadOnlyCacheError, DiskError: the machine refused.
         """
+        its_tools = listed("tools", tools)
         if isinstance(names, RemovalPlan):
-            targets, policy = names.targets, names.clean_policy
+            _refuse_other(names, "clean")
+            if its_tools or dependencies or even_in_use:
+                raise UsageError("give tools, dependencies and even_in_use to plan_clean, not beside a plan")
+            steps = clean_steps(self._opened, names.targets, names.clean_policy, waits=wait, planned=names)
         else:
-            targets = clean_targets(listed("names", names), listed("tools", tools))
+            targets = clean_targets(listed("names", names), its_tools)
             policy = CleanPolicy(takes_dependencies=dependencies, takes_in_use=even_in_use)
-        return await self._remove(clean_steps(self._opened, targets, policy, waits=wait))
+            steps = clean_steps(self._opened, targets, policy, waits=wait)
+        return await self._remove(steps)
 
     async def plan_prune(self, policy: PrunePolicy = PLAIN) -> RemovalPlan:
         """Plan a prune. Touches nothing."""
-        return await self._opened.conductor().conduct(Collector(self._opened.cache).plan_prune(policy))
+        rules = _prune_policy(policy)
+        return await self._opened.conductor().conduct(Collector(self._opened.cache).plan_prune(rules))
 
-    async def prune(self, policy: PrunePolicy = PLAIN) -> Removal:
+    async def prune(self, policy: PrunePolicy | RemovalPlan = PLAIN) -> Removal:
         """Remove what nothing uses, and what dead work left, while anything else may be running.
 
-        What a policy gives up goes too, if it is not in use.
+        What a policy gives up goes too, if it is not in use. Given a plan, what it lists goes, everything checked
+        again, and nothing that came since.
 
         Raises:
+            UsageError: it is a plan of a clean.
             LockTimeoutError, ReadOnlyCacheError, DiskError: the machine refused.
         """
-        return await self._remove(carry_out(self._opened.cache, lambda collector: collector.prune(policy)))
+        planned = policy if isinstance(policy, RemovalPlan) else None
+        if planned is not None:
+            _refuse_other(planned, "prune")
+        rules = _prune_policy(policy if planned is None else planned.prune_policy)
+        return await self._remove(carry_out(self._opened.cache, lambda each: each.prune(rules, planned=planned)))
 
     async def foresee(self, plan: RemovalPlan) -> Removal:
         """Tell what executing a plan now would free, by looking at every file it names and touching none."""
@@ -258,3 +271,15 @@ class CacheKeeper:
     async def _remove(self, steps: Steps[Removal]) -> Removal:
         conductor = self._opened.conductor()
         return timed(await conductor.conduct(steps), conductor)
+
+
+def _refuse_other(plan: RemovalPlan, command: str) -> None:
+    """Refuse a plan of the other command: it names no targets, which to a clean are everything."""
+    if plan.command != command:
+        raise UsageError(f"this plan is one of a {plan.command}: hand it to {plan.command}")
+
+
+def _prune_policy(given: object) -> PrunePolicy:
+    if not isinstance(given, PrunePolicy):
+        raise UsageError(f"what a prune takes is told as PrunePolicy(…), and {given!r} is none")
+    return given

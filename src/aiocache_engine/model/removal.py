@@ -135,7 +135,7 @@ class CleanTarget:
 
 @value
 class RemovalPlan:
-    """A frozen list of what would go. Executing it checks every entry again."""
+    """A frozen list of what would go. Executing it checks every entry again, and takes nothing else."""
 
     command: str  #: "clean" or "prune"
     objects: tuple[PlannedObject, ...]  #: environments before archives
@@ -143,6 +143,7 @@ class RemovalPlan:
     targets: tuple[CleanTarget, ...] = ()  #: of a clean; its names are listed again when they are taken
     is_everything: bool = False  #: a clean without arguments
     clean_policy: CleanPolicy = NAMED_ALONE  #: of a clean
+    prune_policy: PrunePolicy = PLAIN  #: of a prune
     named: frozenset[str] = frozenset()  #: ids of all objects that a clean names
     dependencies: frozenset[str] = frozenset()  #: ids of all archives that these need or contain, whoever else does
     #: those of them, by id, that nothing but running environments which go uses: they lose their names as if named

@@ -73,6 +73,7 @@ def plan_prune(
     return RemovalPlan(
         command="prune",
         objects=tuple(planned),
+        prune_policy=policy,
         kept=(*staying.values(), *kept),
         dangling=(
             *(name for name in snapshot.names if name.object_id not in snapshot.archives),

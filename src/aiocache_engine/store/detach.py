@@ -147,24 +147,24 @@ def condemn(hold: Hold, cache: CacheDir, leases: LeaseReader, objects: list[Seen
     return [i for i in here if not any(lease.covers(i) and lease.is_alive() for lease in present)]
 
 
-def take_everything(hold: Hold, cache: CacheDir) -> tuple[list[str], bool]:
-    """Take all names of all projects that no pin keeps, the generations bumped first.
+def take_everything(hold: Hold, cache: CacheDir, *, besides: Collection[str] = ()) -> tuple[list[str], bool]:
+    """Take all names of all projects and tools but `besides` and those that a pin keeps, the generations bumped first.
 
     Gives what lies in trash, and if that is all: else another hold bumps and lists again. Needs the exclusive lock.
     """
     hold.require(LockMode.EXCLUSIVE)
     cache.ensure_ours(hold)
     layout = cache.layout
-    spared = spared_paths(layout)
+    spared = {*spared_paths(layout), *besides}
     trashed = _bump(cache, f"{layout.generations}/global", Cleaned())
     for directory in name_directories(layout):
-        if spared and directory == layout.projects:
+        if is_spared_in(directory, spared):
             continue
         if (path := to_trash(layout, directory, kind=os.path.basename(directory), entry_id="all")) is not None:
             trashed.append(path)
         with suppress(OSError):  # a full disk has room again after the sweep, and whoever comes next makes it, too
             os.mkdir(directory, 0o755)
-    queue = deque(unpinned(layout, spared) if spared else ())
+    queue = deque(unspared(layout, spared))
     trashed += _take_each(hold, queue, lambda path: to_trash(layout, path, kind="project", entry_id="all"))
     return trashed, not queue
 
@@ -175,14 +175,24 @@ def spared_paths(layout: Layout, *, without: frozenset[str] = frozenset()) -> Co
     return pinned_paths(layout, pins, list_directory(layout.projects)) if pins.readable or pins.unreadable else ()
 
 
-def unpinned(layout: Layout, spared: Collection[str]) -> Iterator[str]:
-    """Give all that is stored for projects, but what is spared: by whole projects where nothing of them is."""
-    for project in list_directory(layout.projects):
-        directory = f"{layout.projects}/{project}"
-        if any(path.startswith(f"{directory}/") for path in spared):
-            yield from (path for _, path in stored_for(directory) if path not in spared)
-        else:
-            yield directory
+def unspared(layout: Layout, spared: Collection[str]) -> Iterator[str]:
+    """Give what stands beside what is spared: whole projects and tools, or files of those of which something is."""
+    for bucket in (layout.projects, layout.tools):
+        if not is_spared_in(bucket, spared):
+            continue
+        for name in list_directory(bucket):
+            directory = f"{bucket}/{name}"
+            if not is_spared_in(directory, spared):
+                yield directory
+            elif bucket == layout.tools:
+                yield from (path for each in list_directory(directory) if (path := f"{directory}/{each}") not in spared)
+            else:
+                yield from (path for _, path in stored_for(directory) if path not in spared)
+
+
+def is_spared_in(directory: str, spared: Collection[str]) -> bool:
+    """Tell whether anything in a directory is spared."""
+    return any(path.startswith(f"{directory}/") for path in spared)
 
 
 def _bump(cache: CacheDir, path: str, cleaned: Cleaned) -> list[str]:
@@ -200,10 +210,12 @@ def name_directories(layout: Layout) -> tuple[str, ...]:
     return tuple(each for each in directories if list_directory(each))
 
 
-def take_names(hold: Hold, cache: CacheDir, choice: NameChoice) -> tuple[list[str], bool]:
+def take_names(
+    hold: Hold, cache: CacheDir, choice: NameChoice, *, besides: Collection[str] = ()
+) -> tuple[list[str], bool]:
     """Take the names of a clean's target, its generation bumped first; gives what lies in trash, and if that is all.
 
-    Those that a pin keeps stay: pins are read here, in every hold (rule 36).
+    Those `besides` stay, and those that a pin keeps: pins are read here, in every hold (rule 36).
     Those of the cached environments that have something of it in them go, too.
 
     If it is not all, another hold bumps again and lists again, until one finds nothing left. Needs the exclusive lock.
@@ -211,7 +223,7 @@ def take_names(hold: Hold, cache: CacheDir, choice: NameChoice) -> tuple[list[st
     hold.require(LockMode.EXCLUSIVE)
     cache.ensure_ours(hold)
     layout = cache.layout
-    choice.spare(spared_paths(layout))
+    choice.spare({*spared_paths(layout), *besides})
     cleaned = choice.cleaned(layout)
     trashed = [] if cleaned is None else _bump(cache, *cleaned)
     for directory in choice.directories(layout):

@@ -108,11 +108,15 @@ def pinned_paths(layout: Layout, pins: Pins, projects: Iterable[str]) -> Collect
             continue
         for path, pointer in pointers_of(f"{layout.projects}/{project}"):
             if pins.keeps(pointer.archive_id):
-                kept.add(path)
-                if path.endswith(POINTER_SUFFIX):
-                    kept.add(f"{path.removesuffix(POINTER_SUFFIX)}{METADATA_SUFFIX}")
-                    kept.add(f"{os.path.dirname(path)}/{PAGE}")
+                kept.update(looked_up_by(path))
     return kept
+
+
+def looked_up_by(path: str) -> tuple[str, ...]:
+    """Give the path of a name, and of what its archive is looked up by beside it: its metadata, its index's page."""
+    if not path.endswith(POINTER_SUFFIX):
+        return (path,)
+    return path, f"{path.removesuffix(POINTER_SUFFIX)}{METADATA_SUFFIX}", f"{os.path.dirname(path)}/{PAGE}"
 
 
 def _parse(content: bytes) -> Pin | None:

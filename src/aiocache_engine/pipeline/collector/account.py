@@ -17,12 +17,14 @@ from aiocache_engine.model.removal import (
 )
 from aiocache_engine.model.snapshot import Leftover, SeenEnvironment
 from aiocache_engine.model.value import replace, value
+from aiocache_engine.policy.limit import nameless_ids
 from aiocache_engine.store.cache_dir import CacheDir
-from aiocache_engine.store.detach import BYTECODE, name_directories, object_path, spared_paths, unpinned
+from aiocache_engine.store.detach import BYTECODE, is_spared_in, name_directories, object_path, spared_paths, unspared
 from aiocache_engine.store.generations import version_matches
 from aiocache_engine.store.name_choice import NameChoice, matching_names
 from aiocache_engine.store.stored_pages import PAGE_KIND
 from aiocache_engine.store.trash import Links, Swept, measure
+from aiocache_engine.store.unlisted import unlisted_paths
 
 OLD_FORMAT = "format"
 _LEFTOVERS = {  # what some are reported as, and why they go
@@ -90,12 +92,13 @@ def foresee(cache: CacheDir, plan: RemovalPlan) -> Removal:
 def _names_of_clean(cache: CacheDir, plan: RemovalPlan) -> defaultdict[Names, list[str]]:
     """Give the paths that a clean takes before anything else: all that leads to what it names."""
     released = plan.named if plan.clean_policy.takes_in_use else frozenset[str]()
-    spared = spared_paths(cache.layout, without=released)
+    spared = {
+        *spared_paths(cache.layout, without=released),
+        *unlisted_paths(cache.layout, plan.targets, nameless_ids(plan)),
+    }
     if plan.is_everything:
-        directories = list(name_directories(cache.layout))
-        if spared:
-            directories = [*(each for each in directories if each != cache.layout.projects)]
-            directories += unpinned(cache.layout, spared)
+        directories = [each for each in name_directories(cache.layout) if not is_spared_in(each, spared)]
+        directories += unspared(cache.layout, spared)
         return defaultdict(list, {Names(None, RemovalReason.NAMED): directories})
     targets = (*plan.targets, *plan.dependencies_in_use)
     choices = [NameChoice(target, (), (), matches=version_matches) for target in targets]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from functools import partial
 
@@ -41,6 +41,7 @@ from aiocache_engine.pipeline.collector.room import Choice, choose_for_room, mis
 from aiocache_engine.pipeline.collector.whereabouts import Whereabouts
 from aiocache_engine.pipeline.steps import InHold, Outside, Steps
 from aiocache_engine.policy.clean import plan_clean, plan_condemned, plan_named
+from aiocache_engine.policy.limit import nameless_ids, within
 from aiocache_engine.policy.prune import plan_prune
 from aiocache_engine.store.detach import (
     take_bytecode,
@@ -60,6 +61,7 @@ from aiocache_engine.store.referrers import forget, note_renamed, note_seen
 from aiocache_engine.store.reserve import restore_reserve, spend_reserve
 from aiocache_engine.store.stored_pages import PAGE_KIND, take_pages
 from aiocache_engine.store.trash import Swept, sweep
+from aiocache_engine.store.unlisted import unlisted_paths
 from aiocache_engine.system.keylock import KeyLock
 
 _NOTHING = Swept(0, 0, 0)
@@ -89,11 +91,15 @@ class Collector(Passes):
             self._add_needs = NeedsReader(self._cache.layout).add_to
         return partial(plan_clean, targets=targets, matches=version_matches, policy=policy)
 
-    def prune(self, policy: PrunePolicy = PLAIN) -> Steps[Removal]:
-        """Prune: what nothing uses goes, what dead work left, and what the policy gives up."""
+    def prune(self, policy: PrunePolicy = PLAIN, *, planned: RemovalPlan | None = None) -> Steps[Removal]:
+        """Prune: what nothing uses goes, what dead work left, and what the policy gives up.
+
+        Where it was planned before, only what that plan lists goes.
+        """
         self._cache.ensure_writable()
         yield Outside(partial(spend_reserve, self._cache.layout))
-        plan = yield from self._collect(partial(plan_prune, policy=policy))
+        for_room = [item.object.id for item in planned.objects if item.reason is RemovalReason.SIZE] if planned else ()
+        plan = yield from self._collect(_limited(partial(plan_prune, policy=policy, for_room=for_room), planned))
         yield from self._take_dangling(plan)
         yield from self._take_lonely(plan)
         yield from self._take_pages(plan)
@@ -109,10 +115,11 @@ class Collector(Passes):
         yield Outside(partial(note_seen, self._cache.layout, plan.seen_again))
         yield Outside(partial(_unlink_idle_key_locks, self._cache.layout))
         yield Outside(partial(restore_reserve, self._cache.layout))
-        if policy.has_goal:
+        if policy.has_goal and planned is None:
             plan, more = yield from self._make_room(policy, plan)
             removed += more
-        return self._removal(plan, removed)
+        missing: int = yield Outside(partial(missing_bytes, self._cache, policy))
+        return self._removal(replace(plan, missing_bytes=missing), removed)
 
     def _make_room(self, policy: PrunePolicy, plan: RemovalPlan) -> Steps[tuple[RemovalPlan, list[Removed]]]:
         """Go on until the goal is reached, or nothing is left that may go; gives the last plan, and what went."""
@@ -125,8 +132,7 @@ class Collector(Passes):
             plan = replace(last, is_freed_exact=plan.is_freed_exact and last.is_freed_exact)
             yield from self._take_lonely(plan)
             removed += yield from self._sweep()
-        missing: int = yield Outside(partial(missing_bytes, self._cache, policy))
-        return replace(plan, missing_bytes=missing), removed
+        return plan, removed
 
     def _choose(self, policy: PrunePolicy) -> Steps[Choice]:
         snapshot = yield from self.scan()
@@ -135,13 +141,22 @@ class Collector(Passes):
         choice: Choice = yield Outside(partial(choose_for_room, self._cache, snapshot, policy))
         return choice
 
-    def clean(self, targets: tuple[CleanTarget, ...], policy: CleanPolicy = NAMED_ALONE) -> Steps[Removal]:
-        """Clean the targets, or everything: names at once, bytes now or when their last user is gone."""
+    def clean(
+        self,
+        targets: tuple[CleanTarget, ...],
+        policy: CleanPolicy = NAMED_ALONE,
+        *,
+        planned: RemovalPlan | None = None,
+    ) -> Steps[Removal]:
+        """Clean the targets, or everything: names at once, bytes now or when their last user is gone.
+
+        Where it was planned before, only what that plan lists goes.
+        """
         if targets and self._cache.is_read_only:
             return (yield from self._find_nothing(targets, policy))
         self._cache.ensure_writable()
         yield Outside(partial(spend_reserve, self._cache.layout))
-        cleaning = self._cleaning(targets, policy)
+        cleaning = _limited(self._cleaning(targets, policy), planned)
         seen = yield from self.scan()
         named = cleaning(seen)
         if named.dependencies:  # whether others use them counts already for what is named
@@ -149,21 +164,25 @@ class Collector(Passes):
         if policy.takes_in_use:
             release = partial(release_pins, cache=self._cache, archive_ids=named.named)
             yield InHold(LockMode.EXCLUSIVE, release)
+        besides: frozenset[str] = frozenset()
+        if planned is not None:
+            besides = yield Outside(partial(unlisted_paths, self._cache.layout, targets, nameless_ids(planned)))
         if targets:
             yield Outside(self._leases.unlink_dead)  # every later collector would look at them again
             for target in (*targets, *named.dependencies_in_use):
-                yield from self._take_names(target, seen)
+                yield from self._take_names(target, seen, besides)
         else:
             is_all = False
             while not is_all:
-                trashed, is_all = yield InHold(LockMode.EXCLUSIVE, partial(take_everything, cache=self._cache))
+                work = partial(take_everything, cache=self._cache, besides=besides)
+                trashed, is_all = yield InHold(LockMode.EXCLUSIVE, work)
                 self._trash(trashed, RemovalReason.NAMED)
 
         def decide(snapshot: Snapshot) -> RemovalPlan:
             ids = _without_names(snapshot, named.named | cleaning(snapshot).named)
             return plan_named(snapshot, ids, named.dependencies, matches=version_matches, policy=policy)
 
-        yield from self._collect(decide)
+        yield from self._collect(_limited(decide, planned))
         yield from self._take_lonely(named)
         removed = yield from self._sweep()
         if not targets:
@@ -199,11 +218,11 @@ class Collector(Passes):
         yield Outside(partial(remove_notes, settled))
         return removed
 
-    def _take_names(self, target: CleanTarget, seen: Snapshot) -> Steps[None]:
+    def _take_names(self, target: CleanTarget, seen: Snapshot, besides: Collection[str]) -> Steps[None]:
         choice: NameChoice = yield Outside(partial(_choice, target, seen))
         is_all = False
         while not is_all:
-            work = partial(take_names, cache=self._cache, choice=choice)
+            work = partial(take_names, cache=self._cache, choice=choice, besides=besides)
             trashed, is_all = yield InHold(LockMode.EXCLUSIVE, work)
             self._trash(trashed, RemovalReason.NAMED, project=names_of(target).project)
 
@@ -266,6 +285,13 @@ def _is_plain_file(path: str) -> bool:
 def _still_so(referrers: Iterable[SeenReferrer]) -> list[Referrer]:
     whereabouts = Whereabouts()
     return [seen.referrer for seen in referrers if whereabouts.look_at(seen.referrer).state is seen.state]
+
+
+def _limited(
+    decide: Callable[[Snapshot], RemovalPlan], planned: RemovalPlan | None
+) -> Callable[[Snapshot], RemovalPlan]:
+    """Hold what decides to what was planned before, if anything was."""
+    return decide if planned is None else lambda snapshot: within(decide(snapshot), planned)
 
 
 def _choice(target: CleanTarget, seen: Snapshot) -> NameChoice:

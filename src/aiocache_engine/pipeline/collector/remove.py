@@ -30,10 +30,15 @@ def carry_out(cache: CacheDir, remove: Callable[[Collector], Steps[Removal]]) ->
 
 
 def clean_steps(
-    kit: Kit, targets: tuple[CleanTarget, ...], policy: CleanPolicy = NAMED_ALONE, *, waits: bool
+    kit: Kit,
+    targets: tuple[CleanTarget, ...],
+    policy: CleanPolicy = NAMED_ALONE,
+    *,
+    waits: bool,
+    planned: RemovalPlan | None = None,
 ) -> Steps[Removal]:
     """Clean, and then wait for those who use what was cleaned if that is asked for (rule 39)."""
-    removal = yield from carry_out(kit.cache, lambda collector: collector.clean(targets, policy))
+    removal = yield from carry_out(kit.cache, lambda collector: collector.clean(targets, policy, planned=planned))
     if not waits:
         return removal
     from aiocache_engine.pipeline.collector.wait import wait_for_users  # noqa: PLC0415 - only who asks for it waits

@@ -1,0 +1,40 @@
+"""What a plan that is handed back does not list: names of what came into the cache since it was made.
+
+What is named between this look and the hold that takes the names may lose its name with them, as by a clean that comes
+a moment later; its bytes are never taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from aiocache_engine.model.removal import CleanTarget
+from aiocache_engine.store.archives import is_present
+from aiocache_engine.store.documents import list_directory
+from aiocache_engine.store.environments import read_environment_pointer
+from aiocache_engine.store.layout import Layout
+from aiocache_engine.store.name_choice import pointers_of, tool_names
+from aiocache_engine.store.pins import looked_up_by
+
+
+def unlisted_paths(layout: Layout, targets: tuple[CleanTarget, ...], listed: Collection[str]) -> frozenset[str]:
+    """Give the names that lead to what is there and not listed, and what it is looked up by; no targets: all of them.
+
+    Opens every name of the projects that the targets take, and of every tool: not for a hold.
+    """
+    paths: set[str] = set()
+    for project in list_directory(layout.projects):
+        if targets and not any(target.takes(project) for target in targets):
+            continue
+        for path, pointer in pointers_of(f"{layout.projects}/{project}"):
+            if pointer.archive_id not in listed and is_present(layout.archive(pointer.archive_id)):
+                paths.update(looked_up_by(path))
+    for path in tool_names(layout):
+        made = read_environment_pointer(path)
+        if (
+            made is not None
+            and made.environment_id not in listed
+            and is_present(layout.environment(made.environment_id))
+        ):
+            paths.add(path)
+    return frozenset(paths)
