@@ -84,7 +84,13 @@ def test_a_pin_is_released_of_what_goes_and_keeps_the_rest(
     _, new, other = fetched(place, "tiny==1.0", "tiny==2.0", "other")
     engine.pin(["tiny", "other"], name="all")
     engine.pin(["tiny==1.0"])
-    cleaned(engine, *names)
+    removal = cleaned(engine, *names)
+    others = "" if names else "other 1.0, "
+    rest = "" if names else ", tiny 2.0"
+    assert removal.warnings == (
+        f"pin all keeps no longer what is removed: {others}tiny 1.0{rest}",
+        "pin tiny==1.0 keeps no longer what is removed: tiny 1.0",
+    )
     assert place.archives() == ({new, other} if names else set())
     left = {pin.name: {each.archive_id for each in pin.archives} for pin in engine.pins()}
     assert left == ({"all": {new, other}} if names else {})

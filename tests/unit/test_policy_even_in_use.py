@@ -46,7 +46,7 @@ USED: dict[str, tuple[Snapshot, tuple[str, ...]]] = {
         ("environment /env, which breaks until it is installed into again, links to what is removed: tiny 1.0",),
     ),
     "by one with files of its own": (snapshot(*ALL, referrer("hardlink", A)), ()),
-    "by a pin": (snapshot(*ALL, pin(A, B)), ()),
+    "by a pin": (snapshot(*ALL, pin(A, B)), ("pin mine keeps no longer what is removed: tiny 1.0",)),
     "by an environment that came during the scan": (
         snapshot(archive(A), name(A), environment(E, A, is_new=True)),
         (),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from functools import partial
+from shlex import quote
 
 from aiocache_engine.model.removal import (
     NAMED_ALONE,
@@ -40,6 +41,7 @@ def plan_clean(
     everything: tuple[SeenObject, ...] = (*snapshot.environments.values(), *snapshot.archives.values())
     named = [seen for seen in everything if _is_named(seen, targets, marks, matches)]
     ids = frozenset(seen.id for seen in named)
+    released = pins_released(snapshot, ids) if policy.takes_in_use else ()
     if policy.takes_in_use:
         snapshot = _without_pins_on(snapshot, ids)
         marks = Marks(snapshot)
@@ -52,6 +54,7 @@ def plan_clean(
         targets=targets,
         is_everything=not targets,
         leftovers=snapshot.leftovers if not targets else (),
+        warnings=(*released, *plan.warnings),
         unmatched=unmatched,
         near_names=_near_names(snapshot, unmatched, marks),
     )
@@ -154,6 +157,18 @@ def _abandoned(snapshot: Snapshot, candidates: Collection[str], marks: Marks) ->
     """Give the environments around candidates that nothing keeps: they have to go first (rules 30 and 33)."""
     archives = [archive_id for archive_id in candidates if archive_id in snapshot.archives]
     return [each.id for archive_id in archives for each in marks.containers(archive_id) if marks.keep(each) is None]
+
+
+def pins_released(snapshot: Snapshot, ids: frozenset[str]) -> tuple[str, ...]:
+    """Tell of every pin that is taken off some of these, or off altogether."""
+    lost = {
+        pin.name: [f"{e.project} {e.version}" for e in pin.archives if e.archive_id in ids] for pin in snapshot.pins
+    }
+    return tuple(
+        f"pin {quote(name)} keeps no longer what is removed: {', '.join(sorted({*what}))}"
+        for name, what in sorted(lost.items())
+        if what
+    )
 
 
 def _without_pins_on(snapshot: Snapshot, ids: frozenset[str]) -> Snapshot:

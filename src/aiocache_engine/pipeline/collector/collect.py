@@ -40,7 +40,7 @@ from aiocache_engine.pipeline.collector.passes import PASSES, Passes, in_parts, 
 from aiocache_engine.pipeline.collector.room import Choice, choose_for_room, missing_bytes
 from aiocache_engine.pipeline.collector.whereabouts import Whereabouts
 from aiocache_engine.pipeline.steps import InHold, Outside, Steps
-from aiocache_engine.policy.clean import plan_clean, plan_condemned, plan_named
+from aiocache_engine.policy.clean import pins_released, plan_clean, plan_condemned, plan_named
 from aiocache_engine.policy.limit import nameless_ids, within
 from aiocache_engine.policy.prune import plan_prune
 from aiocache_engine.store.detach import (
@@ -162,6 +162,7 @@ class Collector(Passes):
         if named.dependencies:  # whether others use them counts already for what is named
             named, seen = yield from self._plan_seen(cleaning)
         if policy.takes_in_use:
+            self._warnings |= dict.fromkeys(pins_released(seen, named.named))
             release = partial(release_pins, cache=self._cache, archive_ids=named.named)
             yield InHold(LockMode.EXCLUSIVE, release)
         besides: frozenset[str] = frozenset()
