@@ -101,3 +101,36 @@ async def test_a_file_that_goes_missing_in_the_cache_is_fetched_again_with_all_t
     (module,) = (place.cache / "archives-v1" / lib / "tree" / "lib").glob("__init__.py")
     module.unlink()
     assert_environment_sound(await place.install("two", "app"))
+
+
+@pytest.mark.parametrize("metadata", [None, b"", b"Metadata-Version: 2.1\nName: other\nVersion: 2.0\n"])
+@pytest.mark.parametrize("dependencies", [True, False])
+async def test_what_is_installed_and_does_not_say_what_it_is_is_installed_again(
+    place: Place, metadata: bytes | None, *, dependencies: bool
+) -> None:
+    root = await place.install("environment", "lib", "base")
+    path = next(root.rglob("lib-2.0.dist-info")) / "METADATA"
+    path.unlink()
+    if metadata is not None:
+        path.write_bytes(metadata)
+    async with place.engine() as engine:
+        target = TargetChoice(venv=str(root))
+        done = await engine.install(["lib", "base"], target=target, dependencies=dependencies)
+        again = await engine.install(["lib", "base"], target=target, dependencies=dependencies)
+    assert [each.project for each in done.installed] == ["lib"]
+    assert not again.installed
+    assert_environment_sound(root)
+
+
+async def test_an_installed_version_with_an_unreadable_extra_makes_room_only_where_the_extra_is_wanted(
+    place: Place,
+) -> None:
+    place.wheel("by", "1.0", requires=["base; extra == 'y'"])
+    place.wheel("by", "2.0", requires=["base; extra == 'y' and bogus == '1'"])
+    root = await place.install("environment", "by==2.0", dependencies=False)
+    async with place.engine() as engine:
+        target = TargetChoice(venv=str(root))
+        plain = await engine.install(["by"], target=target)
+        extra = await engine.install(["by[y]"], target=target)
+    assert not plain.installed
+    assert {f"{each.project} {each.version}" for each in extra.installed} == {"by 1.0", "base 2.0"}

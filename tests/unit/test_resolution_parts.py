@@ -149,6 +149,14 @@ def test_an_extra_is_where_the_marker_says_so_and_nowhere_else() -> None:
     assert demands("y", "c; extra == 'y' and 'extra == \"x\"' != os_name") == ["c"]
 
 
+def test_what_is_unreadable_in_another_extra_is_no_obstacle_to_what_is_there_already() -> None:
+    parsed = parse_metadata(metadata("Requires-Dist: a", "Requires-Dist: b; extra == 'x' and nonsense == '1'"))
+    assert [str(each) for each in demands_of(parsed, "", MARKERS)] == ["a"]
+    assert demands_of(parsed, "y", MARKERS) == []
+    with pytest.raises(MetadataError, match="requirement"):
+        demands_of(parsed, "x", MARKERS)
+
+
 @pytest.mark.parametrize(
     "written",
     [

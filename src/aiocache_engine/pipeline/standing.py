@@ -13,7 +13,7 @@ from aiocache_engine.hints import TYPE_CHECKING
 from aiocache_engine.model.outcome import Named
 from aiocache_engine.model.python import InstalledDistribution, Target
 from aiocache_engine.model.requirement import Wanted
-from aiocache_engine.python.installed import JOURNAL, read_installed, read_installed_metadata
+from aiocache_engine.python.installed import JOURNAL, names_itself, read_installed, read_installed_metadata
 
 if TYPE_CHECKING:
     from packaging.version import Version
@@ -54,7 +54,9 @@ class Standing:
         for each in wanted:
             is_told_by_version = each.url is None or (each.is_locked and each.pinned is not None)
             version = self.version(each.project) if is_told_by_version else None
-            if version is not None and _contains(each.specifier, version):
+            if version is None or not _contains(each.specifier, version):
+                continue
+            if names_itself(self._there[each.project]):
                 found.append(Named(each.project, self._there[each.project].version))
         return tuple(found)
 
@@ -93,9 +95,10 @@ class Standing:
         there = self._there.get(project)
         content = None if there is None else read_installed_metadata(there)
         try:
-            return None if content is None else parse_metadata(content)
+            metadata = None if content is None else parse_metadata(content)
         except MetadataError:
             return None
+        return metadata if metadata is not None and metadata.project == project else None
 
 
 def read_standing(target: Target, *, counts: bool) -> Standing:

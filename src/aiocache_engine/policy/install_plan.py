@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from aiocache_engine.errors import UsageError
 from aiocache_engine.model.python import InstalledDistribution
@@ -29,9 +29,19 @@ class InstallPlan:
 
 
 def plan_install(
-    wanted: Sequence[Wanted], installed: Sequence[InstalledDistribution], *, reinstall: bool
+    wanted: Sequence[Wanted],
+    installed: Sequence[InstalledDistribution],
+    *,
+    reinstall: bool,
+    broken: Collection[InstalledDistribution] = (),
 ) -> InstallPlan:
     """Compare what is wanted with what is there; distributions that nobody named stay.
+
+    Args:
+        wanted: what is to be there.
+        installed: what is there.
+        reinstall: what is there makes room in any case.
+        broken: those of the installed that do where they are wanted.
 
     Raises:
         UsageError: a project is wanted twice.
@@ -46,7 +56,7 @@ def plan_install(
             raise UsageError(f"{one.project} is asked for twice, with different files; name one")
         seen.add(one.project)
         there = present.get(one.project, [])
-        if not reinstall and len(there) == 1 and _is_satisfied(one, there[0]):
+        if not reinstall and len(there) == 1 and there[0] not in broken and _is_satisfied(one, there[0]):
             unchanged.append(position)
             continue
         install.append(position)

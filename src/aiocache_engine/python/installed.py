@@ -53,6 +53,22 @@ def read_installed_metadata(distribution: InstalledDistribution) -> bytes | None
         raise disk_error(error, path) from error
 
 
+def names_itself(distribution: InstalledDistribution) -> bool:
+    """Tell whether the metadata of a distribution says what it is; of what only its installer knows, that is believed.
+
+    Raises:
+        DiskError: it is there and cannot be read.
+    """
+    if not distribution.dist_info.endswith(_SUFFIXES[0]):
+        return True
+    path = os.path.join(distribution.dist_info, "METADATA")
+    try:
+        named = _from_metadata(path)
+    except OSError as error:
+        raise disk_error(error, path) from error
+    return named is not None and named[0] == distribution.project
+
+
 def marker(archive_id: str, link_mode: str) -> bytes:
     """Give the content of the `aioc.json` of a dist-info."""
     return dump({"format": FORMAT, "archive": archive_id, "link_mode": link_mode}) + b"\n"
@@ -131,7 +147,8 @@ def _from_metadata(path: str) -> tuple[str, str] | None:
     except ValueError:
         return None
     fields: dict[str, str] = {}
-    for line in (content or b"").decode(errors="replace").splitlines():
+    head = (content or b"").partition(b"\n\n")[0]  # the body may be a whole manual
+    for line in head.decode(errors="replace").splitlines():
         if not line:
             break
         key, _, value = line.partition(":")

@@ -20,6 +20,7 @@ from aiocache_engine.pipeline.linking.placement import Layout, Placement, find_l
 from aiocache_engine.pipeline.linking.transaction import PROBE, Change, Journal, NewDistribution, begin, recover, settle
 from aiocache_engine.pipeline.linking.uninstall import find_removal
 from aiocache_engine.policy.install_plan import InstallPlan, Wanted, plan_install
+from aiocache_engine.python.installed import names_itself
 from aiocache_engine.store.bytecode import Bytecode
 from aiocache_engine.system.descent import Descent
 from aiocache_engine.system.disk import translated
@@ -97,7 +98,10 @@ def prepare_install(
         DamagedEntryError: a file is missing from the cache.
         DiskError: the disk refused.
     """
-    plan = plan_install([_wanted(wheel) for wheel in wheels], installed, reinstall=reinstall)
+    wanted = [_wanted(wheel) for wheel in wheels]
+    projects = {each.project for each in wanted}
+    broken = [each for each in installed if each.project in projects and not names_itself(each)]
+    plan = plan_install(wanted, installed, reinstall=reinstall, broken=broken)
     chosen = tuple(wheels[position] for position in plan.install)
     layout = find_layout(target)
     with translated(layout.root):

@@ -92,14 +92,20 @@ def demands_of(metadata: CoreMetadata, extra: str, markers: Mapping[str, str]) -
     """Give what applies of a wheel's requirements: of the wheel itself (extra ""), or what one extra adds.
 
     Raises:
-        MetadataError: one of them cannot be read.
+        MetadataError: one of them cannot be read. What clearly belongs to other extras need not be readable.
     """
     demands: list[Demand] = []
     for text in metadata.requires:
         if _is_of_another_extra(text, extra):
             continue
-        requirement = _requirement(text)
-        if _applies(requirement, extra, markers, text):
+        try:
+            requirement = _requirement(text)
+            applies = _applies(requirement, extra, markers, text)
+        except MetadataError:
+            if _names_another_extra(text.partition(";")[2], extra):
+                continue
+            raise
+        if applies:
             demands.append(
                 Demand(
                     canonicalize_name(requirement.name),
@@ -171,12 +177,11 @@ def _fields(content: bytes) -> dict[str, list[str]]:
 
 def _is_of_another_extra(text: str, extra: str) -> bool:
     """Tell by its text alone that a requirement belongs to an extra that is not this one; most lines do."""
-    if "extra" not in text:
-        return False
-    marker = _plain_marker(text)
-    if not marker or _OR.search(marker):
-        return False
-    found = _EXTRA.search(marker)
+    return "extra" in text and _names_another_extra(_plain_marker(text) or "", extra)
+
+
+def _names_another_extra(marker: str, extra: str) -> bool:
+    found = None if _OR.search(marker) else _EXTRA.search(marker)
     return found is not None and canonicalize_name(found[1]) != extra
 
 
