@@ -27,6 +27,7 @@ from aiocache_engine.pipeline.collector.inspect import list_entries, list_usage,
 from aiocache_engine.pipeline.collector.pinning import pin, unpin
 from aiocache_engine.pipeline.collector.remove import carry_out, clean_steps, timed
 from aiocache_engine.pipeline.collector.why import why
+from aiocache_engine.pipeline.inputs.arguments import path_text, prune_policy, removal_plan, text, texts
 from aiocache_engine.pipeline.inputs.requirements import clean_targets, parse_clean_target
 from aiocache_engine.pipeline.kit import Kit, open_kit
 from aiocache_engine.pipeline.steps import Steps, in_thread
@@ -106,7 +107,7 @@ class CacheKeeper:
         Raises:
             InvalidRequirementError: a name means nothing that can be cleaned.
         """
-        targets = clean_targets(listed("names", names), listed("tools", tools))
+        targets = clean_targets(_texts("names", names), _texts("tools", tools))
         policy = CleanPolicy(takes_dependencies=dependencies, takes_in_use=even_in_use)
         return await self._opened.conductor().conduct(Collector(self._opened.cache).plan_clean(targets, policy))
 
@@ -141,21 +142,21 @@ class CacheKeeper:
             UsageError: it is a plan of a prune, or options of a plan are given beside it.
             LockTimeoutError, ReadOnlyCacheError, DiskError: the machine refused.
         """
-        its_tools = listed("tools", tools)
+        its_tools = _texts("tools", tools)
         if isinstance(names, RemovalPlan):
-            _refuse_other(names, "clean")
+            plan = removal_plan(names, "clean")
             if its_tools or dependencies or even_in_use:
                 raise UsageError("give tools, dependencies and even_in_use to plan_clean, not beside a plan")
-            steps = clean_steps(self._opened, names.targets, names.clean_policy, waits=wait, planned=names)
+            steps = clean_steps(self._opened, plan.targets, plan.clean_policy, waits=wait, planned=plan)
         else:
-            targets = clean_targets(listed("names", names), its_tools)
+            targets = clean_targets(_texts("names", names), its_tools)
             policy = CleanPolicy(takes_dependencies=dependencies, takes_in_use=even_in_use)
             steps = clean_steps(self._opened, targets, policy, waits=wait)
         return await self._remove(steps)
 
     async def plan_prune(self, policy: PrunePolicy = PLAIN) -> RemovalPlan:
         """Plan a prune. Touches nothing."""
-        rules = _prune_policy(policy)
+        rules = prune_policy(policy)
         return await self._opened.conductor().conduct(Collector(self._opened.cache).plan_prune(rules))
 
     async def prune(self, policy: PrunePolicy | RemovalPlan = PLAIN) -> Removal:
@@ -168,15 +169,13 @@ class CacheKeeper:
             UsageError: it is a plan of a clean.
             LockTimeoutError, ReadOnlyCacheError, DiskError: the machine refused.
         """
-        planned = policy if isinstance(policy, RemovalPlan) else None
-        if planned is not None:
-            _refuse_other(planned, "prune")
-        rules = _prune_policy(policy if planned is None else planned.prune_policy)
+        planned = removal_plan(policy, "prune") if isinstance(policy, RemovalPlan) else None
+        rules = prune_policy(policy) if planned is None else planned.prune_policy
         return await self._remove(carry_out(self._opened.cache, lambda each: each.prune(rules, planned=planned)))
 
     async def foresee(self, plan: RemovalPlan) -> Removal:
         """Tell what executing a plan now would free, by looking at every file it names and touching none."""
-        return await self._off_loop(partial(foresee, self._opened.cache, plan))
+        return await self._off_loop(partial(foresee, self._opened.cache, removal_plan(plan)))
 
     async def pin(self, requirements: Iterable[str], *, name: str | None = None) -> tuple[Pin, ...]:
         """Keep what the cache holds of these, with its names, whatever is cleaned or pruned; gives the pins.
@@ -190,9 +189,10 @@ class CacheKeeper:
         Raises:
             InvalidRequirementError: one means nothing that can be pinned.
             NotInCacheError: nothing in the cache matches one of them; then nothing is pinned.
+            UsageError: the name cannot be said again: it is empty, or no UTF-8.
         """
         kit = self._opened
-        wanted = listed("requirements", requirements)
+        wanted = _texts("requirements", requirements)
         async with ending(kit):
             return await kit.conductor().conduct(pin(kit, wanted, name))
 
@@ -224,7 +224,7 @@ class CacheKeeper:
             NotInCacheError: none is known at one of the paths; then none is forgotten.
         """
         kit = self._opened
-        steps = forget_by_hand(kit.cache, [os.fspath(path) for path in paths])
+        steps = forget_by_hand(kit.cache, [path_text(path) for path in paths])
         async with ending(kit):
             return await kit.conductor().conduct(steps)
 
@@ -234,7 +234,7 @@ class CacheKeeper:
         Raises:
             InvalidRequirementError: the name is no project name with a version specifier.
         """
-        target = None if name is None else parse_clean_target(name)
+        target = None if name is None else parse_clean_target(text("the name", name))
         return await self._off_loop(partial(list_entries, self._opened.cache, target, matches=version_matches))
 
     async def why(self, what: str, policy: PrunePolicy = PLAIN) -> tuple[Explanation, ...]:
@@ -247,7 +247,9 @@ class CacheKeeper:
         Raises:
             InvalidRequirementError: it is neither path nor id, and no project name with a version specifier.
         """
-        return await self._opened.conductor().conduct(why(self._opened.cache, what, policy))
+        return await self._opened.conductor().conduct(
+            why(self._opened.cache, text("what `why` is asked about", what), prune_policy(policy))
+        )
 
     async def leases(self) -> Usage:
         """Tell who uses the cache now: live leases, and holders of its lock files."""
@@ -273,13 +275,5 @@ class CacheKeeper:
         return timed(await conductor.conduct(steps), conductor)
 
 
-def _refuse_other(plan: RemovalPlan, command: str) -> None:
-    """Refuse a plan of the other command: it names no targets, which to a clean are everything."""
-    if plan.command != command:
-        raise UsageError(f"this plan is one of a {plan.command}: hand it to {plan.command}")
-
-
-def _prune_policy(given: object) -> PrunePolicy:
-    if not isinstance(given, PrunePolicy):
-        raise UsageError(f"what a prune takes is told as PrunePolicy(…), and {given!r} is none")
-    return given
+def _texts(what: str, given: Iterable[str]) -> tuple[str, ...]:
+    return texts(what, listed(what, given))

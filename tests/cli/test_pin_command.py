@@ -55,6 +55,8 @@ def test_pins_are_listed_and_one_name_may_hold_several(pinned) -> None:
         (("pin", "--name", "n"), 2, "say what the pin shall keep"),
         (("unpin", "tiny"), 1, "the cache knows no pin 'tiny'; there are tiny<2"),
         (("unpin",), 2, "say which pin"),
+        (("unpin", "q\udcffz"), 2, "a pin's name is to be text in UTF-8"),
+        (("pin", "tiny", "--name", "q\udcffz"), 2, "a pin's name is to be text in UTF-8"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_with_the_next_step(pinned, words, code: int, line: str) -> None:

@@ -89,3 +89,36 @@ def test_every_list_that_a_verb_takes_is_among_those(engine: type) -> None:
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
+
+
+NO_TEXTS = [
+    ("unpin", (42,), "a pin's name is to be text"),
+    ("unpin", ("",), "a pin's name is to be text"),
+    ("unpin", ("q\udcffz",), "a pin's name is to be text"),
+    ("why", (None,), "what `why` is asked about is to be a text, and None"),
+    ("why", ("a\0b/",), "what `why` is asked about is to be a text"),
+    ("why", ("tiny", 42), "PrunePolicy"),
+    ("entries", (42,), "the name is to be a text, and 42"),
+    ("prune", (42,), "PrunePolicy"),
+    ("plan_prune", (None,), "PrunePolicy"),
+    ("foresee", ("tiny",), "a plan"),
+    ("forget", (42,), "a path is to be a text or a Path, and 42"),
+    ("pin", ([42],), "of requirements is to be a text, and 42"),
+    ("clean", ([42],), "of names is to be a text, and 42"),
+]
+
+
+@pytest.mark.parametrize(("verb", "given", "line"), NO_TEXTS)
+async def test_what_cannot_be_meant_is_refused_with_what_is(
+    place: Place, verb: str, given: tuple[Any, ...], line: str
+) -> None:
+    async with place.engine() as engine:
+        with pytest.raises(UsageError, match=line):
+            await getattr(engine, verb)(*given)
+
+
+@pytest.mark.parametrize("name", ["", 42, "q\udcffz"])
+async def test_a_pin_is_called_by_a_text_that_can_be_said_again(place: Place, name: Any) -> None:
+    async with place.engine() as engine:
+        with pytest.raises(UsageError, match="a pin's name is to be text"):
+            await engine.pin(["tiny"], name=name)

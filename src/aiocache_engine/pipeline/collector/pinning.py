@@ -9,6 +9,7 @@ from aiocache_engine.errors import NotInCacheError
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.records import Member, Pin
 from aiocache_engine.model.removal import CleanTarget, TargetKind
+from aiocache_engine.pipeline.inputs.arguments import pin_name
 from aiocache_engine.pipeline.inputs.requirements import parse_clean_target_or_id
 from aiocache_engine.pipeline.kit import Kit, end_work
 from aiocache_engine.pipeline.steps import InHold, Outside, Steps
@@ -36,10 +37,12 @@ def pin(kit: Kit, requirements: Iterable[str], name: str | None) -> Steps[tuple[
     Raises:
         InvalidRequirementError: a requirement means nothing that can be pinned.
         NotInCacheError: nothing in the cache matches one of them; nothing is pinned then.
+        UsageError: a pin cannot be called that.
     """
+    called = None if name is None else pin_name(name)
     kit.cache.ensure_writable()
     targets = {text: parse_clean_target_or_id(text) for text in requirements}
-    names = {text: _called(target) if name is None else name for text, target in targets.items()}
+    names = {text: called or _called(target) for text, target in targets.items()}
     found: dict[str, _Named] = yield Outside(
         lambda: {text: _find(kit.cache.layout, target) for text, target in targets.items()}
     )
@@ -55,6 +58,7 @@ def unpin(kit: Kit, name: str) -> Steps[Pin]:
     Raises:
         NotInCacheError: there is no pin of that name.
     """
+    name = pin_name(name)
     kit.cache.ensure_writable()
     pins = yield Outside(partial(read_pins, kit.cache.layout))
     is_off = yield InHold(LockMode.SHARED, partial(take_pin_off, cache=kit.cache, name=name))
