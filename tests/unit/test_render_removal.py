@@ -14,6 +14,11 @@ from aiocache_engine.model.removal import (
     Removed,
 )
 from aiocache_engine.model.snapshot import SeenArchive
+from aiocache_engine.model.value import replace
+from aiocache_engine.policy.prune import plan_prune
+from snapshots import A, snapshot
+from snapshots import archive as seen_archive
+from snapshots import name as seen_name
 
 ID = "0" * 32
 HEAD = "PROJECT  VERSION  ENTRIES  FILES    SIZE   FREED  WHY"
@@ -134,3 +139,18 @@ def test_what_matched_nothing_is_said_with_its_specifier() -> None:
     targets = (CleanTarget("torch", "<2"), CleanTarget("rihc", None))
     assert unmatched_text(removal(unmatched=targets)) == "nothing in the cache matches torch<2, rihc"
     assert unmatched_text(removal(unmatched=targets, near_names=("rich",))).endswith("rihc; near names: rich")
+
+
+def test_what_cannot_be_read_keeps_until_something_happens_to_it_in_one_sentence() -> None:
+    seen = replace(
+        snapshot(seen_archive(A), seen_name(A)),
+        unreadable_pins=("/c/pin",),
+        unreadable_referrers=("/c/new",),
+        damaged_referrers=("/c/odd one",),
+    )
+    (stays,) = plan_prune(seen).kept
+    told = removal_text(removal(kept=(stays,)), verbosity=0)
+    assert "by /c/pin, which cannot be read, until the newer aioc that made this pin takes it off, or rm /c/pin" in told
+    assert "/c/new, which cannot be read, until the newer aioc that wrote it is used, or rm /c/new" in told
+    damaged = "/c/odd one, which cannot be read, until rm '/c/odd one', if no environment made with --link-mode symlink"
+    assert damaged in told

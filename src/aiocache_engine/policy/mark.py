@@ -98,7 +98,7 @@ class Marks:
             KeepReason(
                 KeepCode.UNKNOWN,
                 path=path,
-                release="use the newer aioc that wrote this record of an environment, or remove the file",
+                release=f"the newer aioc that wrote it is used, or rm {quote(path)}",
             )
             for path in self._snapshot.unreadable_referrers
         ]
@@ -106,8 +106,7 @@ class Marks:
             KeepReason(
                 KeepCode.UNKNOWN,
                 path=path,
-                release=f"the record of an environment is damaged: remove the file {path} if no environment made with "
-                "--link-mode symlink needs it",
+                release=f"rm {quote(path)}, if no environment made with --link-mode symlink needs this damaged record",
             )
             for path in self._snapshot.damaged_referrers
         ]
@@ -120,7 +119,7 @@ class Marks:
             KeepReason(
                 KeepCode.UNKNOWN,
                 path=path,
-                release=f"a newer aioc takes this pin off, or, if it is damaged, the file is removed: {path}",
+                release=f"the newer aioc that made this pin takes it off, or rm {quote(path)}, if it is damaged",
             )
             for path in self._snapshot.unreadable_pins
         ]
@@ -145,7 +144,7 @@ class Marks:
 
 def keep_new(environment: SeenEnvironment) -> Kept:
     """Keep an environment that appeared during the scan: what was read before cannot tell who uses it (rule 28)."""
-    reason = KeepReason(KeepCode.RECENTLY_USED, release="run the command again")
+    reason = KeepReason(KeepCode.RECENTLY_USED, release="the command is run again")
     return Kept(environment, (reason,), is_condemned=False)
 
 

@@ -96,7 +96,7 @@ class Passes:
                 return plan
         for item in plan.objects:
             if item.object.id in again:
-                reason = KeepReason(KeepCode.RECENTLY_USED, release="run the command again")
+                reason = KeepReason(KeepCode.RECENTLY_USED, release="the command is run again")
                 self._kept[item.object.id] = Kept(item.object, (reason,), is_condemned=False)
         return plan
 
