@@ -25,9 +25,9 @@ from aiocache_engine.store.documents import list_directory, read_document
 from aiocache_engine.store.generations import Cleaned, bump
 from aiocache_engine.store.layout import Layout
 from aiocache_engine.store.leases import BIRTH_PREFIX, LeaseFile, LeaseReader, is_dead
-from aiocache_engine.store.name_choice import NameChoice, pointers_of, stored_for
+from aiocache_engine.store.name_choice import NameChoice, files_of, pointers_of
 from aiocache_engine.store.notes import write_note
-from aiocache_engine.store.pins import pinned_paths, read_pins
+from aiocache_engine.store.spared import Spared
 from aiocache_engine.store.trash import to_trash
 from aiocache_engine.system.lock import Hold
 
@@ -147,52 +147,76 @@ def condemn(hold: Hold, cache: CacheDir, leases: LeaseReader, objects: list[Seen
     return [i for i in here if not any(lease.covers(i) and lease.is_alive() for lease in present)]
 
 
-def take_everything(hold: Hold, cache: CacheDir, *, besides: Collection[str] = ()) -> tuple[list[str], bool]:
-    """Take all names of all projects and tools but `besides` and those that a pin keeps, the generations bumped first.
+def take_everything(hold: Hold, cache: CacheDir, *, spared: Spared | None = None) -> tuple[list[str], bool]:
+    """Take all names of all projects and tools but what is spared, the generations bumped first.
 
-    Gives what lies in trash, and if that is all: else another hold bumps and lists again. Needs the exclusive lock.
+    Gives what lies in trash, and if that is all: else another hold bumps and lists again what is not settled. Needs the
+    exclusive lock.
     """
     hold.require(LockMode.EXCLUSIVE)
     cache.ensure_ours(hold)
     layout = cache.layout
-    spared = {*spared_paths(layout), *besides}
+    spared = spared or Spared(layout)
+    spared.look_again()
     trashed = _bump(cache, f"{layout.generations}/global", Cleaned())
     for directory in name_directories(layout):
-        if is_spared_in(directory, spared):
+        if spared.keeps_in(directory):
             continue
         if (path := to_trash(layout, directory, kind=os.path.basename(directory), entry_id="all")) is not None:
             trashed.append(path)
         with suppress(OSError):  # a full disk has room again after the sweep, and whoever comes next makes it, too
             os.mkdir(directory, 0o755)
-    queue = deque(unspared(layout, spared))
-    trashed += _take_each(hold, queue, lambda path: to_trash(layout, path, kind="project", entry_id="all"))
-    return trashed, not queue
+    gone, is_all = _take_beside(hold, layout, _in_kept_buckets(layout, spared), spared)
+    return [*trashed, *gone], is_all
 
 
-def spared_paths(layout: Layout, *, without: frozenset[str] = frozenset()) -> Collection[str]:
-    """Give the names, pages and metadata that pins keep now, those on archives of `without` aside."""
-    pins = read_pins(layout).without(without)
-    return pinned_paths(layout, pins, list_directory(layout.projects)) if pins.readable or pins.unreadable else ()
-
-
-def unspared(layout: Layout, spared: Collection[str]) -> Iterator[str]:
+def unspared(layout: Layout, spared: Spared) -> Iterator[str]:
     """Give what stands beside what is spared: whole projects and tools, or files of those of which something is."""
+    for directory in _in_kept_buckets(layout, spared):
+        if spared.keeps_in(directory):
+            yield from (path for path in files_of(layout, directory) if not spared.keeps(path))
+        else:
+            yield directory
+
+
+def _in_kept_buckets(layout: Layout, spared: Spared) -> Iterator[str]:
+    """Give the directories of all projects, or tools, if something of any is spared."""
     for bucket in (layout.projects, layout.tools):
-        if not is_spared_in(bucket, spared):
+        if spared.keeps_in(bucket):
+            yield from (f"{bucket}/{name}" for name in list_directory(bucket))
+
+
+def _take_beside(hold: Hold, layout: Layout, directories: Iterable[str], spared: Spared) -> tuple[list[str], bool]:
+    """Take directories of projects or tools whole, and of those in which something is spared every other file.
+
+    Gives what lies in trash, and if that is all. Every hold gets on: a directory in which it found nothing left is
+    settled, and no later one lists it again. What is published there then was begun after this hold's bump.
+    """
+    trashed: list[str] = []
+    is_begun = False
+    for directory in directories:
+        if directory in spared.settled:
             continue
-        for name in list_directory(bucket):
-            directory = f"{bucket}/{name}"
-            if not is_spared_in(directory, spared):
-                yield directory
-            elif bucket == layout.tools:
-                yield from (path for each in list_directory(directory) if (path := f"{directory}/{each}") not in spared)
-            else:
-                yield from (path for _, path in stored_for(directory) if path not in spared)
-
-
-def is_spared_in(directory: str, spared: Collection[str]) -> bool:
-    """Tell whether anything in a directory is spared."""
-    return any(path.startswith(f"{directory}/") for path in spared)
+        if is_begun and is_over(hold):
+            return trashed, False
+        is_begun = True
+        bucket, name = os.path.split(directory)
+        kind = "tool" if bucket == layout.tools else "project"
+        if not spared.keeps_in(directory):
+            if (gone := to_trash(layout, directory, kind=kind, entry_id=name)) is not None:
+                trashed.append(gone)
+            continue
+        has_taken = False
+        for path in files_of(layout, directory):
+            if spared.keeps(path):
+                continue
+            if has_taken and is_over(hold):
+                return trashed, False
+            has_taken = True
+            if (gone := to_trash(layout, path, kind="name", entry_id="named")) is not None:
+                trashed.append(gone)
+        spared.settled.add(directory)
+    return trashed, True
 
 
 def _bump(cache: CacheDir, path: str, cleaned: Cleaned) -> list[str]:
@@ -211,28 +235,28 @@ def name_directories(layout: Layout) -> tuple[str, ...]:
 
 
 def take_names(
-    hold: Hold, cache: CacheDir, choice: NameChoice, *, besides: Collection[str] = ()
+    hold: Hold, cache: CacheDir, choice: NameChoice, *, spared: Spared | None = None
 ) -> tuple[list[str], bool]:
     """Take the names of a clean's target, its generation bumped first; gives what lies in trash, and if that is all.
 
-    Those `besides` stay, and those that a pin keeps: pins are read here, in every hold (rule 36).
+    What is spared stays: pins are read here, in every hold (rule 36).
     Those of the cached environments that have something of it in them go, too.
 
-    If it is not all, another hold bumps again and lists again, until one finds nothing left. Needs the exclusive lock.
+    If it is not all, another hold bumps again and lists again what is not settled, until one finds nothing left. Needs
+    the exclusive lock.
     """
     hold.require(LockMode.EXCLUSIVE)
     cache.ensure_ours(hold)
     layout = cache.layout
-    choice.spare({*spared_paths(layout), *besides})
+    spared = spared or Spared(layout)
+    spared.look_again()
+    choice.spare(spared.keeps)
     cleaned = choice.cleaned(layout)
     trashed = [] if cleaned is None else _bump(cache, *cleaned)
-    for directory in choice.directories(layout):
-        if trashed and is_over(hold):
-            return trashed, False
-        bucket, name = os.path.split(directory)
-        kind = "tool" if bucket == layout.tools else "project"
-        if (gone := to_trash(layout, directory, kind=kind, entry_id=name)) is not None:
-            trashed.append(gone)
+    gone_with_all, is_all = _take_beside(hold, layout, choice.own(layout), spared)
+    trashed += gone_with_all
+    if not is_all:
+        return trashed, False
     is_begun = False  # every hold gets on, by a name taken or by one that the next hold need not open
     for index, path in choice.places(layout):
         if is_begun and is_over(hold):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
 from aiocache_engine.model.records import EnvironmentPointer, Pointer
@@ -34,7 +34,7 @@ class NameChoice:
         self.target = target
         self._matches = matches
         self._of_version: dict[str, bool] = {}
-        self._spared: Collection[str] = ()
+        self._is_spared: Callable[[str], bool] = _is_never
         self._is_by_id = target.kind is TargetKind.ID
         pointers = () if self._is_by_id else ((n.path, n.pointer) for n in seen if target.takes(n.pointer.project))
         self._of_path = {path: self._takes_version(p.version) for path, p in pointers}
@@ -42,9 +42,9 @@ class NameChoice:
             n.path: (n.identity, n.pointer is None or self._takes_environment(n.pointer)) for n in tools
         }
 
-    def spare(self, paths: Collection[str]) -> None:
-        """Leave these out from now on: pins keep them."""
-        self._spared = paths
+    def spare(self, is_spared: Callable[[str], bool]) -> None:
+        """Leave out from now on the files of which this is true."""
+        self._is_spared = is_spared
 
     def cleaned(self, layout: Layout) -> tuple[str, Cleaned] | None:
         """Give which generation to bump, and what to say there; None: what goes is one object that nobody remakes."""
@@ -60,15 +60,8 @@ class NameChoice:
             case TargetKind.PROJECT:
                 return layout.generation(target.project), Cleaned(target.specifier)
 
-    def directories(self, layout: Layout) -> list[str]:
-        """List what goes as a whole, by one rename each, as it is now."""
-        return [each for each in self._all_its_own(layout) if not self._is_spared_in(each)]
-
-    def _is_spared_in(self, directory: str) -> bool:
-        return any(path.startswith(f"{directory}/") for path in self._spared)
-
-    def _all_its_own(self, layout: Layout) -> list[str]:
-        """List the directories in which there is nothing that it does not take, pins aside."""
+    def own(self, layout: Layout) -> list[str]:
+        """List the directories in which there is nothing that it does not take, but for what is spared."""
         target = self.target
         match target.kind:
             case TargetKind.PATTERN:
@@ -83,7 +76,7 @@ class NameChoice:
     def places(self, layout: Layout) -> Iterator[tuple[str | None, str]]:
         """List every file that the target may take, as it is now, with the index it stands under; None for a tool's.
 
-        What is in directories that go as a whole is left out.
+        What is in directories of its own is left out.
         """
         if self._is_by_id:
             totals = read_totals(layout.archive(self.target.project))
@@ -92,8 +85,6 @@ class NameChoice:
                 yield from stored_for(f"{layout.projects}/{project}")
         elif self.target.specifier is not None:
             yield from stored_for(layout.project(self.target.project))
-        for directory in filter(self._is_spared_in, self._all_its_own(layout)):
-            yield from stored_for(directory)
         if self.target.kind is not TargetKind.TOOL:
             for path in tool_names(layout):
                 yield None, path
@@ -102,7 +93,7 @@ class NameChoice:
         """Tell whether it can answer without opening the file."""
         return (
             path in self._of_path
-            or path in self._spared
+            or self._is_spared(path)
             or (path in self._of_identity and self._of_identity[path][0] == identity(path))
         )
 
@@ -111,7 +102,7 @@ class NameChoice:
 
         Pages and metadata go with the versions of a project: they may still promise what was cleaned.
         """
-        return path not in self._spared and self._takes(index, path)
+        return not self._is_spared(path) and self._takes(index, path)
 
     def _takes(self, index: str | None, path: str) -> bool:
         if index is None:
@@ -162,6 +153,10 @@ class NameChoice:
         return taken
 
 
+def _is_never(_path: str) -> bool:
+    return False
+
+
 def _same_version(version: str) -> Cleaned:
     """Say that one archive was cleaned: work under way may not bring back anything of its version."""
     from packaging.specifiers import InvalidSpecifier, SpecifierSet  # noqa: PLC0415 - only where an id is cleaned
@@ -171,14 +166,16 @@ def _same_version(version: str) -> Cleaned:
     return Cleaned()
 
 
-def matching_names(layout: Layout, choice: NameChoice) -> list[str]:
-    """List the names that a clean's target would take one by one."""
-    return [path for index, path in choice.places(layout) if choice.takes(index, path)]
-
-
 def tool_names(layout: Layout) -> Iterator[str]:
     """List the names of all tools' environments; never through a link."""
     return (path for _, path in stored_for(layout.tools) if path.endswith(POINTER_SUFFIX))
+
+
+def files_of(layout: Layout, directory: str) -> Iterator[str]:
+    """Give every file of the directory of a project or of a tool."""
+    if os.path.dirname(directory) == layout.tools:
+        return (f"{directory}/{name}" for name in list_directory(directory))
+    return (path for _, path in stored_for(directory))
 
 
 def stored_for(directory: str) -> Iterator[tuple[str, str]]:

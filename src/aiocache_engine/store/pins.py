@@ -6,17 +6,17 @@ A pin is a record of its own, found by its name. One that cannot be read keeps e
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable
 
 from aiocache_engine.hints import Any
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.names import digest, is_object_id
 from aiocache_engine.model.records import Member, Pin
+from aiocache_engine.model.snapshot import FileIdentity
 from aiocache_engine.model.value import value
 from aiocache_engine.store.cache_dir import CacheDir
 from aiocache_engine.store.documents import NewerFormatError, decode, encode, list_directory, read_document
 from aiocache_engine.store.layout import METADATA_SUFFIX, PAGE, Layout
-from aiocache_engine.store.name_choice import POINTER_SUFFIX, pointers_of
+from aiocache_engine.store.name_choice import POINTER_SUFFIX, identity
 from aiocache_engine.system.disk import replace_bytes
 from aiocache_engine.system.lock import Hold
 
@@ -39,21 +39,40 @@ class Pins:
         return bool(self.unreadable) or any(pin.covers(archive_id) for pin in self.readable)
 
 
+class PinReader:
+    """Reads all pins, and opens only those that it has not read before."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._known: dict[str, tuple[FileIdentity, Pin | None]] = {}
+
+    def read(self) -> Pins:
+        """Read every pin as it is now."""
+        readable: list[Pin] = []
+        unreadable: list[str] = []
+        known, self._known = self._known, {}
+        for name in list_directory(self._layout.pins):
+            path = f"{self._layout.pins}/{name}"
+            now = identity(path) if is_object_id(name) else None
+            if now is None:
+                continue
+            then, pin = known.get(path, (None, None))
+            if then != now:
+                content = read_document(path)
+                if content is None:
+                    continue
+                pin = _parse(content)
+            self._known[path] = now, pin
+            if pin is None or self._layout.pin(digest(pin.name)) != path:
+                unreadable.append(path)
+            else:
+                readable.append(pin)
+        return Pins(tuple(sorted(readable, key=lambda pin: pin.name)), tuple(unreadable))
+
+
 def read_pins(layout: Layout) -> Pins:
     """Read every pin."""
-    readable: list[Pin] = []
-    unreadable: list[str] = []
-    for name in list_directory(layout.pins):
-        path = f"{layout.pins}/{name}"
-        content = read_document(path) if is_object_id(name) else None
-        if content is None:
-            continue
-        pin = _parse(content)
-        if pin is None or layout.pin(digest(pin.name)) != path:
-            unreadable.append(path)
-        else:
-            readable.append(pin)
-    return Pins(tuple(sorted(readable, key=lambda pin: pin.name)), tuple(unreadable))
+    return PinReader(layout).read()
 
 
 def write_pin(hold: Hold, cache: CacheDir, pin: Pin) -> None:
@@ -81,35 +100,6 @@ def take_pin_off(hold: Hold, cache: CacheDir, name: str) -> bool:
     except FileNotFoundError:
         return False
     return True
-
-
-def release_pins(hold: Hold, cache: CacheDir, archive_ids: frozenset[str]) -> None:
-    """Take archives out of all pins, and pins off that keep nothing more. Needs the exclusive lock."""
-    hold.require(LockMode.EXCLUSIVE)
-    cache.ensure_ours(hold)
-    for pin in read_pins(cache.layout).readable:
-        left = pin.without(archive_ids)
-        if not left.archives:
-            take_pin_off(hold, cache, pin.name)
-        elif left != pin:
-            write_pin(hold, cache, left)
-
-
-def pinned_paths(layout: Layout, pins: Pins, projects: Iterable[str]) -> Collection[str]:
-    """Give what a pin keeps of projects: the names that lead to pinned archives, and what these are looked up by.
-
-    That is the metadata of the same files, and the pages of indexes that have one. Opens every name of a project of
-    which something is pinned.
-    """
-    pinned = {each.project for pin in pins.readable for each in pin.archives}
-    kept: set[str] = set()
-    for project in projects:
-        if not pins.unreadable and project not in pinned:
-            continue
-        for path, pointer in pointers_of(f"{layout.projects}/{project}"):
-            if pins.keeps(pointer.archive_id):
-                kept.update(looked_up_by(path))
-    return kept
 
 
 def looked_up_by(path: str) -> tuple[str, ...]:

@@ -19,9 +19,10 @@ from aiocache_engine.model.snapshot import Leftover, SeenEnvironment
 from aiocache_engine.model.value import replace, value
 from aiocache_engine.policy.limit import nameless_ids
 from aiocache_engine.store.cache_dir import CacheDir
-from aiocache_engine.store.detach import BYTECODE, is_spared_in, name_directories, object_path, spared_paths, unspared
+from aiocache_engine.store.detach import BYTECODE, name_directories, object_path, unspared
 from aiocache_engine.store.generations import version_matches
-from aiocache_engine.store.name_choice import NameChoice, matching_names
+from aiocache_engine.store.name_choice import NameChoice
+from aiocache_engine.store.spared import Spared, matching_names
 from aiocache_engine.store.stored_pages import PAGE_KIND
 from aiocache_engine.store.trash import Links, Swept, measure
 from aiocache_engine.store.unlisted import unlisted_paths
@@ -92,18 +93,15 @@ def foresee(cache: CacheDir, plan: RemovalPlan) -> Removal:
 def _names_of_clean(cache: CacheDir, plan: RemovalPlan) -> defaultdict[Names, list[str]]:
     """Give the paths that a clean takes before anything else: all that leads to what it names."""
     released = plan.named if plan.clean_policy.takes_in_use else frozenset[str]()
-    spared = {
-        *spared_paths(cache.layout, without=released),
-        *unlisted_paths(cache.layout, plan.targets, nameless_ids(plan)),
-    }
+    unlisted = unlisted_paths(cache.layout, plan.targets, nameless_ids(plan))
+    spared = Spared(cache.layout, besides=unlisted, without=released)
+    spared.look_again()
     if plan.is_everything:
-        directories = [each for each in name_directories(cache.layout) if not is_spared_in(each, spared)]
+        directories = [each for each in name_directories(cache.layout) if not spared.keeps_in(each)]
         directories += unspared(cache.layout, spared)
         return defaultdict(list, {Names(None, RemovalReason.NAMED): directories})
     targets = (*plan.targets, *plan.dependencies_in_use)
     choices = [NameChoice(target, (), (), matches=version_matches) for target in targets]
-    for choice in choices:
-        choice.spare(spared)
     paths: defaultdict[Names, list[str]] = defaultdict(list)
     taken: set[str] = set()  # each once, though several targets name it
 
@@ -113,9 +111,9 @@ def _names_of_clean(cache: CacheDir, plan: RemovalPlan) -> defaultdict[Names, li
         taken.update(fresh)
 
     for choice in choices:
-        take(choice, choice.directories(cache.layout))
+        take(choice, (each for each in choice.own(cache.layout) if not spared.keeps_in(each)))
     for choice in choices:
-        take(choice, matching_names(cache.layout, choice))
+        take(choice, matching_names(cache.layout, choice, spared))
     return paths
 
 

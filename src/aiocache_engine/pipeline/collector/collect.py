@@ -50,15 +50,18 @@ from aiocache_engine.store.detach import (
     take_lonely,
     take_names,
     take_paths,
+    unspared,
 )
 from aiocache_engine.store.documents import list_directory
 from aiocache_engine.store.generations import version_matches
 from aiocache_engine.store.layout import Layout
 from aiocache_engine.store.name_choice import NameChoice
 from aiocache_engine.store.notes import read_notes, remove_notes
-from aiocache_engine.store.pins import release_pins
+from aiocache_engine.store.pins import PinReader
 from aiocache_engine.store.referrers import forget, note_renamed, note_seen
+from aiocache_engine.store.release import release_pins
 from aiocache_engine.store.reserve import restore_reserve, spend_reserve
+from aiocache_engine.store.spared import Spared, matching_names
 from aiocache_engine.store.stored_pages import PAGE_KIND, take_pages
 from aiocache_engine.store.trash import Swept, sweep
 from aiocache_engine.store.unlisted import unlisted_paths
@@ -163,8 +166,7 @@ class Collector(Passes):
             named, seen = yield from self._plan_seen(cleaning)
         if policy.takes_in_use:
             self._warnings |= dict.fromkeys(pins_released(seen, named.named))
-            release = partial(release_pins, cache=self._cache, archive_ids=named.named)
-            yield InHold(LockMode.EXCLUSIVE, release)
+            yield from self._release_pins(named.named)
         besides: frozenset[str] = frozenset()
         if planned is not None:
             besides = yield Outside(partial(unlisted_paths, self._cache.layout, targets, nameless_ids(planned)))
@@ -173,9 +175,11 @@ class Collector(Passes):
             for target in (*targets, *named.dependencies_in_use):
                 yield from self._take_names(target, seen, besides)
         else:
+            spared = Spared(self._cache.layout, besides=besides)
+            yield Outside(partial(_look_ahead, self._cache.layout, spared, None))
             is_all = False
             while not is_all:
-                work = partial(take_everything, cache=self._cache, besides=besides)
+                work = partial(take_everything, cache=self._cache, spared=spared)
                 trashed, is_all = yield InHold(LockMode.EXCLUSIVE, work)
                 self._trash(trashed, RemovalReason.NAMED)
 
@@ -219,11 +223,21 @@ class Collector(Passes):
         yield Outside(partial(remove_notes, settled))
         return removed
 
-    def _take_names(self, target: CleanTarget, seen: Snapshot, besides: Collection[str]) -> Steps[None]:
-        choice: NameChoice = yield Outside(partial(_choice, target, seen))
+    def _release_pins(self, archive_ids: frozenset[str]) -> Steps[None]:
+        reader = PinReader(self._cache.layout)
+        yield Outside(reader.read)
         is_all = False
         while not is_all:
-            work = partial(take_names, cache=self._cache, choice=choice, besides=besides)
+            work = partial(release_pins, cache=self._cache, reader=reader, archive_ids=archive_ids)
+            is_all = yield InHold(LockMode.EXCLUSIVE, work)
+
+    def _take_names(self, target: CleanTarget, seen: Snapshot, besides: Collection[str]) -> Steps[None]:
+        choice: NameChoice = yield Outside(partial(_choice, target, seen))
+        spared = Spared(self._cache.layout, besides=besides)
+        yield Outside(partial(_look_ahead, self._cache.layout, spared, choice))
+        is_all = False
+        while not is_all:
+            work = partial(take_names, cache=self._cache, choice=choice, spared=spared)
             trashed, is_all = yield InHold(LockMode.EXCLUSIVE, work)
             self._trash(trashed, RemovalReason.NAMED, project=names_of(target).project)
 
@@ -297,6 +311,17 @@ def _limited(
 
 def _choice(target: CleanTarget, seen: Snapshot) -> NameChoice:
     return NameChoice(target, seen.names, seen.tools, matches=version_matches)
+
+
+def _look_ahead(layout: Layout, spared: Spared, choice: NameChoice | None) -> None:
+    """Open all that the holds would have to open to tell what pins keep; without a choice everything is to go."""
+    spared.look_again()
+    if not spared.has_pins:
+        return
+    if choice is None:
+        deque(unspared(layout, spared), maxlen=0)
+    else:
+        matching_names(layout, choice, spared)
 
 
 def _without_names(snapshot: Snapshot, ids: frozenset[str]) -> frozenset[str]:

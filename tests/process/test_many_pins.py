@@ -1,0 +1,145 @@
+"""Many pins make no hold of a clean long: what it opens and lists, counted, grows with what the clean names alone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aiocache_engine.blocking import BlockingCacheEngine
+from aiocache_engine.model.locking import LockMode
+from aiocache_engine.model.removal import CleanPolicy
+from aiocache_engine.pipeline.collector import collect
+from aiocache_engine.pipeline.collector.collect import Collector
+from aiocache_engine.pipeline.inputs.requirements import clean_targets
+from aiocache_engine.pipeline.steps import Conductor, InHold
+from aiocache_engine.store import detach
+from aiocache_engine.store.pins import read_pins
+from caches import Place, perform
+from toolsheds import fetched
+
+PINNED = ("one", "three", "two")
+_watching: list[list[str]] = []  #: where what is opened and listed is written down
+
+
+def _watch(event: str, arguments: tuple[Any, ...]) -> None:
+    if _watching and event in ("open", "os.listdir", "os.scandir") and isinstance(arguments[0], str):
+        _watching[-1].append(arguments[0])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _hook() -> None:
+    sys.addaudithook(_watch)  # there for good, and idle while nobody watches
+
+
+@contextmanager
+def watched() -> Iterator[list[str]]:
+    paths: list[str] = []
+    _watching.append(paths)
+    try:
+        yield paths
+    finally:
+        _watching.pop()
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    place = Place(tmp_path_factory.mktemp("filled"))
+    for name in (*PINNED, "other"):
+        place.wheel(name, "1.0")
+        place.wheel(name, "2.0")
+    fetched(place, *(f"{name}=={version}" for name in (*PINNED, "other") for version in ("1.0", "2.0")))
+    with BlockingCacheEngine(place.cache, config=place.config()) as engine:
+        engine.pin([f"{name}==1.0" for name in PINNED])
+    return place
+
+
+@pytest.fixture
+def place(filled: Place, tmp_path: Path) -> Place:
+    shutil.copytree(filled.root, tmp_path, dirs_exist_ok=True)
+    return Place(tmp_path)
+
+
+def holds_of(place: Place, *names: str, policy: CleanPolicy | None = None) -> list[list[str]]:
+    """Clean; give what was opened and listed in each exclusive hold, below the cache dir."""
+    cache = place.opened()
+    holds: list[list[str]] = []
+
+    class Watching(Conductor):
+        def _do(self, step: Any) -> Any:
+            if not isinstance(step, InHold) or step.mode is not LockMode.EXCLUSIVE:
+                return super()._do(step)
+            with watched() as paths:
+                done = super()._do(step)
+            inside = (path.removeprefix(f"{place.cache}/") for path in paths if path.startswith(f"{place.cache}/"))
+            holds.append(list(inside))
+            return done
+
+    how = {} if policy is None else {"policy": policy}
+    Watching(cache.lock, timeout_seconds=10).perform(Collector(cache).clean(clean_targets(names, ()), **how))
+    return holds
+
+
+def projects_in(paths: list[str]) -> set[str]:
+    return {path.split("/")[1] for path in paths if path.startswith("projects-v1/")}
+
+
+def pins_in(place: Place) -> set[str]:
+    return {pin.name for pin in read_pins(place.opened().layout).readable}
+
+
+def test_a_clean_of_what_is_not_pinned_looks_into_no_pinned_project(place: Place) -> None:
+    holds = holds_of(place, "other")
+    assert not [name for name in place.names() if name.startswith("other/")]
+    assert [projects_in(paths) & set(PINNED) for paths in holds] == [set()] * len(holds)
+
+
+@pytest.mark.parametrize("names", [(), ("t*",), ("one",), ("one<3",)])
+def test_no_hold_opens_a_name_or_a_pin_that_was_read_before_it(place: Place, names: tuple[str, ...]) -> None:
+    holds = holds_of(place, *names)
+    assert any(projects_in(paths) for paths in holds)  # they are listed there
+    opened = [path for paths in holds for path in paths if os.path.isfile(place.cache / path)]
+    assert [path for path in opened if path.startswith(("projects-v1/", "pins/"))] == []
+
+
+@pytest.mark.parametrize("names", [(), ("*",)])
+def test_a_hold_whose_time_is_over_looks_into_no_further_project(
+    place: Place, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...]
+) -> None:
+    kept = {name for name in place.names() if any(f"{each}-1.0" in name for each in PINNED)}
+    ids = {each.archive_id for pin in read_pins(place.opened().layout).readable for each in pin.archives}
+    monkeypatch.setattr(detach, "BATCH_SECONDS", -1.0)
+    holds = holds_of(place, *names)
+    assert max(len(projects_in(paths)) for paths in holds) == 1
+    assert {name for name in place.names() if "/hash/" not in name} == kept
+    assert place.archives() == ids
+
+
+@pytest.mark.parametrize("is_over", [True, False])
+def test_pins_are_released_in_as_many_holds_as_it_takes(
+    place: Place, monkeypatch: pytest.MonkeyPatch, *, is_over: bool
+) -> None:
+    before = pins_in(place)
+    seen: list[int] = []
+    monkeypatch.setattr(detach, "BATCH_SECONDS", -1.0 if is_over else 60.0)
+    cache = place.opened()
+
+    def count(work: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*arguments: Any, **how: Any) -> Any:
+            done = work(*arguments, **how)
+            seen.append(len(pins_in(place)))
+            return done
+
+        return counted
+
+    monkeypatch.setattr(collect, "release_pins", count(collect.release_pins))
+    perform(cache, Collector(cache).clean(clean_targets(("*",), ()), CleanPolicy(takes_in_use=True)))
+    assert len(before) == len(PINNED)
+    assert seen == ([2, 1, 0] if is_over else [0])
+    assert place.archives() == set()
