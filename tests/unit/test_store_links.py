@@ -6,6 +6,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,8 @@ from aiocache_engine.pipeline.collector.inspect import list_entries, list_usage,
 from aiocache_engine.pipeline.inputs.requirements import parse_clean_target
 from aiocache_engine.pipeline.steps import InHold, Steps
 from aiocache_engine.store.cache_dir import CacheDir
-from aiocache_engine.store.trash import measure, sweep, to_trash
+from aiocache_engine.store.trash import freed_files, measure, sweep, to_trash
+from aiocache_engine.system.descent import Descent
 from aiocache_engine.testing.invariants import untouched
 from caches import Place, begun, clean_now, in_hold, key, perform, prune_now
 from unit.test_store_work import INDEX_A, find, publish
@@ -193,6 +195,23 @@ def test_a_sweep_takes_links_away_and_leaves_what_they_lead_to(tmp_path: Path, d
         assert foreseen == swept
     assert not tree.exists()
     assert swept.file_count == 4
+
+
+def test_a_tree_deeper_than_any_path_may_be_long_is_measured_and_swept(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    root_fd = os.open(tree, os.O_RDONLY)
+    with Descent(root_fd, str(tree)) as descent:
+        for depth in range(250):
+            fd = descent.enter("/".join(["a-name-of-twenty-let"] * depth), make=True)
+            with open("file", "wb", opener=partial(os.open, mode=0o644, dir_fd=fd)) as file:
+                file.write(bytes(5000))
+    os.close(root_fd)
+    freed = freed_files(str(tree), {})
+    foreseen = measure(str(tree))
+    assert freed.count == foreseen.file_count == 250
+    assert foreseen == sweep(str(tree))
+    assert not tree.exists()
 
 
 def test_what_cannot_be_read_is_deleted_all_the_same(tmp_path: Path) -> None:

@@ -140,12 +140,8 @@ def measure(path: str, *, without: Collection[str] = (), links: Links | None = N
     """
     tally = _Tally()
     links = {} if links is None else links
-    for place in _walk(path):
+    for place, status in _walk(path):
         if place in without and place != path:
-            continue
-        try:
-            status = os.lstat(place)
-        except FileNotFoundError:  # somebody is deleting it already
             continue
         if stat.S_ISDIR(status.st_mode):
             tally.add(0, 0, _allocated(status))
@@ -166,11 +162,7 @@ class FreedFiles:
 def freed_files(path: str, links: MutableMapping[tuple[int, int], int]) -> FreedFiles:
     """Tell of which files in a tree a deletion would take the last link; `links` as for `measure`."""
     count = size_bytes = 0
-    for place in _walk(path):
-        try:
-            status = os.lstat(place)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
+    for _, status in _walk(path):
         if stat.S_ISDIR(status.st_mode):
             continue
         inode = status.st_dev, status.st_ino
@@ -181,12 +173,51 @@ def freed_files(path: str, links: MutableMapping[tuple[int, int], int]) -> Freed
     return FreedFiles(count, size_bytes)
 
 
-def _walk(path: str) -> Iterator[str]:
-    """Give a path and all below it. Links are files here."""
-    yield path
-    for directory, names, files in os.walk(path):
-        for name in (*names, *files):
-            yield f"{directory}/{name}"
+def _walk(path: str) -> Iterator[tuple[str, os.stat_result]]:
+    """Give a path and all below it that can be read, as far as nobody deletes it meanwhile. Links are files here.
+
+    Paths may be longer than any that could be opened: as in a sweep, all is reached by descriptors.
+    """
+    parent, root = os.path.split(path)
+    try:
+        parent_fd = os.open(parent, PATH_FLAGS)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    try:
+        status = _look(root, parent_fd)
+        if status is None:
+            return
+        yield path, status
+        if not stat.S_ISDIR(status.st_mode):
+            return
+        stack = [root]
+        with Descent(parent_fd, parent) as descent:
+            while stack:
+                directory = stack.pop()
+                for name, status in _list(directory, descent):
+                    yield f"{parent}/{directory}/{name}", status
+                    if stat.S_ISDIR(status.st_mode):
+                        stack.append(f"{directory}/{name}")
+    finally:
+        os.close(parent_fd)
+
+
+def _list(directory: str, descent: Descent) -> list[tuple[str, os.stat_result]]:
+    """List a directory; empty if it is gone or cannot be read."""
+    above, _, name = directory.rpartition("/")
+    try:
+        fd = os.open(name, _DIRECTORY_FLAGS, dir_fd=descent.enter(above))
+    except (FileNotFoundError, NotADirectoryError, PermissionError, TargetError):
+        return []
+    found: list[tuple[str, os.stat_result]] = []
+    try:
+        with os.scandir(fd) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError, PermissionError):
+                    found.append((entry.name, entry.stat(follow_symlinks=False)))
+    finally:
+        os.close(fd)
+    return found
 
 
 def _empty_tree(root_fd: int, root: str, tally: _Tally) -> None:
