@@ -17,9 +17,12 @@ from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.removal import CleanPolicy
 from aiocache_engine.pipeline.collector import collect
 from aiocache_engine.pipeline.collector.collect import Collector
+from aiocache_engine.pipeline.collector.pinning import pin
 from aiocache_engine.pipeline.inputs.requirements import clean_targets
+from aiocache_engine.pipeline.kit import open_kit
 from aiocache_engine.pipeline.steps import Conductor, InHold
 from aiocache_engine.store import detach
+from aiocache_engine.store.cache_dir import CacheDir
 from aiocache_engine.store.pins import read_pins
 from caches import Place, perform
 from toolsheds import fetched
@@ -66,14 +69,14 @@ def place(filled: Place, tmp_path: Path) -> Place:
     return Place(tmp_path)
 
 
-def holds_of(place: Place, *names: str, policy: CleanPolicy | None = None) -> list[list[str]]:
-    """Clean; give what was opened and listed in each exclusive hold, below the cache dir."""
-    cache = place.opened()
+@contextmanager
+def watched_holds(place: Place, cache: CacheDir, mode: LockMode) -> Iterator[tuple[Conductor, list[list[str]]]]:
+    """Give who performs steps, and what is opened and listed in each hold of this mode, below the cache dir."""
     holds: list[list[str]] = []
 
     class Watching(Conductor):
         def _do(self, step: Any) -> Any:
-            if not isinstance(step, InHold) or step.mode is not LockMode.EXCLUSIVE:
+            if not isinstance(step, InHold) or step.mode is not mode:
                 return super()._do(step)
             with watched() as paths:
                 done = super()._do(step)
@@ -81,8 +84,14 @@ def holds_of(place: Place, *names: str, policy: CleanPolicy | None = None) -> li
             holds.append(list(inside))
             return done
 
-    how = {} if policy is None else {"policy": policy}
-    Watching(cache.lock, timeout_seconds=10).perform(Collector(cache).clean(clean_targets(names, ()), **how))
+    yield Watching(cache.lock, timeout_seconds=10), holds
+
+
+def holds_of(place: Place, *names: str) -> list[list[str]]:
+    """Clean; give what was opened and listed in each exclusive hold."""
+    cache = place.opened()
+    with watched_holds(place, cache, LockMode.EXCLUSIVE) as (conductor, holds):
+        conductor.perform(Collector(cache).clean(clean_targets(names, ())))
     return holds
 
 
@@ -91,7 +100,7 @@ def projects_in(paths: list[str]) -> set[str]:
 
 
 def pins_in(place: Place) -> set[str]:
-    return {pin.name for pin in read_pins(place.opened().layout).readable}
+    return {each.name for each in read_pins(place.opened().layout).readable}
 
 
 def test_a_clean_of_what_is_not_pinned_looks_into_no_pinned_project(place: Place) -> None:
@@ -113,12 +122,26 @@ def test_a_hold_whose_time_is_over_looks_into_no_further_project(
     place: Place, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...]
 ) -> None:
     kept = {name for name in place.names() if any(f"{each}-1.0" in name for each in PINNED)}
-    ids = {each.archive_id for pin in read_pins(place.opened().layout).readable for each in pin.archives}
+    ids = {each.archive_id for made in read_pins(place.opened().layout).readable for each in made.archives}
     monkeypatch.setattr(detach, "BATCH_SECONDS", -1.0)
     holds = holds_of(place, *names)
     assert max(len(projects_in(paths)) for paths in holds) == 1
     assert {name for name in place.names() if "/hash/" not in name} == kept
     assert place.archives() == ids
+
+
+def test_what_is_pinned_is_leased_in_short_holds_none_of_which_opens_a_name_again(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(detach, "BATCH_SECONDS", -1.0)
+    kit = open_kit(place.cache, config=place.config(), environ={})
+    with watched_holds(place, kit.cache, LockMode.SHARED) as (conductor, holds):
+        [made] = conductor.perform(pin(kit, ["*"], None))
+    assert len(made.archives) == 8
+    stamped = [{path.split("/")[1] for path in paths if path.startswith("archives-v1/")} for paths in holds]
+    assert max(map(len, stamped)) == 1
+    assert set().union(*stamped) == place.archives()
+    assert [path for paths in holds for path in paths if path.startswith("projects-v1/")] == []
 
 
 @pytest.mark.parametrize("is_over", [True, False])

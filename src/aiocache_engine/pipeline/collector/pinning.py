@@ -1,7 +1,11 @@
-"""Make pins and take them off, as steps: what is pinned was looked up, leased and stamped in the same hold (rule 1)."""
+"""Make pins and take them off, as steps: what is pinned was looked up, leased and stamped before (rule 1).
+
+Leased is in short holds, however much it is; the last hold finds the names as they were then, and writes the pins.
+"""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from functools import partial
 
@@ -9,21 +13,25 @@ from aiocache_engine.errors import NotInCacheError
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.records import Member, Pin
 from aiocache_engine.model.removal import CleanTarget, TargetKind
+from aiocache_engine.model.snapshot import FileIdentity
 from aiocache_engine.pipeline.inputs.arguments import pin_name
 from aiocache_engine.pipeline.inputs.requirements import parse_clean_target_or_id
 from aiocache_engine.pipeline.kit import Kit, end_work
 from aiocache_engine.pipeline.steps import InHold, Outside, Steps
 from aiocache_engine.store.archives import is_present
+from aiocache_engine.store.detach import is_over
 from aiocache_engine.store.documents import list_directory
 from aiocache_engine.store.generations import version_matches
 from aiocache_engine.store.layout import HASH_NAMES, Layout
-from aiocache_engine.store.name_choice import pointers_of
+from aiocache_engine.store.name_choice import identity, may_be_pointer, stored_for
 from aiocache_engine.store.names import read_pointer
 from aiocache_engine.store.pins import read_pins, take_pin_off, write_pin
+from aiocache_engine.store.work import Work
 from aiocache_engine.system.clock import SystemClock
 from aiocache_engine.system.lock import Hold
 
-_Named = dict[Member, list[str]]  #: the names that lead to each archive
+_Name = tuple[str, FileIdentity | None]  #: its path, and which file it was when it was read
+_Named = dict[Member, list[_Name]]  #: the names that lead to each archive
 
 
 def pin(kit: Kit, requirements: Iterable[str], name: str | None) -> Steps[tuple[Pin, ...]]:
@@ -46,9 +54,15 @@ def pin(kit: Kit, requirements: Iterable[str], name: str | None) -> Steps[tuple[
     found: dict[str, _Named] = yield Outside(
         lambda: {text: _find(kit.cache.layout, target) for text, target in targets.items()}
     )
-    pins: tuple[Pin, ...] = yield InHold(
-        LockMode.SHARED, partial(_pin, kit=kit, found=found, names=names, now=SystemClock().now())
-    )
+    work = kit.work()
+    try:
+        queue = deque({member: None for named in found.values() for member in named})
+        while queue:
+            yield InHold(LockMode.SHARED, partial(_lease, work=work, queue=queue))
+        write = partial(_pin, kit=kit, found=found, names=names, now=SystemClock().now())
+        pins: tuple[Pin, ...] = yield InHold(LockMode.SHARED, write)
+    finally:
+        end_work(work)
     return pins
 
 
@@ -78,16 +92,19 @@ def _find(layout: Layout, target: CleanTarget) -> _Named:
     for project in list_directory(layout.projects):
         if target.kind is not TargetKind.ID and not target.takes(project):
             continue
-        for path, member in _members(layout, project):
+        for path, file, member in _members(layout, project):
             if _is_meant(member, target):
-                found.setdefault(member, []).append(path)
+                found.setdefault(member, []).append((path, file))
     return found
 
 
-def _members(layout: Layout, project: str) -> Iterator[tuple[str, Member]]:
-    for path, pointer in pointers_of(f"{layout.projects}/{project}"):
-        if f"/{HASH_NAMES}/" not in path:
-            yield path, Member(pointer.project, pointer.version, pointer.archive_id)
+def _members(layout: Layout, project: str) -> Iterator[tuple[str, FileIdentity | None, Member]]:
+    for index, path in stored_for(f"{layout.projects}/{project}"):
+        if index == HASH_NAMES or not may_be_pointer(index, path):
+            continue
+        file = identity(path)
+        if (pointer := read_pointer(path)) is not None:
+            yield path, file, Member(pointer.project, pointer.version, pointer.archive_id)
 
 
 def _is_meant(member: Member, target: CleanTarget) -> bool:
@@ -96,31 +113,37 @@ def _is_meant(member: Member, target: CleanTarget) -> bool:
     return target.specifier is None or version_matches(target.specifier, member.version)
 
 
+def _lease(hold: Hold, work: Work, queue: deque[Member]) -> None:
+    """Lease and stamp what is in the queue and there. Stops after 10 ms; needs the shared lock."""
+    work.begin(hold, [])
+    while queue:
+        work.keep(hold, [queue.popleft().archive_id])
+        if is_over(hold):
+            break
+
+
 def _pin(hold: Hold, kit: Kit, found: dict[str, _Named], names: dict[str, str], now: float) -> tuple[Pin, ...]:
-    """Lease, stamp and pin what the names still lead to, and end the lease. Needs the shared lock."""
+    """Pin what is leased and the names still lead to. Needs the shared lock."""
     layout = kit.cache.layout
     members: dict[str, dict[Member, None]] = {}
     for text, named in found.items():
-        there = [member for member, paths in named.items() if any(_leads(layout, path, member) for path in paths)]
+        there = [member for member, paths in named.items() if any(_leads(layout, name, member) for name in paths)]
         if not there:
             raise NotInCacheError(text, "archive", "bring it there with `aioc fetch` first")
         members.setdefault(names[text], {}).update(dict.fromkeys(there))
     pins = tuple(Pin(name, tuple(group), now) for name, group in members.items())
-    work = kit.work()
-    try:
-        work.begin(hold, [])
-        work.keep(hold, [each.archive_id for pin in pins for each in pin.archives])
-        for each in pins:
-            write_pin(hold, kit.cache, each)
-    finally:
-        end_work(work)
+    for each in pins:
+        write_pin(hold, kit.cache, each)
     return pins
 
 
-def _leads(layout: Layout, path: str, member: Member) -> bool:
+def _leads(layout: Layout, name: _Name, member: Member) -> bool:
+    """Tell whether a name leads to a leased archive still: it is the file that was read, or says so again."""
+    path, file = name
+    now = identity(path)
+    if now is None or not is_present(layout.archive(member.archive_id)):
+        return False
+    if now == file:
+        return True
     pointer = read_pointer(path)
-    return (
-        pointer is not None
-        and pointer.archive_id == member.archive_id
-        and is_present(layout.archive(member.archive_id))
-    )
+    return pointer is not None and pointer.archive_id == member.archive_id
