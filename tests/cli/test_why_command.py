@@ -98,6 +98,22 @@ def test_a_process_in_the_environment_of_a_tool_is_named_beside_its_name(aioc) -
     assert [(each["code"], each["pid"]) for each in entry["reasons"]] == [("running", tool.pid), ("pointer", None)]
 
 
+def test_a_project_of_which_only_pages_are_stored_is_foretold_to_go_with_them(filled) -> None:
+    alone = filled.cache_dir / "projects-v1" / "alone" / ("0" * 32) / "page"
+    alone.parent.mkdir(parents=True)
+    alone.write_bytes(b"x" * 10)
+    (entry,) = why(filled, "alone")
+    assert (entry["kind"], entry["project"], entry["id"], entry["bytes"]) == ("page", "alone", None, 10)
+    assert entry["next_prune"] == {"removes": True, "reason": "unreachable"}
+    assert filled("why", "alone").out.startswith("pages of alone (SIZE): the next prune removes it\n")
+    (entry,) = why(filled, "alone", AIOC_UNUSED_FOR="30d")
+    assert entry["next_prune"] == {"removes": False, "reason": None}
+    assert [each["code"] for each in entry["reasons"]] == ["recently-used"]
+    assert filled("prune").code == 0
+    assert not alone.exists()
+    assert why(filled, "alone") == []
+
+
 def test_what_matches_nothing_is_said_and_is_no_failure(filled) -> None:
     for what in ("lost", "0" * 32, "./nowhere"):
         ran = filled("why", what)

@@ -9,7 +9,7 @@ from aiocache_engine.cli.terminal import printable
 from aiocache_engine.cli.units import size_of
 from aiocache_engine.hints import Any
 from aiocache_engine.model.removal import KeepCode, KeepReason, RemovalReason
-from aiocache_engine.model.why import Explanation
+from aiocache_engine.model.why import Explanation, StoredPages
 
 _SAID = {
     RemovalReason.UNREACHABLE: "nothing leads to it",
@@ -49,7 +49,9 @@ def why_text(answers: Sequence[Explanation]) -> str:
 
 
 def _lines(answer: Explanation) -> list[str]:
-    head = f"{name_of(answer.object)} ({size_of(answer.object.size_bytes)})"
+    seen = answer.object
+    name = f"pages of {seen.project}" if isinstance(seen, StoredPages) else name_of(seen)
+    head = f"{name} ({size_of(answer.object.size_bytes)})"
     if answer.removal is not None:
         return [f"{head}: the next prune removes it", f"  {_SAID.get(answer.removal, answer.removal.value)}"]
     return [f"{head}: kept", *map(_reason_line, answer.reasons)]

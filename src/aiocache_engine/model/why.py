@@ -19,9 +19,22 @@ class Question:
 
 
 @value
+class StoredPages:
+    """All that is stored for a project of which no archive is there: pages of indexes, metadata of wheels."""
+
+    project: str
+    size_bytes: int  #: logical
+
+    kind = "page"
+    version = None
+    id = None
+    tool = None
+
+
+@value
 class Explanation:
     """What keeps one entry, or why the next prune takes it."""
 
-    object: SeenObject
+    object: SeenObject | StoredPages  #: pages only where a project is asked about that has nothing else
     reasons: tuple[KeepReason, ...]  #: empty exactly where a prune takes it
     removal: RemovalReason | None  #: why it does; None: it stays

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from aiocache_engine.model.removal import KeepCode, KeepReason, RemovalPlan
+from aiocache_engine.model.removal import KeepCode, KeepReason, RemovalPlan, RemovalReason
 from aiocache_engine.model.snapshot import SeenArchive, SeenObject
 from aiocache_engine.model.why import Explanation, Question
 
 VersionMatch = Callable[[str, str], bool]  #: (specifier set, version) -> whether it matches
+_Answer = tuple[SeenObject, tuple[KeepReason, ...], RemovalReason | None]  #: the parts of an explanation
 
 
 def explain(plan: RemovalPlan, question: Question, *, matches: VersionMatch) -> tuple[Explanation, ...]:
     """Tell of every entry that is meant what keeps it, or why it would go; cached environments last."""
-    answers = [Explanation(kept.object, kept.reasons, None) for kept in plan.kept]
-    answers += [Explanation(item.object, (), item.reason) for item in plan.objects]
+    answers: list[_Answer] = [(kept.object, kept.reasons, None) for kept in plan.kept]
+    answers += [(item.object, (), item.reason) for item in plan.objects]
     meant = [each for each in answers if _is_meant(each, question, matches)]
-    return tuple(sorted(meant, key=_place))
+    return tuple(Explanation(*each) for each in sorted(meant, key=lambda answer: _place(answer[0])))
 
 
-def _is_meant(answer: Explanation, question: Question, matches: VersionMatch) -> bool:
-    seen = answer.object
+def _is_meant(answer: _Answer, question: Question, matches: VersionMatch) -> bool:
+    seen, reasons, _ = answer
     return (
         seen.id == question.object_id
         or (question.tool is not None and seen.tool == question.tool)
-        or any(_is_of(reason, path) for reason in answer.reasons for path in question.paths)
+        or any(_is_of(reason, path) for reason in reasons for path in question.paths)
         or any(
             project == question.project and (question.specifier is None or matches(question.specifier, version))
             for project, version in _contents(seen)
@@ -43,6 +44,5 @@ def _is_of(reason: KeepReason, path: str) -> bool:
     return reason.code is KeepCode.REFERRER and f"{path}/".startswith(f"{reason.path}/")
 
 
-def _place(answer: Explanation) -> tuple[bool, str, str, str]:
-    seen = answer.object
+def _place(seen: SeenObject) -> tuple[bool, str, str, str]:
     return seen.kind == "environment", seen.project or seen.tool or "", seen.version or "", seen.id
