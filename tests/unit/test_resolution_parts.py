@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
+import sys
 import zipfile
 from contextlib import suppress
 from pathlib import Path
@@ -279,3 +281,28 @@ def test_a_wheel_with_the_metadata_of_another_project_is_refused(tmp_path: Path)
     other = path.rename(tmp_path / "b-1.0-py3-none-any.whl")
     with pytest.raises(InvalidWheelError, match="no METADATA of its own"):
         read_file(other)
+
+
+NEARLY = r"""
+from aiocache_engine.pipeline.resolution.metadata import MetadataError, check_requirements, parse_metadata
+lines = [
+    "; " + "extra==''   and   " * 9 + "extra==x",
+    "; (" + "extra=='')   or   (" * 9 + "extra==''",
+    " " * 190 + "x",
+    "[" + "b ,  " * 30 + "x",
+    " (>=1" + " ," * 90 + "x",
+]
+for number in range(200):
+    for line in lines:
+        content = f"Name: a\nVersion: 1\nRequires-Dist: a{number}{line}\n".encode()
+        try:
+            check_requirements(parse_metadata(content), {"extra": ""})
+        except MetadataError:
+            print("refused")
+"""
+
+
+def test_requirements_that_nearly_fit_are_read_as_fast_as_others() -> None:
+    command = [sys.executable, "-c", NEARLY]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=200)  # hours, if read in all ways
+    assert ran.stdout == "refused\n" * 1000

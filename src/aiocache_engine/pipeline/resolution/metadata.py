@@ -30,10 +30,12 @@ _TERM = (
     r"(?:(?:(?:extra|os_name|sys_platform|platform_system|platform_machine|implementation_name)[ \t]*[!=]="
     rf"|python_(?:full_)?version[ \t]*(?:[<>]=?|[!=]=)(?=[ \t]*['\"]{_RELEASE}['\"]))[ \t]*(?:'[\w.-]*'|\"[\w.-]*\"))"
 )
-#: a requirement that can surely be read, and whose marker can surely be evaluated if its brackets are right
+#: A requirement that can surely be read, and whose marker can surely be evaluated if its brackets are right. Blanks are
+#: not given back once they are taken, or a line that nearly fits would be read in more ways than there is time for.
 _PLAIN = re.compile(
-    rf"{_NAME} *(?:\[ *{_NAME}(?: *, *{_NAME})* *\])? *(?P<open>\( *)?(?:{_LIMIT} *(?:, *(?=[<>!=~])|(?![<>!=~])))*"
-    rf"(?(open)\)) *(?:;[ \t]*(?P<marker>(?:\(?[ \t]*{_TERM}[ \t]*\)?[ \t]*(?:\b(?:and|or)\b[ \t]*(?!$)|$))+))?",
+    rf"{_NAME} *+(?:\[ *+{_NAME}(?: *+, *+{_NAME})* *+\])? *+(?P<open>\( *+)?"
+    rf"(?:{_LIMIT} *+(?:, *+(?=[<>!=~])|(?![<>!=~])))*(?(open)\)) *+(?:;[ \t]*+(?P<marker>"
+    rf"(?:(?:\([ \t]*+)?{_TERM}[ \t]*+(?:\)[ \t]*+)?(?:\b(?:and|or)\b[ \t]*+(?!$)|$))++))?",
     re.ASCII,
 )
 _NO_BRACKET = re.compile(r"[^()]+")
