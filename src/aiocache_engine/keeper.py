@@ -124,7 +124,8 @@ class CacheKeeper:
 
         When it returns, no look-up finds what was there, and work that began before cannot bring it back. Bytes that
         are in use are freed when their last user is gone. Given a plan, what it lists is cleaned, everything checked
-        again, and nothing that came since; its options are the plan's.
+        again, and no archive or environment that came since; pages and metadata go as without a plan. Its options are
+        the plan's.
 
         Args:
             names: projects, versions of them ("torch<2.5"), patterns of projects ("nvidia-*") and ids of archives or
@@ -163,7 +164,7 @@ class CacheKeeper:
         """Remove what nothing uses, and what dead work left, while anything else may be running.
 
         What a policy gives up goes too, if it is not in use. Given a plan, what it lists goes, everything checked
-        again, and nothing that came since.
+        again, and no archive or environment that came since.
 
         Raises:
             UsageError: it is a plan of a clean.

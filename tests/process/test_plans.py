@@ -11,7 +11,7 @@ import pytest
 
 from aiocache_engine.blocking import BlockingCacheEngine
 from aiocache_engine.errors import UsageError
-from aiocache_engine.model.removal import PrunePolicy
+from aiocache_engine.model.removal import PrunePolicy, Removal
 from aiocache_engine.testing.invariants import assert_sound
 from caches import Place
 from toolsheds import fetched, finish, make_tool, run_tool
@@ -20,7 +20,7 @@ from toolsheds import fetched, finish, make_tool, run_tool
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
     place = Place(tmp_path)
-    for name, version in (("tiny", "1.0"), ("tiny", "2.0"), ("other", "1.0")):
+    for name, version in (("tiny", "1.0"), ("tiny", "1.5"), ("tiny", "2.0"), ("other", "1.0")):
         place.wheel(name, version, files={f"{name}/__init__.py": f"x = {version!r}\n" * 2000})
     return place
 
@@ -65,6 +65,41 @@ def test_a_clean_by_a_plan_leaves_what_came_since_and_its_names(
     assert len(list((place.cache / "environments-v1").iterdir())) == 1
     assert len(list((place.cache / "tools-v1").glob("*/*.json"))) == 1
     assert_sound(place.cache)
+
+
+@pytest.mark.parametrize("is_new_there", [False, True])
+@pytest.mark.parametrize("is_handed_back", [False, True])
+@pytest.mark.parametrize("names", [("tiny<2",), ("tiny",), ("t*",), ()])
+def test_a_dry_run_tells_of_pages_and_metadata_what_the_clean_takes_with_the_plan_and_without(
+    place: Place, engine: BlockingCacheEngine, names: tuple[str, ...], *, is_handed_back: bool, is_new_there: bool
+) -> None:
+    _, other_version = fetched(place, "tiny==1.0", "tiny==2.0")
+    page, *metadata = beside_names(place, "tiny")
+    plan = engine.plan_clean(names)
+    came = set(fetched(place, "tiny==1.5")) if is_new_there else set()
+    foreseen = engine.foresee(plan if is_handed_back else engine.plan_clean(names))
+    removal = engine.clean(plan if is_handed_back else names)
+    assert [path for path in (page, *metadata) if path.exists()] == []
+    staying = {other_version} if names == ("tiny<2",) else set()
+    assert place.archives() == (staying | came if is_handed_back else staying)
+    assert sorted(sizes(foreseen)) == sorted(sizes(removal))
+    assert foreseen.freed_bytes == removal.freed_bytes
+    assert_sound(place.cache)
+
+
+def beside_names(place: Place, project: str) -> list[Path]:
+    """Store a page beside the names of a project that stand under an index, and metadata for each."""
+    names = sorted((place.cache / "projects-v1" / project).glob("*/*.json"))
+    beside = [names[0].parent / "page", *(name.with_suffix(".metadata") for name in names)]
+    for path in beside:
+        path.write_bytes(b"x" * 9000)
+    return beside
+
+
+def sizes(removal: Removal) -> list[tuple[str, str, str, int, int]]:
+    return [
+        (each.kind, each.project or "", each.id or "", each.file_count, each.freed_bytes) for each in removal.removed
+    ]
 
 
 def test_an_environment_that_came_since_keeps_what_the_plan_takes(place: Place, engine: BlockingCacheEngine) -> None:

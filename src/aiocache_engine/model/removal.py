@@ -135,7 +135,10 @@ class CleanTarget:
 
 @value
 class RemovalPlan:
-    """A frozen list of what would go. Executing it checks every entry again, and takes nothing else."""
+    """A frozen list of what would go. Executing it checks every entry again, and takes no other archive or environment.
+
+    Pages and metadata go as with any clean of its targets, also those that came since.
+    """
 
     command: str  #: "clean" or "prune"
     objects: tuple[PlannedObject, ...]  #: environments before archives

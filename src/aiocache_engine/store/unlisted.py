@@ -2,6 +2,9 @@
 
 What is named between this look and the hold that takes the names may lose its name with them, as by a clean that comes
 a moment later; its bytes are never taken.
+
+Pages and metadata are no part of it: they go as with every clean of the same targets, for they may still promise what
+was cleaned, whatever came to be looked up by them since.
 """
 
 from __future__ import annotations
@@ -14,11 +17,10 @@ from aiocache_engine.store.documents import list_directory
 from aiocache_engine.store.environments import read_environment_pointer
 from aiocache_engine.store.layout import Layout
 from aiocache_engine.store.name_choice import pointers_of, tool_names
-from aiocache_engine.store.pins import looked_up_by
 
 
 def unlisted_paths(layout: Layout, targets: tuple[CleanTarget, ...], listed: Collection[str]) -> frozenset[str]:
-    """Give the names that lead to what is there and not listed, and what it is looked up by; no targets: all of them.
+    """Give the names that lead to what is there and not listed; no targets: all of them.
 
     Opens every name of the projects that the targets take, and of every tool: not for a hold.
     """
@@ -28,7 +30,7 @@ def unlisted_paths(layout: Layout, targets: tuple[CleanTarget, ...], listed: Col
             continue
         for path, pointer in pointers_of(f"{layout.projects}/{project}"):
             if pointer.archive_id not in listed and is_present(layout.archive(pointer.archive_id)):
-                paths.update(looked_up_by(path))
+                paths.add(path)
     for path in tool_names(layout):
         made = read_environment_pointer(path)
         if (
