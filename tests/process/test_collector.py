@@ -6,13 +6,16 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 from anyio import create_task_group
 
-from aiocache_engine.errors import CacheEngineError, LockError, ReadOnlyCacheError
+from aiocache_engine.errors import CacheEngineError, LockError, LocksUnsupportedError, ReadOnlyCacheError
+from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.python import LinkMode
 from aiocache_engine.model.removal import Removal
 from aiocache_engine.pipeline.collector import collect, passes
@@ -23,6 +26,7 @@ from aiocache_engine.pipeline.warm import fetch_warm
 from aiocache_engine.store.documents import decode, encode
 from aiocache_engine.store.notes import write_note
 from aiocache_engine.system.keylock import KeyLock
+from aiocache_engine.system.lockfile import LockFile
 from aiocache_engine.testing.invariants import assert_environment_sound, assert_sound, untouched
 from caches import Place, clean_now, process, said, tell
 
@@ -545,6 +549,52 @@ async def test_a_prune_takes_links_and_pipes_among_key_locks_away_and_touches_no
     with untouched(outside):
         await place.prune()
     assert os.listdir(keys) == []
+
+
+async def test_a_prune_leaves_a_key_lock_that_was_made_anew_while_it_looked(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await place.install("env", "tiny")
+    keys = place.cache / ".locks" / "keys"
+    for each in keys.iterdir():
+        each.unlink()
+    key = keys / ("0" * 32)
+    key.touch()
+    look = os.lstat
+    looked: list[str] = []
+    with ExitStack() as held:
+
+        def look_too_late(path: Any, **how: Any) -> os.stat_result:
+            if os.fspath(path) != str(key) or looked:
+                return look(path, **how)
+            looked.append(str(key))
+            key.unlink()  # as another prune does
+            try:
+                return look(path, **how)
+            finally:
+                held.enter_context(KeyLock(key).hold_now(what="a test"))
+
+        monkeypatch.setattr(os, "lstat", look_too_late)
+        await place.prune()
+        assert looked
+        assert key.exists()
+
+
+async def test_a_prune_says_that_the_file_system_has_no_locks(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    await place.install("env", "tiny")
+    key = place.cache / ".locks" / "keys" / ("0" * 32)
+    key.touch()
+    take = LockFile.take
+
+    def refuse(path: str, mode: LockMode) -> LockFile | None:
+        if path == str(key):
+            raise LocksUnsupportedError(path, "Function not implemented")
+        return take(path, mode)
+
+    monkeypatch.setattr(LockFile, "take", refuse)
+    with pytest.raises(LocksUnsupportedError):
+        await place.prune()
+    assert key.exists()
 
 
 async def test_a_page_goes_with_its_project_s_last_archive(place: Place) -> None:

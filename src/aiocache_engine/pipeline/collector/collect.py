@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from functools import partial
 
-from aiocache_engine.errors import LockError
+from aiocache_engine.errors import KeyLockTimeoutError, LockError
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.records import Referrer
 from aiocache_engine.model.removal import (
@@ -284,17 +284,19 @@ def _unlink_idle_key_locks(layout: Layout) -> None:
     """Remove key lock files that nobody holds, each while it is held; who waits for one notices that it went."""
     for name in list_directory(layout.key_locks):
         path = f"{layout.key_locks}/{name}"
-        if not _is_plain_file(path):  # nobody can hold it, and it stops whoever wants to
+        try:
+            mode = os.lstat(path).st_mode
+        except FileNotFoundError:  # what stands there next is somebody's who works now
+            continue
+        if not stat.S_ISREG(mode):  # nobody can hold it, and it stops whoever wants to
             sweep(path)
             continue
-        with suppress(LockError), KeyLock(path).hold_now(what="its removal", timeout_seconds=0):
-            os.unlink(path)
-
-
-def _is_plain_file(path: str) -> bool:
-    with suppress(FileNotFoundError):
-        return stat.S_ISREG(os.lstat(path).st_mode)
-    return False
+        try:
+            with suppress(KeyLockTimeoutError), KeyLock(path).hold_now(what="its removal", timeout_seconds=0):
+                os.unlink(path)
+        except LockError:
+            if not os.path.islink(path):  # put there just now: the next prune takes it away
+                raise
 
 
 def _still_so(referrers: Iterable[SeenReferrer]) -> list[Referrer]:
