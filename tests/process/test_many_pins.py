@@ -23,7 +23,9 @@ from aiocache_engine.pipeline.kit import open_kit
 from aiocache_engine.pipeline.steps import Conductor, InHold
 from aiocache_engine.store import detach
 from aiocache_engine.store.cache_dir import CacheDir
-from aiocache_engine.store.pins import read_pins
+from aiocache_engine.store.pins import read_pins, take_pin_off
+from aiocache_engine.store.spared import Spared
+from aiocache_engine.system.lock import Hold
 from caches import Place, perform
 from toolsheds import fetched
 
@@ -142,6 +144,31 @@ def test_what_is_pinned_is_leased_in_short_holds_none_of_which_opens_a_name_agai
     assert max(map(len, stamped)) == 1
     assert set().union(*stamped) == place.archives()
     assert [path for paths in holds for path in paths if path.startswith("projects-v1/")] == []
+
+
+@pytest.mark.parametrize(("names", "work"), [((), "take_everything"), (("*",), "take_names")])
+def test_what_is_unpinned_between_two_holds_of_a_clean_goes_with_it(
+    place: Place, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...], work: str
+) -> None:
+    monkeypatch.setattr(detach, "BATCH_SECONDS", -1.0)
+    cache = place.opened()
+    take = getattr(collect, work)
+    unpinned: set[str] = set()
+
+    def take_and_unpin(hold: Hold, *, spared: Spared, **how: Any) -> Any:
+        done = take(hold, spared=spared, **how)
+        if spared.settled and not unpinned:
+            unpinned.update(map(os.path.basename, spared.settled))
+            for each in read_pins(cache.layout).readable:
+                if {member.project for member in each.archives} <= unpinned:
+                    take_pin_off(hold, cache, each.name)
+        return done
+
+    monkeypatch.setattr(collect, work, take_and_unpin)
+    perform(cache, Collector(cache).clean(clean_targets(names, ())))
+    assert len(unpinned) == 1
+    assert {name.split("/")[0] for name in place.names()} == {*PINNED} - unpinned
+    assert len(place.archives()) == len(PINNED) - 1
 
 
 @pytest.mark.parametrize("is_over", [True, False])

@@ -27,7 +27,8 @@ class Spared:
             besides: paths of what stays whether pinned or not.
             without: archives that count as pinned no more.
         """
-        self.settled: set[str] = set()  #: directories in which nothing is left that may go; for whoever takes it
+        #: Directories in which nothing is left that may go, as long as the pins stay; for whoever takes it.
+        self.settled: set[str] = set()
         self._layout = layout
         self._besides = frozenset(besides)
         self._around = {each for path in self._besides for each in _around(path)}
@@ -41,12 +42,15 @@ class Spared:
 
     def look_again(self) -> None:
         """Read the pins as they are now. Whoever relies on the answers is in the same hold."""
+        before = self._ids, self._is_everything_pinned
         pins = self._pins.read().without(self._without)
         members = [each for pin in pins.readable for each in pin.archives]
         self._ids = frozenset(each.archive_id for each in members)
         self._projects = frozenset(each.project for each in members)
         self._is_everything_pinned = bool(pins.unreadable)
         self._kept.clear()
+        if (self._ids, self._is_everything_pinned) != before:
+            self.settled.clear()  # what a pin kept there may go now
 
     @property
     def has_pins(self) -> bool:
