@@ -233,13 +233,10 @@ class ProjectNotFoundError(SourceError):
     ) -> None:
         where = ", ".join(indexes) or "any index"
         meant = f"did you mean {' or '.join(near_names)}?" if near_names else "check the spelling"
-        reason = f"{project} was not found in {where}; {meant}"
+        reason = f"{project} was not found in {where}; {meant} or"
         if useless_pages:
-            reason = (
-                f"{project} is in {', '.join(useless_pages)}, and its page lists no file that can be used; tell those"
-                " who run it (names, hashes and URLs of files have to be well-formed)"
-            )
-        super().__init__(f"{reason} or name another index with --index-url")
+            reason = f"{project} is in {', '.join(useless_pages)}, and its page lists no file that can be used here;"
+        super().__init__(f"{reason} name another index with --index-url")
         self.project = project
         self.indexes = indexes
         self.near_names = near_names  #: of projects that may have been meant

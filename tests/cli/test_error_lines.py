@@ -195,15 +195,21 @@ def test_a_file_that_does_not_come_as_promised_is_named_and_nothing_of_it_kept(
     assert install(aioc, project).code == 0
 
 
-@pytest.mark.parametrize("how", [["--no-deps"], []], ids=["no-deps", "resolving"])
+@pytest.mark.parametrize(
+    ("how", "files"),
+    [
+        (["--no-deps"], b'{"filename": "tiny-1.0-py3-none-any.whl", "url": "x", "hashes": {"sha256": "x"}}'),
+        (["--no-deps"], b'{"filename": "tiny-1.0.exe", "url": "x", "hashes": {}}'),
+        ([], b""),
+    ],
+    ids=["malformed", "of-no-use", "none"],
+)
 def test_a_page_without_a_file_that_can_be_used_is_no_unknown_project(
-    aioc, server: IndexServer, how: list[str]
+    aioc, server: IndexServer, how: list[str], files: bytes
 ) -> None:
-    page = b'{"meta": {}, "files": [{"filename": "tiny-1.0-py3-none-any.whl", "url": "x", "hashes": {"sha256": "x"}}]}'
-    server.fault("/simple/tiny/", Fault(body=page))
+    server.fault("/simple/tiny/", Fault(body=b'{"meta": {}, "files": [%b]}' % files))
     line = (
-        "tiny is in INDEX/simple, and its page lists no file that can be used; tell those who run it (names, hashes and"
-        " URLs of files have to be well-formed) or name another index with --index-url"
+        "tiny is in INDEX/simple, and its page lists no file that can be used here; name another index with --index-url"
     )
     assert one_line(aioc("fetch", *how, "tiny"), 1) == line
     assert one_line(aioc("fetch", *how, "tiny"), 1) == line
