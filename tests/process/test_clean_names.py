@@ -17,6 +17,7 @@ from aiocache_engine.store.cache_dir import CacheDir, open_cache_dir
 from aiocache_engine.store.detach import NameChoice, take_names
 from aiocache_engine.store.generations import version_matches
 from aiocache_engine.store.names import encode_pointer
+from aiocache_engine.store.spared import Spared
 from caches import clean_now, in_hold, pointer
 
 INDEX = "0" * 32
@@ -45,7 +46,9 @@ def publish(cache: CacheDir, version: str) -> SeenName:
 def chosen(cache: CacheDir, seen: tuple[SeenName, ...], specifier: str = "<2") -> bool:
     """Take what the scan, having seen these names, lets a clean take; gives whether that was all."""
     choice = NameChoice(CleanTarget("tiny", specifier), seen, (), matches=version_matches)
-    _, is_all = in_hold(cache, LockMode.EXCLUSIVE, lambda hold: take_names(hold, cache, choice))
+    _, is_all = in_hold(
+        cache, LockMode.EXCLUSIVE, lambda hold: take_names(hold, cache, choice, spared=Spared(cache.layout))
+    )
     return bool(is_all)
 
 

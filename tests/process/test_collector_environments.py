@@ -27,6 +27,7 @@ from aiocache_engine.store.detach import take_names
 from aiocache_engine.store.generations import version_matches
 from aiocache_engine.store.leases import LeaseReader
 from aiocache_engine.store.name_choice import NameChoice
+from aiocache_engine.store.spared import Spared
 from aiocache_engine.testing.invariants import assert_sound
 from caches import Place, clean_now, in_hold, perform, process, prune_now, said, tell
 from toolsheds import begin, describe, fetched, finish, make_tool, publish, run_tool
@@ -285,7 +286,7 @@ def test_a_name_that_came_to_mean_something_else_since_the_scan_is_opened_again(
     seen = scan(cache, LeaseReader(cache.layout.leases))
     pointer = make_tool(cache, now)
     choice = NameChoice(parse_clean_target("dep"), seen.names, seen.tools, matches=version_matches)
-    in_hold(cache, LockMode.EXCLUSIVE, lambda hold: take_names(hold, cache, choice))
+    in_hold(cache, LockMode.EXCLUSIVE, lambda hold: take_names(hold, cache, choice, spared=Spared(cache.layout)))
     assert pointers(place) == (set() if is_added else {pointer.digest})
 
 

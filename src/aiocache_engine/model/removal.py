@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 
 from aiocache_engine.model.names import fits
 from aiocache_engine.model.records import Referrer
 from aiocache_engine.model.snapshot import Leftover, SeenName, SeenObject, SeenPage, SeenReferrer, SeenTool
 from aiocache_engine.model.value import value
+
+VersionMatch = Callable[[str, str], bool]  #: (specifier set, version) -> whether it matches
 
 
 class RemovalReason(enum.Enum):

@@ -152,6 +152,10 @@ class Conductor:
             self.longest_hold_seconds = max(self.longest_hold_seconds, time.monotonic() - hold.acquired_at)
 
 
+class StoppedError(Exception):
+    """Work was called off halfway."""
+
+
 async def in_thread(
     work: Callable[[], Result], *, limiter: Any = None, on_cancel: Callable[[], object] | None = None
 ) -> Result:

@@ -17,10 +17,11 @@ from aiocache_engine.model.removal import (
     RemovalPlan,
     RemovalReason,
     TargetKind,
+    VersionMatch,
 )
 from aiocache_engine.model.snapshot import SeenArchive, SeenEnvironment, SeenName, SeenObject, SeenTool, Snapshot
 from aiocache_engine.model.value import replace
-from aiocache_engine.policy.dependencies import Dependencies, VersionMatch
+from aiocache_engine.policy.dependencies import Dependencies
 from aiocache_engine.policy.mark import Marks, by_environment, keep_new, left_alone
 
 

@@ -7,13 +7,11 @@ outside or in the cache, running work, and an archive that stays and needs it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 
-from aiocache_engine.model.removal import KeepCode, KeepReason, Kept
+from aiocache_engine.model.removal import KeepCode, KeepReason, Kept, VersionMatch
 from aiocache_engine.model.snapshot import SeenArchive, Snapshot
 from aiocache_engine.policy.mark import Marks, by_environment
-
-VersionMatch = Callable[[str, str], bool]  #: (specifier set, version) -> whether it matches
 
 
 class Dependencies:

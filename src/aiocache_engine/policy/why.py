@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from aiocache_engine.model.removal import KeepCode, KeepReason, RemovalPlan, RemovalReason
+from aiocache_engine.model.removal import KeepCode, KeepReason, RemovalPlan, RemovalReason, VersionMatch
 from aiocache_engine.model.snapshot import SeenArchive, SeenObject
 from aiocache_engine.model.why import Explanation, Question
 
-VersionMatch = Callable[[str, str], bool]  #: (specifier set, version) -> whether it matches
 _Answer = tuple[SeenObject, tuple[KeepReason, ...], RemovalReason | None]  #: the parts of an explanation
 
 

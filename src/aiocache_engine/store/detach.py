@@ -147,7 +147,7 @@ def condemn(hold: Hold, cache: CacheDir, leases: LeaseReader, objects: list[Seen
     return [i for i in here if not any(lease.covers(i) and lease.is_alive() for lease in present)]
 
 
-def take_everything(hold: Hold, cache: CacheDir, *, spared: Spared | None = None) -> tuple[list[str], bool]:
+def take_everything(hold: Hold, cache: CacheDir, *, spared: Spared) -> tuple[list[str], bool]:
     """Take all names of all projects and tools but what is spared, the generations bumped first.
 
     Gives what lies in trash, and if that is all: else another hold bumps and lists again what is not settled. Needs the
@@ -156,7 +156,6 @@ def take_everything(hold: Hold, cache: CacheDir, *, spared: Spared | None = None
     hold.require(LockMode.EXCLUSIVE)
     cache.ensure_ours(hold)
     layout = cache.layout
-    spared = spared or Spared(layout)
     spared.look_again()
     trashed = _bump(cache, f"{layout.generations}/global", Cleaned())
     for directory in name_directories(layout):
@@ -234,9 +233,7 @@ def name_directories(layout: Layout) -> tuple[str, ...]:
     return tuple(each for each in directories if list_directory(each))
 
 
-def take_names(
-    hold: Hold, cache: CacheDir, choice: NameChoice, *, spared: Spared | None = None
-) -> tuple[list[str], bool]:
+def take_names(hold: Hold, cache: CacheDir, choice: NameChoice, *, spared: Spared) -> tuple[list[str], bool]:
     """Take the names of a clean's target, its generation bumped first; gives what lies in trash, and if that is all.
 
     What is spared stays: pins are read here, in every hold (rule 36).
@@ -248,7 +245,6 @@ def take_names(
     hold.require(LockMode.EXCLUSIVE)
     cache.ensure_ours(hold)
     layout = cache.layout
-    spared = spared or Spared(layout)
     spared.look_again()
     choice.spare(spared.keeps)
     cleaned = choice.cleaned(layout)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
 from aiocache_engine.model.records import EnvironmentPointer, Pointer
-from aiocache_engine.model.removal import CleanTarget, TargetKind
+from aiocache_engine.model.removal import CleanTarget, TargetKind, VersionMatch
 from aiocache_engine.model.snapshot import FileIdentity, SeenName, SeenTool
 from aiocache_engine.store.archives import read_totals
 from aiocache_engine.store.documents import list_directory
@@ -17,7 +17,6 @@ from aiocache_engine.store.layout import HASH_NAMES, Layout
 from aiocache_engine.store.names import read_pointer
 
 POINTER_SUFFIX = ".json"  #: of the names that `Layout.pointer` and `Layout.tool_pointer` give
-VersionMatch = Callable[[str, str], bool]  #: (specifier set, version) -> whether it matches
 
 
 class NameChoice:

@@ -15,8 +15,8 @@ from aiocache_engine.model.snapshot import FileIdentity
 from aiocache_engine.model.value import value
 from aiocache_engine.store.cache_dir import CacheDir
 from aiocache_engine.store.documents import NewerFormatError, decode, encode, list_directory, read_document
-from aiocache_engine.store.layout import METADATA_SUFFIX, PAGE, Layout
-from aiocache_engine.store.name_choice import POINTER_SUFFIX, identity
+from aiocache_engine.store.layout import Layout
+from aiocache_engine.store.name_choice import identity
 from aiocache_engine.system.disk import replace_bytes
 from aiocache_engine.system.lock import Hold
 
@@ -100,13 +100,6 @@ def take_pin_off(hold: Hold, cache: CacheDir, name: str) -> bool:
     except FileNotFoundError:
         return False
     return True
-
-
-def looked_up_by(path: str) -> tuple[str, ...]:
-    """Give the path of a name, and of what its archive is looked up by beside it: its metadata, its index's page."""
-    if not path.endswith(POINTER_SUFFIX):
-        return (path,)
-    return path, f"{path.removesuffix(POINTER_SUFFIX)}{METADATA_SUFFIX}", f"{os.path.dirname(path)}/{PAGE}"
 
 
 def _parse(content: bytes) -> Pin | None:

@@ -10,10 +10,10 @@ import os
 from collections.abc import Collection
 
 from aiocache_engine.model.snapshot import FileIdentity
-from aiocache_engine.store.layout import Layout
-from aiocache_engine.store.name_choice import NameChoice, files_of, identity, may_be_pointer, stored_for
+from aiocache_engine.store.layout import METADATA_SUFFIX, PAGE, Layout
+from aiocache_engine.store.name_choice import POINTER_SUFFIX, NameChoice, files_of, identity, may_be_pointer, stored_for
 from aiocache_engine.store.names import read_pointer
-from aiocache_engine.store.pins import PinReader, looked_up_by
+from aiocache_engine.store.pins import PinReader
 
 
 class Spared:
@@ -75,7 +75,7 @@ class Spared:
         kept = self._kept.get(directory)
         if kept is None:
             names = (path for index, path in stored_for(directory) if may_be_pointer(index, path))
-            kept = frozenset(each for path in names if self._is_pinned(path) for each in looked_up_by(path))
+            kept = frozenset(each for path in names if self._is_pinned(path) for each in _looked_up_by(path))
             self._kept[directory] = kept
         return kept
 
@@ -97,6 +97,13 @@ def matching_names(layout: Layout, choice: NameChoice, spared: Spared) -> list[s
     partly = filter(spared.keeps_in, choice.own(layout))
     beside = [path for directory in partly for path in files_of(layout, directory) if not spared.keeps(path)]
     return [*beside, *(path for index, path in choice.places(layout) if choice.takes(index, path))]
+
+
+def _looked_up_by(path: str) -> tuple[str, ...]:
+    """Give the path of a name, and of what its archive is looked up by beside it: its metadata, its index's page."""
+    if not path.endswith(POINTER_SUFFIX):
+        return (path,)
+    return path, f"{path.removesuffix(POINTER_SUFFIX)}{METADATA_SUFFIX}", f"{os.path.dirname(path)}/{PAGE}"
 
 
 def _around(path: str) -> list[str]:

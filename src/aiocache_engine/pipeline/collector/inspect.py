@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 
 from aiocache_engine.model.listing import CacheSize, Entry, LeaseInfo, LockInfo, Usage
 from aiocache_engine.model.names import is_object_id
-from aiocache_engine.model.removal import CleanTarget
+from aiocache_engine.model.removal import CleanTarget, VersionMatch
 from aiocache_engine.store.archives import read_stamp, read_totals
 from aiocache_engine.store.bytecode import read_bytecode_totals
 from aiocache_engine.store.cache_dir import CacheDir
@@ -19,9 +18,7 @@ from aiocache_engine.store.name_choice import stored_for
 from aiocache_engine.system.process import command_of, locks_on
 
 
-def list_entries(
-    cache: CacheDir, target: CleanTarget | None, *, matches: Callable[[str, str], bool]
-) -> tuple[Entry, ...]:
+def list_entries(cache: CacheDir, target: CleanTarget | None, *, matches: VersionMatch) -> tuple[Entry, ...]:
     """List archives by project and version, and after them the cached environments; of one project, or of all."""
     layout = cache.layout
     entries = [_archive(layout, each) for each in _ids(layout.archives)]
@@ -131,7 +128,7 @@ def _locks(cache: CacheDir) -> list[LockInfo]:
     return [LockInfo(file, mode.value, pid, command_of(pid)) for file in files for pid, mode in locks_on(file)]
 
 
-def _is_of(entry: Entry, target: CleanTarget, matches: Callable[[str, str], bool]) -> bool:
+def _is_of(entry: Entry, target: CleanTarget, matches: VersionMatch) -> bool:
     called = [(entry.project, entry.version or ""), *((each.project, each.version) for each in entry.distributions)]
     return any(
         project == target.project and (target.specifier is None or matches(target.specifier, version))

@@ -20,7 +20,7 @@ from aiocache_engine.model.index import Index
 from aiocache_engine.model.page import StoredPage
 from aiocache_engine.pipeline.find import Choice
 from aiocache_engine.pipeline.resolution.fetch import Fetcher
-from aiocache_engine.pipeline.steps import in_thread
+from aiocache_engine.pipeline.steps import StoppedError, in_thread
 from aiocache_engine.policy.resolution import Demand
 
 if TYPE_CHECKING:
@@ -31,10 +31,6 @@ _GUESSES = 1000  #: so many projects may be guessed; then only what the solver a
 
 Result = TypeVar("Result")
 Value = TypeVar("Value")
-
-
-class StoppedError(Exception):
-    """The event loop gave up; the solver's thread has to end."""
 
 
 class _Once(Generic[Value]):

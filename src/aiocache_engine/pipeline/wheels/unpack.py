@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from aiocache_engine.errors import InvalidWheelError
 from aiocache_engine.model.manifest import Directory, Manifest, Totals
 from aiocache_engine.model.names import WheelName
+from aiocache_engine.pipeline.steps import StoppedError
 from aiocache_engine.pipeline.wheels.contents import (
     Layout,
     Record,
@@ -47,10 +48,6 @@ _WHOLE_BYTES = 8 * _MIB  #: members up to this size are inflated in one piece
 _TEXT_BYTES = 32 * _MIB  #: the most that METADATA, RECORD and their like may have
 _DIRECTORY_FLAGS = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-
-
-class StoppedError(Exception):
-    """Unpacking was called off halfway."""
 
 
 def unpack(
