@@ -1,12 +1,13 @@
 """Names from the outside world, and the one road on which they become something safe to use in a path.
 
 Everything that is built from an index page, a requirement or a wheel passes through here before a path is made of it.
-Follows PEP 503 (project names) and the binary distribution format (wheel file names).
+Follows PEP 503 (project names) and the formats of wheels and sdists (file names).
 """
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from aiocache_engine.errors import InvalidNameError
 from aiocache_engine.model.digests import sha256_of
@@ -19,6 +20,7 @@ _IN_SEGMENTS = _LETTERS_AND_DIGITS + "_.+!-"
 _IN_VERSIONS = _LETTERS_AND_DIGITS + "_.!+"
 _IN_TAGS = _LETTERS_AND_DIGITS + "_"
 _HEXADECIMAL = _DIGITS + "abcdef"
+_SDIST_SUFFIXES = (".tar.gz", ".zip")
 _LONGEST_SEGMENT = 240  #: bytes; file systems stop at 255, and our own suffixes need room
 _TOO_LONG = f"at most {_LONGEST_SEGMENT} characters are allowed"
 
@@ -71,6 +73,19 @@ def safe_segment(text: str) -> str:
         raise InvalidNameError("safe file name", text, _TOO_LONG)
     if not (_is_of(text, _IN_SEGMENTS) and text[0] in _IN_TAGS) or text.endswith("."):
         raise InvalidNameError("safe file name", text, "it must not be used in a path")
+    return text
+
+
+def overlay_name(text: str) -> str:
+    """Give the name of an overlay back if it may be one.
+
+    Raises:
+        InvalidNameError: it may not.
+    """
+    if not (_is_of(text, _IN_PROJECTS) and text[0] in _LETTERS_AND_DIGITS) or text.endswith("."):
+        raise InvalidNameError("name of an overlay", text, "letters, digits and . _ - after the first are allowed")
+    if len(text) > _LONGEST_SEGMENT:
+        raise InvalidNameError("name of an overlay", text, _TOO_LONG)
     return text
 
 
@@ -145,3 +160,44 @@ def wheel_name(filename: str) -> WheelName:
         abis=tuple(abis.split(".")),
         platforms=tuple(platforms.split(".")),
     )
+
+
+@value
+class SdistName:
+    """An sdist's file name, taken apart (source distribution format; old ones spell their project as they like)."""
+
+    filename: str
+    project: str  #: normalized
+    version: str  #: as the file name spells it
+
+
+def is_sdist(filename: str) -> bool:
+    """Tell whether a file is an sdist, by its name."""
+    return filename.endswith(_SDIST_SUFFIXES)
+
+
+def sdist_name(filename: str, project: str | None = None) -> SdistName:
+    """Parse an sdist's file name.
+
+    Args:
+        filename: as an index or a user gives it.
+        project: normalized, where it is known; old names have dashes wherever they like, and it tells them apart.
+
+    Raises:
+        InvalidNameError: it does not follow the convention, is of another project, or is unsafe in a path.
+    """
+    stem = next((filename.removesuffix(suffix) for suffix in _SDIST_SUFFIXES if filename.endswith(suffix)), None)
+    if stem is None:
+        raise InvalidNameError("sdist file name", filename, "it must end in .tar.gz or .zip")
+    safe_segment(filename)
+    dashes = [place for place, character in enumerate(stem) if character == "-"]
+    if project is None:  # a version has no dash, but for post-releases as nobody writes them any more
+        dashes = dashes[-1:]
+    for place in dashes:
+        version = stem[place + 1 :]
+        if not _is_of(version, _IN_VERSIONS + "-") or not version[:1].isalnum():
+            continue
+        with suppress(InvalidNameError):
+            if (named := project_name(stem[:place])) == (project or named):
+                return SdistName(filename, named, version)
+    raise InvalidNameError("sdist file name", filename, "name-version.tar.gz is expected")

@@ -1,4 +1,4 @@
-"""Which wheel of a project is taken: the best version that is allowed, and of it the most specific wheel.
+"""Which file of a project is taken: of the best version that is allowed the most specific wheel, else the sdist.
 
 Follows PEP 440 (versions and pre-releases), PEP 425 (tags), PEP 592 (yanked files) and PEP 503 (requires-python).
 """
@@ -13,9 +13,11 @@ from packaging.version import InvalidVersion, Version
 
 from aiocache_engine.errors import InvalidNameError
 from aiocache_engine.model.index import IndexFile
-from aiocache_engine.model.names import WheelName, wheel_name
+from aiocache_engine.model.names import SdistName, WheelName, is_sdist, sdist_name, wheel_name
 from aiocache_engine.model.python import Interpreter
 from aiocache_engine.model.requirement import Refusal, Wanted
+
+FileName = WheelName | SdistName
 
 
 class WheelChooser:
@@ -26,43 +28,50 @@ class WheelChooser:
         interpreter: Interpreter,
         *,
         takes_pre_releases: bool = False,
+        builds: bool = True,
         is_to_be_built: Callable[[str], bool] = lambda _: False,
+        is_taken_built: Callable[[str], bool] = lambda _: False,
+        build_settings: tuple[str, ...] | None = None,
     ) -> None:
         """Keep what choices rest on.
 
         Args:
             interpreter: whose tags and version count.
             takes_pre_releases: they count like any other version.
+            builds: an sdist may be taken, to be built.
             is_to_be_built: tells whether a project's wheels were ruled out (pip's `--no-binary`).
+            is_taken_built: tells whether a project's sdists were (pip's `--only-binary`).
+            build_settings: all that the wheel built of an sdist depends on beside the sdist and the interpreter; None:
+                that cannot be told beforehand.
         """
-        self._interpreter = interpreter
+        self.interpreter = interpreter
+        self.build_settings = build_settings
+        self._builds = builds
+        self._is_taken_built = is_taken_built
         self._takes_pre_releases = takes_pre_releases or None  # None: where there is nothing else
         self._is_to_be_built = is_to_be_built
         self._ranks = {tag: rank for rank, tag in enumerate(interpreter.tags)}
 
     def choose(self, wanted: Wanted, files: Iterable[IndexFile]) -> IndexFile | Refusal:
-        """Give the best wheel for what is wanted, or why there is none."""
-        if self._is_to_be_built(wanted.project):
-            return _TO_BE_BUILT
-        files = list(files)
-        wheels = [(name, file) for file in files if (name := _as_wheel(file, wanted.project)) is not None]
-        if not wheels:
-            sources = [file.filename for file in files if not file.filename.endswith(".whl")]
-            if not sources:
-                return Refusal("it has no wheels at all")
-            # Indexes list the newest last.
-            return Refusal(f"it is there only as source, {sources[-1]}, and building is not supported yet")
-        allowed = self._of_allowed_versions(wanted, wheels)
+        """Give the best file for what is wanted, or why there is none."""
+        named = [(name, file) for file in files if (name := _named(file, wanted.project)) is not None]
+        kinds = self._kinds(wanted.project)
+        offered = [(name, file) for name, file in named if isinstance(name, kinds)]
+        if not offered:
+            return Refusal(self._format_reason([name for name, _ in named]))
+        allowed = self._of_allowed_versions(wanted, offered)
         if not allowed:
             newest = newest_of(
-                [_version(name.version) for name, file in wheels if file.yanked is None],
+                [_version(name.version) for name, file in offered if file.yanked is None],
                 takes_pre_releases=bool(self._takes_pre_releases or SpecifierSet(wanted.specifier).prereleases),
-            ) or max(_version(name.version) for name, _ in wheels)
-            return Refusal(f"no version of it matches; the newest with a wheel is {newest}")
+            ) or max(_version(name.version) for name, _ in offered)
+            with_what = "" if SdistName in kinds else " with a wheel"
+            return Refusal(f"no version of it matches; the newest{with_what} is {newest}")
+        noun = "files" if SdistName in kinds else "wheels"
         steps = (
-            (self._fits_platform, self._platform_reason(allowed)),
-            (self._fits_python, f"its wheels need another Python than {self._interpreter.version}"),
-            (lambda _, file: not wanted.sha256s or file.sha256 in wanted.sha256s or file.sha256 is None, _HASHES),
+            (self._fits_platform, self._platform_reason([name for name, _ in allowed if isinstance(name, WheelName)])),
+            (self._fits_python, f"its {noun} need another Python than {self.interpreter.version}"),
+            (_fits_hashes(wanted), f"none of its {noun} has one of the hashes given; check the --hash options"),
             (lambda _, file: file.yanked is None or wanted.pinned is not None, _yanked_reason(allowed)),
         )
         for fits, reason in steps:
@@ -73,56 +82,73 @@ class WheelChooser:
 
     def hopeless(self, wanted: Wanted) -> Refusal | None:
         """Tell why no file at all could be taken, whoever had it; None: nothing speaks against every file."""
-        if self._is_to_be_built(wanted.project):
-            return _TO_BE_BUILT
+        if not self._kinds(wanted.project):
+            return Refusal("--no-binary wants it built from source, and --no-build rules that out")
         if SpecifierSet(wanted.specifier).is_unsatisfiable():
             return Refusal("what is asked of its version contradicts itself, so that none can match")
         return None
 
-    def check(self, name: WheelName) -> Refusal | None:
-        """Tell why a wheel named directly cannot be installed for this interpreter; None: it can."""
-        return None if self._rank(name) is not None else Refusal(self._platform_reason([(name, None)]))
+    def check(self, name: FileName) -> Refusal | None:
+        """Tell why a file named directly cannot be installed for this interpreter; None: it can."""
+        if isinstance(name, SdistName):
+            return None if SdistName in self._kinds(name.project) else Refusal(self._format_reason([name]))
+        return None if self._rank(name) is not None else Refusal(self._platform_reason([name]))
+
+    def _kinds(self, project: str) -> tuple[type[FileName], ...]:
+        """Give which kinds of a project's files may be taken."""
+        wheels = () if self._is_to_be_built(project) else (WheelName,)
+        return (*wheels, SdistName) if self._builds and not self._is_taken_built(project) else wheels
+
+    def _format_reason(self, names: list[FileName]) -> str:
+        """Say why no file is of a kind that may be taken."""
+        if not names:
+            return "it has neither a wheel nor an sdist" if self._builds else "it has no wheels at all"
+        newest = max(names, key=self._preference).filename
+        if is_sdist(newest):
+            ruler = "--only-binary" if self._builds else "--no-build"
+            return f"it is there only as source, {newest}, and {ruler} rules building it out"
+        return f"--no-binary wants it built from source, and it is there only as wheels, {newest}"
 
     def _of_allowed_versions(
-        self, wanted: Wanted, wheels: list[tuple[WheelName, IndexFile]]
-    ) -> list[tuple[WheelName, IndexFile]]:
+        self, wanted: Wanted, files: list[tuple[FileName, IndexFile]]
+    ) -> list[tuple[FileName, IndexFile]]:
         specifiers = SpecifierSet(wanted.specifier)
-        usable = [each for each in wheels if self._is_usable(wanted, *each)] or wheels
+        usable = [each for each in files if self._is_usable(wanted, *each)] or files
         # filter() gives pre-releases only where nothing else matches, so it must see what could really be taken.
         offered = {_version(name.version) for name, _ in usable}
         versions = set(specifiers.filter(offered, prereleases=self._takes_pre_releases))
         return [(name, file) for name, file in usable if _version(name.version) in versions]
 
-    def _is_usable(self, wanted: Wanted, name: WheelName, file: IndexFile) -> bool:
+    def _is_usable(self, wanted: Wanted, name: FileName, file: IndexFile) -> bool:
         return (
             self._fits_platform(name, file)
             and self._fits_python(name, file)
-            and (not wanted.sha256s or file.sha256 is None or file.sha256 in wanted.sha256s)
+            and _fits_hashes(wanted)(name, file)
             and (file.yanked is None or wanted.pinned is not None)
             and _contains(wanted.specifier, name.version)
         )
 
-    def _fits_platform(self, name: WheelName, _: IndexFile) -> bool:
-        return self._rank(name) is not None
+    def _fits_platform(self, name: FileName, _: IndexFile) -> bool:
+        return isinstance(name, SdistName) or self._rank(name) is not None
 
-    def _fits_python(self, _: WheelName, file: IndexFile) -> bool:
-        return file.requires_python is None or python_fits(file.requires_python, self._interpreter.version)
+    def _fits_python(self, _: FileName, file: IndexFile) -> bool:
+        return file.requires_python is None or python_fits(file.requires_python, self.interpreter.version)
 
     def _rank(self, name: WheelName) -> int | None:
         return min((self._ranks[tag] for tag in name.tags() if tag in self._ranks), default=None)
 
-    def _preference(self, name: WheelName) -> tuple[Version, int, tuple[int, str]]:
+    def _preference(self, name: FileName) -> tuple[Version, int, tuple[int, str]]:
+        """Order files: by version, a wheel before an sdist, by how specific its tags are, by its build."""
+        version, last = _version(name.version), len(self._ranks)
+        if isinstance(name, SdistName):
+            return (version, -last - 1, (name.filename.endswith(".tar.gz"), name.filename))
         rank = self._rank(name)
-        return (_version(name.version), -(rank if rank is not None else len(self._ranks)), _build(name.build))
+        return (version, -(rank if rank is not None else last), _build(name.build))
 
-    def _platform_reason(self, wheels: list[tuple[WheelName, IndexFile]] | list[tuple[WheelName, None]]) -> str:
-        offered = sorted({f"{'.'.join(n.pythons)}-{'.'.join(n.abis)}-{'.'.join(n.platforms)}" for n, _ in wheels})
+    def _platform_reason(self, wheels: list[WheelName]) -> str:
+        offered = sorted({f"{'.'.join(n.pythons)}-{'.'.join(n.abis)}-{'.'.join(n.platforms)}" for n in wheels})
         shown = ", ".join(offered[:4]) + (", …" if len(offered) > 4 else "")  # noqa: PLR2004 - a line stays a line
-        return f"it has wheels for {shown} only, none for this Python {self._interpreter.version} on this platform"
-
-
-_TO_BE_BUILT = Refusal("--no-binary wants it built from source, and building is not supported yet")
-_HASHES = "none of its wheels has one of the hashes given; check the --hash options"
+        return f"it has wheels for {shown} only, none for this Python {self.interpreter.version} on this platform"
 
 
 def newest_of(versions: Collection[Version], *, takes_pre_releases: bool) -> Version | None:
@@ -131,16 +157,18 @@ def newest_of(versions: Collection[Version], *, takes_pre_releases: bool) -> Ver
     return max(versions if takes_pre_releases or not finished else finished, default=None)
 
 
-def _yanked_reason(wheels: list[tuple[WheelName, IndexFile]]) -> str:
-    why = next((file.yanked for _, file in wheels if file.yanked), "")
+def _yanked_reason(files: list[tuple[FileName, IndexFile]]) -> str:
+    why = next((file.yanked for _, file in files if file.yanked), "")
     return f"every release that matches was yanked{f' ({why})' if why else ''}; pin one with == to take it all the same"
 
 
-def _as_wheel(file: IndexFile, project: str) -> WheelName | None:
-    if not file.filename.endswith(".whl"):
-        return None
+def _fits_hashes(wanted: Wanted) -> Callable[[FileName, IndexFile], bool]:
+    return lambda _, file: not wanted.sha256s or file.sha256 is None or file.sha256 in wanted.sha256s
+
+
+def _named(file: IndexFile, project: str) -> FileName | None:
     try:
-        name = wheel_name(file.filename)
+        name = sdist_name(file.filename, project) if is_sdist(file.filename) else wheel_name(file.filename)
         _version(name.version)
     except (InvalidNameError, InvalidVersion):
         return None
