@@ -191,8 +191,8 @@ def sdist_name(filename: str, project: str | None = None) -> SdistName:
         raise InvalidNameError("sdist file name", filename, "it must end in .tar.gz or .zip")
     safe_segment(filename)
     dashes = [place for place, character in enumerate(stem) if character == "-"]
-    if project is None:  # a version has no dash, but for post-releases as nobody writes them any more
-        dashes = dashes[-1:]
+    if project is None:  # old names have dashes in versions, too ("1.0-beta2"), and the version begins with a digit
+        dashes = [place for place in dashes if stem[place + 1 :].lstrip("vV")[:1].isdigit()][-1:]
     for place in dashes:
         version = stem[place + 1 :]
         if not _is_of(version, _IN_VERSIONS + "-") or not version[:1].isalnum():
