@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import time
 from _thread import allocate_lock
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import suppress
 
-from aiocache_engine.hints import Any, Generic, TypeVar
+from aiocache_engine.hints import TYPE_CHECKING, Any, Generic, TypeVar
 from aiocache_engine.model.locking import LockMode, Wait
 from aiocache_engine.model.value import value
 from aiocache_engine.system.disk import translated
 from aiocache_engine.system.lock import CacheLock, Hold
+
+if TYPE_CHECKING:
+    from aiocache_engine.system.keylock import KeyHold
 
 Result = TypeVar("Result")
 
@@ -209,6 +212,29 @@ async def in_thread_surely(work: Callable[[], Any]) -> None:
             cancelled = error
     if cancelled is not None:
         raise cancelled
+
+
+async def while_showing_life(key_hold: KeyHold, work: Callable[[], Awaitable[Result]]) -> Result:
+    """Do this, showing those who wait every second that it goes on (rule 4)."""
+    from anyio import create_task_group, sleep  # noqa: PLC0415 - as above
+
+    async def show() -> None:
+        while True:
+            key_hold.progress()
+            await sleep(1)
+
+    outcome: list[Result] = []
+    failure: list[Exception] = []
+    async with create_task_group() as tasks:
+        tasks.start_soon(show)
+        try:
+            outcome.append(await work())
+        except Exception as error:  # noqa: BLE001 - raised below: a task group would wrap it
+            failure.append(error)
+        tasks.cancel_scope.cancel()
+    if failure:
+        raise failure[0]
+    return outcome[0]
 
 
 class _Errand(Generic[Result]):

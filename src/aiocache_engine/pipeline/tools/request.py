@@ -39,7 +39,7 @@ class EnvironmentRequest:
 class Tool:
     """A request that was looked into. Nothing is looked up yet."""
 
-    project: str  #: normalized; "python" where no project was named
+    project: str  #: normalized; "python" where no project was named, "" for an environment that builds
     requirements: tuple[str, ...]  #: all of them
     executable: str  #: absolute path of the interpreter
     digest: str  #: of all that it depends on: 32 hexadecimal digits
@@ -50,7 +50,7 @@ class Tool:
     @property
     def what(self) -> str:
         """How those who wait for the environment are told of it."""
-        return f"the environment of {self.project}"
+        return f"the environment of {self.project}" if self.project else "a build environment"
 
 
 def look_into_environment(kit: Kit, request: EnvironmentRequest) -> Tool:
