@@ -15,6 +15,7 @@ from typing import Any
 from aiocache_engine.config import Config
 from aiocache_engine.engine import CacheEngine
 from aiocache_engine.model.locking import LockMode
+from aiocache_engine.model.manifest import Directory, Manifest, Totals, dump_manifest
 from aiocache_engine.model.python import LinkMode
 from aiocache_engine.model.records import FileKey, Holder, Pointer
 from aiocache_engine.model.removal import Removal
@@ -22,11 +23,13 @@ from aiocache_engine.pipeline.collector.collect import Collector
 from aiocache_engine.pipeline.inputs.requirements import parse_clean_target
 from aiocache_engine.pipeline.steps import Conductor, Steps
 from aiocache_engine.python.target import TargetChoice
+from aiocache_engine.store.archives import write_description
 from aiocache_engine.store.cache_dir import CacheDir, open_cache_dir
 from aiocache_engine.store.work import Work
 from aiocache_engine.system.lock import Hold
 from aiocache_engine.testing.wheels import build_wheel
 
+EMPTY_SHA = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 HOLDER = Holder(1, 0.0, "host", "machine", "boot", None, "a test", 0.0)
 
 
@@ -121,6 +124,20 @@ def key(project: str = "tiny", version: str = "1.0", *, index: str = "0" * 32, s
 
 def pointer(project: str = "tiny", version: str = "1.0", *, sha256: str = "a" * 64, archive_id: str = "") -> Pointer:
     return Pointer(archive_id, project, version, f"{project}-{version}-py3-none-any.whl", sha256, "", "")
+
+
+def staged(work: Work, project: str = "tiny", version: str = "1.0", sha256: str = "a" * 64) -> str:
+    """Stage an archive of one empty file."""
+    path = work.new_staging()
+    os.mkdir(f"{path}/tree")
+    Path(path, "tree", "empty.py").touch(0o644)
+    totals = Totals(project, version, f"{project}-{version}-py3-none-any.whl", sha256, 1, 0, "boot")
+    tree = Directory("", ("empty.py",), (0,), (EMPTY_SHA,))
+    manifest = Manifest(
+        totals, (tree,), frozenset(), root_is_purelib=True, dist_info="", data="", record="", entry_points=""
+    )
+    write_description(path, dump_manifest(manifest), "boot")
+    return path
 
 
 @contextmanager

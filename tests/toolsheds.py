@@ -33,8 +33,8 @@ def begin(cache: CacheDir, *projects: str) -> Work:
     return work
 
 
-def describe(cache: CacheDir, archive_ids: Sequence[str], tool: str = "", **what: Any) -> EnvironmentPointer:
-    """Say what the name of an environment made of archives says; the tool is its first project."""
+def describe(cache: CacheDir, archive_ids: Sequence[str], tool: str | None = None, **what: Any) -> EnvironmentPointer:
+    """Say what the name of an environment made of archives says; the tool is its first project, or "" for builds."""
     totals = [read_totals(cache.layout.archive(archive_id)) for archive_id in archive_ids]
     members = tuple(
         Member(each.project, each.version, archive_id)
@@ -43,7 +43,7 @@ def describe(cache: CacheDir, archive_ids: Sequence[str], tool: str = "", **what
     )
     said = {
         "environment_id": new_object_id(),
-        "tool": tool or members[0].project,
+        "tool": members[0].project if tool is None else tool,
         "digest": digest("a request"),
         "executable": sys.executable,
         "members": members,
@@ -90,7 +90,7 @@ def finish(work: Work) -> None:
             shutil.rmtree(staging)
 
 
-def make_tool(cache: CacheDir, archive_ids: Sequence[str], tool: str = "", **what: Any) -> EnvironmentPointer:
+def make_tool(cache: CacheDir, archive_ids: Sequence[str], tool: str | None = None, **what: Any) -> EnvironmentPointer:
     """Make a cached environment of archives, and end the work: nobody uses it. Gives what its name says."""
     pointer = describe(cache, archive_ids, tool, **what)
     work = begin(cache, *(each.project for each in pointer.members))

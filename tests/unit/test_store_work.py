@@ -11,19 +11,16 @@ import pytest
 
 from aiocache_engine.errors import CacheEngineError, CacheReplacedError, LockError, ReadOnlyCacheError
 from aiocache_engine.model.locking import LockMode
-from aiocache_engine.model.manifest import Directory, Manifest, Totals, dump_manifest
 from aiocache_engine.store import work as module
-from aiocache_engine.store.archives import write_description
 from aiocache_engine.store.cache_dir import CacheDir, open_cache_dir
 from aiocache_engine.store.notes import write_note
 from aiocache_engine.store.work import Found, Published, Work
 from aiocache_engine.system.lock import Hold
 from aiocache_engine.testing.invariants import assert_sound
-from caches import Place, begun, clean_now, in_hold, key, pointer, process, prune_now, said
+from caches import Place, begun, clean_now, in_hold, key, pointer, process, prune_now, said, staged
 
 INDEX_A, INDEX_B = "a" * 32, "b" * 32
 SHA = "a" * 64
-EMPTY_SHA = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 
 @pytest.fixture
@@ -34,19 +31,6 @@ def place(tmp_path: Path) -> Place:
 @pytest.fixture
 def cache(place: Place) -> CacheDir:
     return place.opened()
-
-
-def staged(work: Work, project: str = "tiny", version: str = "1.0", sha256: str = SHA) -> str:
-    path = work.new_staging()
-    os.mkdir(f"{path}/tree")
-    Path(path, "tree", "empty.py").touch(0o644)
-    totals = Totals(project, version, f"{project}-{version}-py3-none-any.whl", sha256, 1, 0, "boot")
-    tree = Directory("", ("empty.py",), (0,), (EMPTY_SHA,))
-    manifest = Manifest(
-        totals, (tree,), frozenset(), root_is_purelib=True, dist_info="", data="", record="", entry_points=""
-    )
-    write_description(path, dump_manifest(manifest), "boot")
-    return path
 
 
 def publish(work: Work, version: str = "1.0", *, index: str = INDEX_A, sha256: str = SHA) -> Published:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from contextlib import suppress
@@ -10,7 +9,7 @@ from contextlib import suppress
 from aiocache_engine.errors import DamagedEntryError
 from aiocache_engine.model.manifest import Manifest, ManifestError, Totals, load_manifest, load_totals
 from aiocache_engine.model.value import value
-from aiocache_engine.store.documents import read_document, read_first_line
+from aiocache_engine.store.documents import ABSENT, read_document, read_first_line
 from aiocache_engine.system.disk import NO_PLAIN_FILE, open_plain, write_bytes
 
 TREE = "tree"
@@ -19,7 +18,6 @@ USED = "used"
 LINKED = "linked"
 STAMP_BYTES = 16
 _STAMPING = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-_ABSENT = NO_PLAIN_FILE | {errno.ENOENT, errno.ENOTDIR}
 
 
 @value
@@ -66,7 +64,7 @@ def read_stamp(path: str) -> tuple[bytes, float] | None:
     try:
         fd = open_plain(f"{path}/{USED}")
     except OSError as error:
-        if error.errno in _ABSENT:
+        if error.errno in ABSENT:
             return None
         raise
     try:

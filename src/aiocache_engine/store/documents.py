@@ -12,7 +12,8 @@ from aiocache_engine.system.disk import NO_PLAIN_FILE, open_plain, read_bytes
 
 FORMAT = 1
 _FIRST_LINE_BYTES = 8192
-_ABSENT = NO_PLAIN_FILE | {errno.ENOENT, errno.ENOTDIR}
+#: what opening a file of ours says where there is none, or something else in its place
+ABSENT = NO_PLAIN_FILE | {errno.ENOENT, errno.ENOTDIR}
 
 
 class NewerFormatError(ValueError):
@@ -59,7 +60,7 @@ def read_first_line(path: str) -> bytes | None:
     try:
         fd = open_plain(path)
     except OSError as error:
-        if error.errno in _ABSENT:
+        if error.errno in ABSENT:
             return None
         raise
     try:

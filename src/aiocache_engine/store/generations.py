@@ -36,10 +36,15 @@ class Cleaned:
     specifier: str | None = None  #: PEP 440 specifier set; None: every version
     projects: str | None = None  #: a pattern, in the file of everything: of projects that fit it alone
     is_tools: bool = False  #: only the environments that were made for the project as a tool
+    overlay: str | None = None  #: only what was added to this overlay, and environments: they may have some of it
 
-    def matches(self, version: str | None, *, project: str = "", is_tool: bool = False) -> bool:
+    def matches(
+        self, version: str | None, *, project: str = "", is_tool: bool = False, is_environment: bool = False
+    ) -> bool:
         """Tell whether this was cleaned; a page, which has no version, by every bump that is of its project."""
         if (self.is_tools and not is_tool) or (self.projects is not None and not fits(self.projects, project)):
+            return False
+        if self.overlay is not None and not is_environment:  # who adds to one counts as begun again (rule 21)
             return False
         return version is None or self.specifier is None or version_matches(self.specifier, version)
 
@@ -61,15 +66,24 @@ def read_value(path: str) -> str:
     return lines[-1][0] if lines else NONE
 
 
-def allows(path: str, value: str, *, version: str | None, project: str = "", is_tool: bool = False) -> bool:
+def allows(
+    path: str,
+    value: str,
+    *,
+    version: str | None,
+    project: str = "",
+    is_tool: bool = False,
+    is_environment: bool = False,
+) -> bool:
     """Tell whether a work that read `value` may still publish that version.
 
     Args:
         path: the generation file.
         value: what the work read.
-        version: None: a page, refused by any bump but of tools.
+        version: None: a page, refused by any bump but of tools and overlays.
         project: whose version it is, where the file is of more than one.
         is_tool: what is published is the environment of this project as a tool.
+        is_environment: what is published is an environment that it is in.
     """
     lines = _lines(path)
     if not lines:
@@ -78,7 +92,10 @@ def allows(path: str, value: str, *, version: str | None, project: str = "", is_
     if value not in values:
         return False
     since = lines[values.index(value) + 1 :]
-    return not any(cleaned.matches(version, project=project, is_tool=is_tool) for _, cleaned in since)
+    return not any(
+        cleaned.matches(version, project=project, is_tool=is_tool, is_environment=is_environment)
+        for _, cleaned in since
+    )
 
 
 def bump(path: str, cleaned: Cleaned, *, by_way_of: str) -> None:
@@ -98,16 +115,16 @@ def bump(path: str, cleaned: Cleaned, *, by_way_of: str) -> None:
 
 def _line(value: str, cleaned: Cleaned) -> bytes:
     # An older release knows no other keys, and takes such a line for one that says more: it refuses more.
-    special = {"projects": cleaned.projects, "tools": cleaned.is_tools or None}
+    special = {"projects": cleaned.projects, "tools": cleaned.is_tools or None, "overlay": cleaned.overlay}
     said = {name: content for name, content in special.items() if content is not None}
     return dump({"value": value, "specifier": cleaned.specifier, **said}) + b"\n"
 
 
 def _cleaned(document: dict[str, Any]) -> Cleaned:
-    projects = document.get("projects")
-    if not isinstance(projects, str | None):
-        raise TypeError("a pattern is a text")
-    return Cleaned(document["specifier"], projects, document.get("tools") is True)
+    projects, overlay = document.get("projects"), document.get("overlay")
+    if not (isinstance(projects, str | None) and isinstance(overlay, str | None)):
+        raise TypeError("a pattern is a text, and so is the name of an overlay")
+    return Cleaned(document["specifier"], projects, document.get("tools") is True, overlay)
 
 
 def _lines(path: str) -> list[tuple[str, Cleaned]]:

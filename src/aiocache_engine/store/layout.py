@@ -11,21 +11,29 @@ from aiocache_engine.model.names import is_object_id, project_name, safe_segment
 MARKER = "aioc-cache.json"
 PROJECTS = "projects-v1"
 ARCHIVES = "archives-v1"
+OVERLAYS = "overlays-v1"
 TOOLS = "tools-v1"
+BUILDS = "builds-v1"
 ENVIRONMENTS = "environments-v1"
 BYTECODE = "bytecode-v1"
 INTERPRETERS = "interpreters-v1"
 BUCKETS = (
     PROJECTS,
+    OVERLAYS,
     ARCHIVES,
     TOOLS,
+    BUILDS,
     ENVIRONMENTS,
     BYTECODE,
     INTERPRETERS,
 )  #: versioned; each release prunes older versions of its own only
 HASH_NAMES = "hash"
+BUILT = "built"  #: stands for an index in the keys of wheels built here; their file name is a digest of the build
+OVERLAY = "overlay/"  #: with the name of one, stands for an index in the keys of wheels added to it
 PAGE = "page"
 METADATA_SUFFIX = ".metadata"
+LOG_SUFFIX = ".log"
+SDIST_SUFFIXES = (".tar.gz", ".zip")
 SETTINGS_MEMO = "settings.json"
 
 
@@ -34,6 +42,7 @@ class Layout:
 
     __slots__ = (
         "archives",
+        "builds",
         "bytecodes",
         "condemned",
         "environments",
@@ -44,6 +53,7 @@ class Layout:
         "lock",
         "locks",
         "marker",
+        "overlays",
         "pins",
         "project_generations",
         "projects",
@@ -64,8 +74,10 @@ class Layout:
         self.lock = f"{root}/.locks/cache.lock"
         self.key_locks = f"{root}/.locks/keys"
         self.projects = f"{root}/{PROJECTS}"
+        self.overlays = f"{root}/{OVERLAYS}"
         self.archives = f"{root}/{ARCHIVES}"
         self.tools = f"{root}/{TOOLS}"
+        self.builds = f"{root}/{BUILDS}"
         self.environments = f"{root}/{ENVIRONMENTS}"
         self.bytecodes = f"{root}/{BYTECODE}"
         self.interpreters = f"{root}/{INTERPRETERS}"
@@ -85,8 +97,10 @@ class Layout:
             self.locks,
             self.key_locks,
             self.projects,
+            self.overlays,
             self.archives,
             self.tools,
+            self.builds,
             self.environments,
             self.bytecodes,
             self.interpreters,
@@ -110,8 +124,25 @@ class Layout:
         return f"{self.project(project)}/{_object_id(index)}/{PAGE}"
 
     def pointer(self, project: str, index: str, filename: str) -> str:
-        """Give the name that leads from a file of an index to its archive."""
-        return f"{self.project(project)}/{_object_id(index)}/{safe_segment(filename)}.json"
+        """Give the name that leads from a file to its archive: of an index, of an overlay, or built here."""
+        name = f"{safe_segment(filename)}.json"
+        if index.startswith(OVERLAY):
+            return f"{self.overlay(index.removeprefix(OVERLAY))}/{_project(project)}/{name}"
+        return f"{self.project(project)}/{index if index == BUILT else _object_id(index)}/{name}"
+
+    def overlay(self, name: str) -> str:
+        """Give the directory of all names of wheels that were added to an overlay, by project."""
+        return f"{self.overlays}/{safe_segment(name)}"
+
+    def source(self, project: str, index: str, filename: str) -> str:
+        """Give the place of an sdist as it was downloaded from an index: beside the page, so that it goes with it."""
+        if not filename.endswith(SDIST_SUFFIXES):
+            raise InvalidNameError("sdist file name", filename, "it must end in .tar.gz or .zip")
+        return f"{self.project(project)}/{_object_id(index)}/{safe_segment(filename)}"
+
+    def build_log(self, project: str, digest: str) -> str:
+        """Give the place of what a failed build of a project said."""
+        return f"{self.project(project)}/{BUILT}/{_object_id(digest)}{LOG_SUFFIX}"
 
     def hash_names(self, project: str) -> str:
         """Give the directory of a project's hash names; it is there once a wheel of it is."""
@@ -136,6 +167,14 @@ class Layout:
     def tool_pointer(self, tool: str, digest: str) -> str:
         """Give the name that leads from a tool and all that was asked of it to a cached environment."""
         return f"{self.tool(tool)}/{_object_id(digest)}.json"
+
+    def build_pointer(self, digest: str) -> str:
+        """Give the name that leads from all that is in a build environment to it."""
+        return f"{self.builds}/{_object_id(digest)}.json"
+
+    def environment_pointer(self, tool: str, digest: str) -> str:
+        """Give the name that leads to a cached environment: of a tool, or where there is none, for builds."""
+        return self.tool_pointer(tool, digest) if tool else self.build_pointer(digest)
 
     def bytecode(self, archive_id: str) -> str:
         """Give the directory of what was compiled from an archive, by interpreter; it goes with its archive."""

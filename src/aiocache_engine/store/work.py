@@ -7,20 +7,16 @@ methods that touch names need a hold of the shared lock, and do only a few small
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from io import FileIO
 
-from aiocache_engine.errors import CacheReplacedError, ReadOnlyCacheError
+from aiocache_engine.errors import ReadOnlyCacheError
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.names import new_object_id
-from aiocache_engine.model.records import EnvironmentPointer, FileKey, Holder, Pointer
+from aiocache_engine.model.records import EnvironmentPointer, FileKey, Pointer
 from aiocache_engine.model.value import replace, value
-from aiocache_engine.store import generations
 from aiocache_engine.store.archives import Archive, is_present, set_linked, write_stamp
-from aiocache_engine.store.cache_dir import GONE, CacheDir
-from aiocache_engine.store.documents import make_directory, read_document
+from aiocache_engine.store.documents import make_directory
 from aiocache_engine.store.environments import (
     CachedEnvironment,
     FoundEnvironment,
@@ -28,14 +24,12 @@ from aiocache_engine.store.environments import (
     encode_environment_pointer,
     read_environment_pointer,
 )
-from aiocache_engine.store.generations import Generation
-from aiocache_engine.store.leases import Lease
+from aiocache_engine.store.file_work import FileWork
+from aiocache_engine.store.layout import OVERLAY
 from aiocache_engine.store.names import encode_pointer, read_pointer
 from aiocache_engine.store.notes import write_note
-from aiocache_engine.system.disk import replace_bytes, write_bytes
+from aiocache_engine.system.disk import write_bytes
 from aiocache_engine.system.lock import Hold
-
-_LARGE_PAGE_BYTES = 1_000_000  #: reading so much in a hold takes less than a millisecond
 
 
 @value
@@ -55,71 +49,8 @@ class Published:
     is_named: bool  #: False: a clean came between, so only this work can use the archive
 
 
-class Work:
+class Work(FileWork):
     """One engine call on one cache dir. Close it when nothing looked up or published in it is used any more."""
-
-    def __init__(self, cache: CacheDir, holder: Holder) -> None:
-        self.cache = cache
-        self._holder = holder
-        self._lease: Lease | None = None
-        self._generations: dict[str, Generation] = {}
-        self._staging_used = False
-
-    @property
-    def lease(self) -> Lease | None:
-        """The lease; None before the first look-up, and in a read-only cache."""
-        return self._lease
-
-    def begin(self, hold: Hold, projects: Sequence[str]) -> None:
-        """Take the lease, and read the generations of projects about to be looked up for the first time."""
-        hold.require(LockMode.SHARED)
-        layout = self.cache.layout
-        if self._lease is None and not self.cache.is_read_only:
-            self.cache.ensure_ours(hold)
-            self._lease = Lease.birth(hold, layout.leases, self._holder)
-        unread = [project for project in projects if project not in self._generations]
-        if not unread:
-            return
-        everything = generations.read_value(f"{layout.generations}/global")
-        for project in unread:
-            value = generations.read_value(layout.generation(project))
-            self._generations[project] = Generation(everything, value)
-
-    def read_page(self, hold: Hold, project: str, index: str) -> bytes | FileIO | None:
-        """Give the stored page of a project on an index; None where there is none. `begin` came before.
-
-        A large one is opened only, to be read and closed after the hold: a page is replaced by a rename, so what is
-        open stays as it is.
-        """
-        hold.require(LockMode.SHARED)
-        path = self.cache.layout.page(project, index)
-        try:
-            status = os.lstat(path)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        if status.st_size <= _LARGE_PAGE_BYTES or not stat.S_ISREG(status.st_mode):
-            return read_document(path)
-        return FileIO(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW))
-
-    def stage_page(self, content: bytes) -> str:
-        """Write a page where `write_page` takes it from; it dies with this work's lease. Needs no hold."""
-        path = f"{self._own_staging()}/{os.urandom(8).hex()}.page"
-        try:
-            write_bytes(path, content)
-        except FileNotFoundError as error:
-            raise CacheReplacedError(self.cache.root, GONE) from error
-        return path
-
-    def write_page(self, hold: Hold, project: str, index: str, staged: str) -> bool:
-        """Make a staged page the stored one, unless the project was cleaned since this work began."""
-        hold.require(LockMode.SHARED)
-        if not self._allows(project, None):
-            return False
-        self.cache.ensure_ours(hold)
-        path = self.cache.layout.page(project, index)
-        make_directory(os.path.dirname(path))
-        os.replace(staged, path)
-        return True
 
     def find(self, hold: Hold, keys: Sequence[FileKey]) -> list[Found | None]:
         """Look files up and lease what is there, in this hold (rule 15). None is a miss. `begin` came before."""
@@ -165,32 +96,16 @@ class Work:
 
     def _write_pointer(self, key: FileKey, pointer: Pointer) -> None:
         """Write this index's pointer after a hit by hash name, if the generations allow it."""
+        if key.index.startswith(OVERLAY):  # it holds what was added to it, and nothing else
+            return
         if self._allows(key.project, pointer.version):
             path = self.cache.layout.pointer(key.project, key.index, key.filename)
             with self._prepared_names([path], encode_pointer(pointer)) as names:
                 self._put_names(names)
 
-    def new_staging(self) -> str:
-        """Make a private directory that dies with this work's lease (rule 18). Needs no hold."""
-        path = f"{self._own_staging()}/{os.urandom(8).hex()}"
-        try:
-            os.mkdir(path, 0o755)
-        except FileNotFoundError as error:
-            raise CacheReplacedError(self.cache.root, GONE) from error
-        return path
-
-    def _own_staging(self) -> str:
-        """Give the directory that is swept when the lease ends."""
-        if self._lease is None:
-            raise ReadOnlyCacheError(self.cache.root, "the cache dir is read-only, and this is not in it yet")
-        mine = f"{self.cache.layout.staging}/{self._lease.id}"
-        if not self._staging_used:
-            with suppress(FileExistsError, FileNotFoundError):  # whoever writes to it learns that the cache is gone
-                os.mkdir(mine, 0o700)
-            self._staging_used = True
-        return mine
-
-    def publish(self, hold: Hold, staged: str, key: FileKey, pointer: Pointer) -> Published:
+    def publish(
+        self, hold: Hold, staged: str, key: FileKey, pointer: Pointer, *, also: Sequence[FileKey] = ()
+    ) -> Published:
         """Make a staged archive visible, or adopt the one that another work published meanwhile (rules 19, 20).
 
         Args:
@@ -198,6 +113,7 @@ class Work:
             staged: a directory from `new_staging` with tree, manifest and stamp, and nothing else.
             key: the file that it is.
             pointer: what the names shall say; its archive id is filled in here.
+            also: of the same project, what else it shall be found by.
         """
         hold.require(LockMode.SHARED)
         self.cache.ensure_ours(hold)
@@ -216,7 +132,7 @@ class Work:
                 write_stamp(archive.path)
             write_note(layout.condemned, archive_id)
             return Published(archive, adopted is not None, is_named=False)
-        paths = [layout.pointer(key.project, key.index, key.filename)]
+        paths = [layout.pointer(each.project, each.index, each.filename) for each in (key, *also)]
         if adopted is None:
             paths.insert(0, layout.hash_name(key.project, pointer.sha256))
         with self._prepared_names(paths, encode_pointer(replace(pointer, archive_id=archive_id))) as names:
@@ -227,14 +143,35 @@ class Work:
             self._put_names(names)
         return Published(archive, adopted is not None, is_named=True)
 
+    def add_to_overlay(self, hold: Hold, staged: str, key: FileKey, pointer: Pointer) -> Published:
+        """Publish a staged archive in an overlay, whatever was cleaned meanwhile, in the place of one of the same file.
+
+        It counts as begun in this hold, since it takes nothing from the cache (rule 21). Arguments as for `publish`.
+        """
+        hold.require(LockMode.SHARED)
+        self._generations.pop(key.project, None)
+        self.begin(hold, [key.project])
+        layout = self.cache.layout
+        replaced = read_pointer(layout.pointer(key.project, key.index, key.filename))
+        published = self.publish(hold, staged, key, pointer)
+        # After the rename: who reads the note finds it true (rule 33).
+        if replaced is not None and replaced.archive_id != published.archive.id and self._present(replaced):
+            write_note(layout.condemned, replaced.archive_id)
+        return published
+
     def find_environment(self, hold: Hold, tool: str, digest: str) -> FoundEnvironment | None:
-        """Look a tool's environment up and lease it with everything in it, in this hold (rules 15, 27).
+        """Look an environment up and lease it with everything in it, in this hold (rules 15, 27).
 
         `begin` came before. None is a miss: no name, or one of the objects is not there.
+
+        Args:
+            hold: the shared lock.
+            tool: which tool it is of; "": it is for builds.
+            digest: of all that was asked for; for builds, of all that is in it.
         """
         hold.require(LockMode.SHARED)
         layout = self.cache.layout
-        pointer = read_environment_pointer(layout.tool_pointer(tool, digest))
+        pointer = read_environment_pointer(layout.environment_pointer(tool, digest))
         if pointer is None:
             return None
         environment = CachedEnvironment(pointer.environment_id, layout.environment(pointer.environment_id))
@@ -248,6 +185,8 @@ class Work:
         self, hold: Hold, staged: str, environment_id: str, pointer: EnvironmentPointer, *, is_named: bool
     ) -> PublishedEnvironment:
         """Make a staged environment visible, and name it unless something in it was cleaned (rules 19, 20, 24).
+
+        One for builds does not count as a use that made its archives linked: they are the cache's own then.
 
         Args:
             hold: the shared lock.
@@ -263,14 +202,17 @@ class Work:
         layout = self.cache.layout
         environment = CachedEnvironment(environment_id, layout.environment(environment_id))
         self._lease.add(hold, [environment_id, *(each.archive_id for each in pointer.members)])
-        allowed = (self._allows(m.project, m.version, is_tool=m.project == pointer.tool) for m in pointer.members)
+        allowed = (
+            self._allows(each.project, each.version, is_tool=each.project == pointer.tool, is_environment=True)
+            for each in pointer.members
+        )
         if not (is_named and all(allowed)):
             os.rename(staged, environment.path)
             write_note(layout.condemned, environment_id)
             return PublishedEnvironment(environment, is_named=False)
-        path = layout.tool_pointer(pointer.tool, pointer.digest)
+        path = layout.environment_pointer(pointer.tool, pointer.digest)
         with self._prepared_names([path], encode_environment_pointer(pointer)) as names:
-            for each in pointer.members:
+            for each in pointer.members if pointer.tool else ():
                 with suppress(FileNotFoundError):  # only people and damage take what a lease covers
                     set_linked(layout.archive(each.archive_id))
             os.rename(staged, environment.path)
@@ -297,49 +239,3 @@ class Work:
                 with suppress(OSError):  # renamed already, or never written; the next prune takes what cannot go now
                     os.unlink(temporary)
             raise
-
-    def _put_names(self, names: Sequence[tuple[str, str]]) -> None:
-        for temporary, path in names:
-            try:
-                os.replace(temporary, path)
-            except IsADirectoryError:  # which none of us made: a damaged name; who published meanwhile loses a name
-                from aiocache_engine.store.trash import to_trash  # noqa: PLC0415 - hardly ever needed
-
-                to_trash(self.cache.layout, path, kind="pointer", entry_id="directory")
-                os.replace(temporary, path)
-
-    def _allows(self, project: str, version: str | None, *, is_tool: bool = False) -> bool:
-        begun = self._generations[project]
-        layout = self.cache.layout
-        return generations.allows(
-            f"{layout.generations}/global", begun.everything, version=version, project=project
-        ) and generations.allows(layout.generation(project), begun.project, version=version, is_tool=is_tool)
-
-    def staging_directory(self) -> str | None:
-        """Give the directory in staging that this work filled; None where it made none."""
-        return (
-            f"{self.cache.layout.staging}/{self._lease.id}" if self._lease is not None and self._staging_used else None
-        )
-
-    def end(self) -> None:
-        """End the lease. What was looked up or published may go from now on."""
-        if self._lease is not None:
-            self._lease.end()
-
-    def read_metadata(self, hold: Hold, project: str, index: str, filename: str) -> bytes | None:
-        """Give the stored metadata of a wheel on an index; None where there is none. `begin` came before."""
-        hold.require(LockMode.SHARED)
-        return read_document(self.cache.layout.metadata(project, index, filename))
-
-    def write_metadata(
-        self, hold: Hold, project: str, index: str, filename: str, *, version: str, content: bytes
-    ) -> bool:
-        """Store a wheel's metadata, unless its version was cleaned since this work began (rules 14, 20)."""
-        hold.require(LockMode.SHARED)
-        if self.cache.is_read_only or not self._allows(project, version):
-            return False
-        self.cache.ensure_ours(hold)
-        path = self.cache.layout.metadata(project, index, filename)
-        make_directory(os.path.dirname(path))
-        replace_bytes(path, content, by_way_of=self.cache.temporary())
-        return True
