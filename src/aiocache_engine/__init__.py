@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from aiocache_engine.blocking import BlockingCacheEngine as BlockingCacheEngine
     from aiocache_engine.config import Config as Config
     from aiocache_engine.engine import CacheEngine as CacheEngine
+    from aiocache_engine.errors import BuildError as BuildError
     from aiocache_engine.errors import CacheDirError as CacheDirError
     from aiocache_engine.errors import CacheEngineError as CacheEngineError
     from aiocache_engine.errors import CacheReplacedError as CacheReplacedError
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from aiocache_engine.errors import InterpreterError as InterpreterError
     from aiocache_engine.errors import InvalidNameError as InvalidNameError
     from aiocache_engine.errors import InvalidRequirementError as InvalidRequirementError
+    from aiocache_engine.errors import InvalidSdistError as InvalidSdistError
     from aiocache_engine.errors import InvalidWheelError as InvalidWheelError
     from aiocache_engine.errors import KeyLockTimeoutError as KeyLockTimeoutError
     from aiocache_engine.errors import LockError as LockError
@@ -82,13 +84,13 @@ _NAMES = {
     "config": "Config",
     "engine": "CacheEngine",
     "errors": (
-        "CacheDirError CacheEngineError CacheReplacedError CommandNotExecutableError CommandNotFoundError"
+        "BuildError CacheDirError CacheEngineError CacheReplacedError CommandNotExecutableError CommandNotFoundError"
         " DamagedEntryError DiskError ExternallyManagedError FileConflictError ForeignCacheDirError"
         " HashMismatchError IndexResponseError IndexSettingsError InterpreterError InvalidNameError"
-        " InvalidRequirementError InvalidWheelError KeyLockTimeoutError LockError LocksUnsupportedError"
-        " LockTimeoutError NestedHoldError NetworkError NoMatchingWheelError NotInCacheError OfflineError"
-        " OutOfSpaceError ProjectNotFoundError ReadOnlyCacheError RequirementsFileError ResolutionLimitError"
-        " SourceError TargetError UnsatisfiableError UsageError"
+        " InvalidRequirementError InvalidSdistError InvalidWheelError KeyLockTimeoutError LockError"
+        " LocksUnsupportedError LockTimeoutError NestedHoldError NetworkError NoMatchingWheelError NotInCacheError"
+        " OfflineError OutOfSpaceError ProjectNotFoundError ReadOnlyCacheError RequirementsFileError"
+        " ResolutionLimitError SourceError TargetError UnsatisfiableError UsageError"
     ),
     "model.index": "IndexStrategy",
     "model.listing": "CacheSize Entry LeaseInfo LockInfo Usage",

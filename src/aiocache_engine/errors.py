@@ -291,6 +291,41 @@ class InvalidWheelError(CacheEngineError):
         self.reason = reason
 
 
+class BuildError(CacheEngineError):
+    """A wheel, or its metadata, could not be built from source."""
+
+    def __init__(self, what: str, reason: str, *, log: str | None = None, last_lines: tuple[str, ...] = ()) -> None:
+        """Keep what failed.
+
+        Args:
+            what: file name or project directory, as messages name it.
+            reason: one line.
+            log: path of the file that holds all that the backend printed; None where none was asked.
+            last_lines: the end of it.
+        """
+        lines = [f"{what} could not be built: {reason}"]
+        if last_lines:
+            lines += ["the last lines of its output:", *(f"  {line}" for line in last_lines)]
+        if log is not None:
+            lines.append(f"all of its output: {log}")
+        super().__init__("\n".join(lines))
+        self.what = what
+        self.reason = reason
+        self.log = log
+        self.last_lines = last_lines
+
+
+class InvalidSdistError(CacheEngineError):
+    """An sdist that the strict reader refuses: its tar or zip file is damaged, or would write where it must not."""
+
+    def __init__(self, file: str, reason: str, *, member: str | None = None) -> None:
+        place = file if member is None else f"{file}: {_shown(member)}"
+        super().__init__(f"{place}: {reason}")
+        self.file = file
+        self.member = member
+        self.reason = reason
+
+
 class TargetError(CacheEngineError):
     """The environment that is to be written cannot be."""
 
