@@ -50,6 +50,7 @@ DOORS: Mapping[str, tuple[str, ...]] = {
     "hishel": ("index/",),
     "pip": ("index/",),
     "nab_resolver": ("pipeline/resolution/nab.py",),
+    "pyproject_hooks": ("pipeline/builds/backend.py",),
     "typer": ("cli/",),
     "click": ("cli/",),
     "rich": ("cli/",),

@@ -1,0 +1,1 @@
+"""Wheels from source: sdists unpacked, backends called, what they built published."""
