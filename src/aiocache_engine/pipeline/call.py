@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
+from aiocache_engine.errors import NoMatchingWheelError
 from aiocache_engine.hints import Self
 from aiocache_engine.index.client import IndexClient
 from aiocache_engine.model.python import Interpreter
@@ -155,13 +156,21 @@ class Call:
         started = time.monotonic()
         finder = await self._finder()
         filler = self._filler(finder)
+        builder = self._builder()
 
         async def fetch_wheel(choice: Choice) -> bytes:
             (ready,) = await filler.obtain_all([choice])
             return await in_thread(partial(metadata_of, ready))
 
         page_count = self._kit.config.page_count
-        fetcher = Fetcher(self._shelf(finder), self._client, self._conductor, fetch_wheel, page_count=page_count)
+        fetcher = Fetcher(
+            self._shelf(finder),
+            self._client,
+            self._conductor,
+            fetch_wheel,
+            sdist_metadata=builder.metadata,
+            page_count=page_count,
+        )
         resolved = await resolve_live(problem, self._interpreter, fetcher, chooser=finder.chooser, standing=standing)
         self.resolved_at = self.obtained_at = time.monotonic()
         self._kit.reporter.resolved(len(resolved.pins), self.resolved_at - started)
@@ -190,7 +199,7 @@ class Call:
 
     async def _finder(self) -> Finder:
         settings = await in_thread(partial(self._kit.settings, self._files))
-        chooser = chooser_of(self._interpreter, self._files)
+        chooser = chooser_of(self._interpreter, self._files, settings)
         is_offline = self._kit.config.is_offline
         return Finder(self.work, settings, chooser, is_offline=is_offline, refreshes=self._refreshes)
 
@@ -201,10 +210,14 @@ class Call:
             self._client,
             self._conductor,
             self._kit.reporter,
+            build=self._builder().wheel,
             download_count=config.download_count,
             page_count=config.page_count,
             on_ready=None if self._bytecoder is None else self._bytecoder.begin,
         )
+
+    def _builder(self) -> _NoBuilder:
+        return _NoBuilder()
 
     async def _client(self) -> IndexClient:
         """Give the engine's client, or one of this call where requirements files name indexes of their own."""
@@ -216,3 +229,17 @@ class Call:
                 kit = self._kit
                 self._own_client = IndexClient(settings, offline=kit.config.is_offline, warn=kit.reporter.warns)
         return self._own_client
+
+
+class _NoBuilder:
+    """Builds nothing."""
+
+    async def wheel(self, choice: Choice) -> Ready:
+        raise self._refusal(choice)
+
+    async def metadata(self, choice: Choice) -> bytes:
+        raise self._refusal(choice)
+
+    def _refusal(self, choice: Choice) -> NoMatchingWheelError:
+        reason = f"it is there only as source, {choice.file.filename}, and building is not supported yet"
+        return NoMatchingWheelError(choice.wanted.text, reason)

@@ -37,11 +37,14 @@ from aiocache_engine.pipeline.wheels.unpack import unpack
 from aiocache_engine.report import Reporter
 from aiocache_engine.store.archives import TREE, Archive, check_sizes, open_manifest, write_description
 from aiocache_engine.store.detach import take_damaged
+from aiocache_engine.store.layout import OVERLAY
 from aiocache_engine.store.trash import sweep
 from aiocache_engine.store.work import Published
 from aiocache_engine.system.disk import translated
 from aiocache_engine.system.keylock import KeyHold, KeyLock
 from aiocache_engine.system.process import me
+
+Build = Callable[[Choice], Awaitable[Ready]]  #: gives the wheel that is built of an sdist, out of the cache if it can
 
 
 class Filler:
@@ -54,6 +57,7 @@ class Filler:
         conductor: Conductor,
         reporter: Reporter,
         *,
+        build: Build,
         download_count: int,
         page_count: int,
         on_ready: Callable[[Ready], None] | None = None,
@@ -65,6 +69,7 @@ class Filler:
             client: gives the client of the indexes.
             conductor: performs the holds.
             reporter: is told of progress.
+            build: obtains what is there only as source.
             download_count: files that are fetched at the same time.
             page_count: pages that are.
             on_ready: called in a worker thread with each wheel that was fetched, while others are on their way.
@@ -75,6 +80,7 @@ class Filler:
         self._client = client
         self._conductor = conductor
         self._reporter = reporter
+        self._build = build
         self._downloads = CapacityLimiter(download_count)
         self._pages = CapacityLimiter(page_count)
         self._unpacking = CapacityLimiter(os.cpu_count() or 1)
@@ -107,10 +113,11 @@ class Filler:
         return [choice for choice in choices if choice is not None]
 
     async def obtain_all(self, choices: list[Choice]) -> list[Ready]:
-        """Fetch, unpack and publish the chosen files, several at the same time.
+        """Fetch or build, unpack and publish the chosen files, several at the same time.
 
         Raises:
-            SourceError, InvalidWheelError, DiskError: alone, or several in an ExceptionGroup.
+            SourceError, InvalidWheelError, InvalidSdistError, BuildError, DiskError: alone, or several in an
+                ExceptionGroup.
         """
         ready: list[Ready | None] = [None] * len(choices)
 
@@ -166,6 +173,8 @@ class Filler:
 
     async def _obtain(self, choice: Choice) -> Ready:
         """Get one file, alone: whoever else wants it waits, and then finds it."""
+        if choice.is_sdist:
+            return await self._build(choice)
         key = choice.key
         cache = self._work.cache
         cache.ensure_writable()

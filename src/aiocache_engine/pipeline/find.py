@@ -17,15 +17,17 @@ from aiocache_engine.index.urls import direct_file, shown
 from aiocache_engine.model.index import Index, IndexFile, IndexSettings, IndexStrategy
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.manifest import Manifest
-from aiocache_engine.model.names import wheel_name
+from aiocache_engine.model.names import digest, is_sdist, sdist_name, wheel_name
 from aiocache_engine.model.page import PageError, StoredPage, load_page
 from aiocache_engine.model.records import FileKey, Pointer
 from aiocache_engine.model.requirement import Refusal, Wanted
-from aiocache_engine.model.value import value
+from aiocache_engine.model.value import replace, value
 from aiocache_engine.pipeline.pages import Contents, read_pages
 from aiocache_engine.pipeline.steps import InHold, Outside, Steps
-from aiocache_engine.policy.choose import WheelChooser
+from aiocache_engine.policy.choose import FileName, WheelChooser
+from aiocache_engine.python.interpreter import identity_of
 from aiocache_engine.store.archives import Archive, open_manifest
+from aiocache_engine.store.layout import BUILT
 from aiocache_engine.store.work import Found, Work
 from aiocache_engine.system.lock import Hold
 from aiocache_engine.system.process import me
@@ -40,12 +42,48 @@ class Choice:
     wanted: Wanted
     index: Index
     file: IndexFile
+    built: str = ""  #: digest by which the wheel built of an sdist is remembered; "": it is not, or this is a wheel
+
+    @property
+    def is_sdist(self) -> bool:
+        """Tell whether a wheel is to be built of it first."""
+        return is_sdist(self.file.filename)
+
+    @property
+    def is_findable(self) -> bool:
+        """Tell whether a wheel of it may be in the cache under a name that can be told beforehand."""
+        return bool(self.built) or not self.is_sdist
+
+    @property
+    def is_wheel_here(self) -> bool:
+        """Tell whether it is a wheel on this machine, which can be looked into where it is."""
+        return is_local(self.file.url) and not self.is_sdist
+
+    @property
+    def sha256(self) -> str | None:
+        """Its hash, if it is known. One that the requirement pins counts like one on the page."""
+        only = next(iter(self.wanted.sha256s)) if len(self.wanted.sha256s) == 1 else None
+        return self.file.sha256 or only
 
     @property
     def key(self) -> FileKey:
-        """What its pointer is found by. A hash that the requirement pins counts like one on the page."""
-        only = next(iter(self.wanted.sha256s)) if len(self.wanted.sha256s) == 1 else None
-        return FileKey(self.wanted.project, self.index.digest, self.file.filename, self.file.sha256 or only)
+        """What the pointer of the wheel is found by; of an sdist only if it is remembered what was built of it."""
+        if self.is_sdist:
+            return FileKey(self.wanted.project, BUILT, self.built, None)
+        return FileKey(self.wanted.project, self.index.digest, self.file.filename, self.sha256)
+
+
+def choice_of(wanted: Wanted, index: Index, file: IndexFile, chooser: WheelChooser) -> Choice:
+    """Make a choice; what is built of one sdist for one interpreter with the same settings is the same."""
+    choice = Choice(wanted, index, file)
+    if not choice.is_sdist or chooser.build_settings is None:
+        return choice
+    content = choice.sha256 or (local_validator(file) if is_local(file.url) else None)
+    if content is None:
+        return choice
+    where = "" if choice.sha256 else file.url
+    identity = identity_of(chooser.interpreter.base_executable)
+    return replace(choice, built=digest("built", content, where, identity, *chooser.build_settings))
 
 
 @value
@@ -57,7 +95,7 @@ class Ready:
     archive: Archive
     pointer: Pointer
     manifest: Manifest
-    origin: str  #: "cache" or "index"
+    origin: str  #: "cache", "index", "built" or "overlay"
 
 
 @value
@@ -153,7 +191,7 @@ class Finder:
         chosen = self.chooser.choose(wanted, files) if files else Refusal("there is no such version")
         if isinstance(chosen, Refusal):
             return self.chooser.hopeless(wanted) or Refusal(f"{chosen.reason} ({self._where(wanted, pages)})")
-        return Choice(wanted, *by_file[id(chosen)])
+        return choice_of(wanted, *by_file[id(chosen)], self.chooser)
 
     def is_settled(self, wanted: Wanted, pages: Sequence[tuple[Index, StoredPage]]) -> bool:
         """Tell whether no further index is to be asked, once these have answered.
@@ -178,13 +216,13 @@ class Finder:
         """Give the file that a requirement names by URL or path.
 
         Raises:
-            NoMatchingWheelError: the wheel is for another platform or Python.
+            NoMatchingWheelError: the wheel is for another platform or Python, or the sdist must not be built.
         """
         index, file, _ = direct_file(wanted.url or "")
-        refusal = self.chooser.check(wheel_name(file.filename))
+        refusal = self.chooser.check(name_of(file, wanted.project))
         if refusal is not None:
             raise NoMatchingWheelError(wanted.text, refusal.reason)
-        return Choice(wanted, index, file)
+        return choice_of(wanted, index, file, self.chooser)
 
     def _choose_all(self, wanted: Sequence[Wanted]) -> list[Choice | None]:
         choices: list[Choice | None] = []
@@ -232,7 +270,8 @@ class Finder:
         return pages
 
     def _open(self, choice: Choice, found: Found | None) -> Ready | Missing:
-        if found is None or (choice.wanted.sha256s and found.pointer.sha256 not in choice.wanted.sha256s):
+        stated = frozenset() if choice.is_sdist else choice.wanted.sha256s  # of an sdist, and it is part of its key
+        if found is None or (stated and found.pointer.sha256 not in stated):
             return Missing(choice.wanted, choice)
         try:
             manifest = open_manifest(found.archive, me().boot_id)
@@ -243,7 +282,7 @@ class Finder:
 
     def _is_current(self, choice: Choice, pointer: Pointer) -> bool:
         """Tell whether the bytes are still those that the index has, as far as can be told without asking it."""
-        if choice.key.sha256 is not None:
+        if choice.is_sdist or choice.key.sha256 is not None:
             return True
         if is_local(choice.file.url):
             return local_validator(choice.file) == pointer.etag
@@ -251,7 +290,10 @@ class Finder:
 
 
 def look_up(work: Work, choices: Sequence[Choice]) -> Steps[list[Found | None]]:
-    """Look files up and lease what is there, in as many short holds as it takes (rules 14, 15)."""
+    """Look files up and lease what is there, in as many short holds as it takes (rules 14, 15).
+
+    Of an sdist the wheel that was built of it is looked up.
+    """
     queue = deque(choices)
     found: list[Found | None] = []
 
@@ -259,11 +301,21 @@ def look_up(work: Work, choices: Sequence[Choice]) -> Steps[list[Found | None]]:
         while queue and (time.monotonic() - hold.acquired_at) < _HOLD_SECONDS:
             part = [queue.popleft() for _ in range(min(16, len(queue)))]
             work.begin(hold, [choice.wanted.project for choice in part])
-            found.extend(work.find(hold, [choice.key for choice in part]))
+            there = iter(work.find(hold, [choice.key for choice in part if choice.is_findable]))
+            found.extend(next(there) if choice.is_findable else None for choice in part)
 
     while queue:
         yield InHold(LockMode.SHARED, read)
     return found
+
+
+def name_of(file: IndexFile, project: str) -> FileName:
+    """Take the name of a file apart.
+
+    Raises:
+        InvalidNameError: it is the name of neither a wheel nor an sdist of the project.
+    """
+    return sdist_name(file.filename, project) if is_sdist(file.filename) else wheel_name(file.filename)
 
 
 def _files(page: StoredPage, wanted: Wanted) -> Iterator[IndexFile]:

@@ -37,6 +37,8 @@ class Inputs:
     follows_dependencies: bool = True
     requires_hashes: bool = False
     refreshes: bool = False  #: ask the indexes even where stored pages are fresh
+    builds: bool = True  #: what is there only as source is built
+    no_binary: tuple[str, ...] = ()  #: projects that are built, whatever wheels they have; ":all:": every one
 
 
 @value
@@ -137,12 +139,17 @@ def inputs_of(
     follows_dependencies: bool = True,
     requires_hashes: bool = False,
     refreshes: bool = False,
+    builds: bool = True,
+    no_binary: Iterable[str] = (),
 ) -> Inputs:
     """Give what is asked for as a value, its lists read once.
 
     Raises:
-        UsageError: one of them is no list.
+        UsageError: one of them is no list, or there is to be no build of what is to be built.
     """
+    built = listed("no_binary", no_binary)
+    if built and not builds:
+        raise UsageError(f"--no-binary wants {', '.join(built)} built, and --no-build rules that out; leave one away")
     return Inputs(
         requirements=listed("requirements", requirements),
         files=listed("files", files),
@@ -151,6 +158,8 @@ def inputs_of(
         follows_dependencies=follows_dependencies,
         requires_hashes=requires_hashes,
         refreshes=refreshes,
+        builds=builds,
+        no_binary=built,
     )
 
 
@@ -205,6 +214,8 @@ def _read(kit: Kit, inputs: Inputs, interpreter: Interpreter) -> Sought:
         interpreter=interpreter,
         environ=kit.environ,
         requires_hashes=inputs.requires_hashes,
+        builds=inputs.builds,
+        no_binary=inputs.no_binary,
     )
     is_complete = requested.is_locked or not inputs.follows_dependencies
     return Sought(interpreter, requested, is_complete, inputs.refreshes)

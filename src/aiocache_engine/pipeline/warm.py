@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 
 from aiocache_engine.errors import CacheEngineError, DamagedEntryError
+from aiocache_engine.model.index import IndexKind, IndexSettings
 from aiocache_engine.model.outcome import FetchReport, InstallReport, Named
 from aiocache_engine.model.python import Interpreter
 from aiocache_engine.model.value import replace
@@ -116,7 +117,8 @@ def _supply(kit: Kit, work: Work, conductor: Conductor, sought: Sought, standing
     if (nothing := satisfied_by(standing, sought)) is not None:
         return nothing
     files = sought.requested.options
-    settings, chooser = kit.settings(files), chooser_of(sought.interpreter, files)
+    settings = kit.settings(files)
+    chooser = chooser_of(sought.interpreter, files, settings)
     finder = Finder(work, settings, chooser, is_offline=kit.config.is_offline, refreshes=sought.refreshes)
     if sought.is_complete:
         wanted = sought.wanted
@@ -138,9 +140,21 @@ def _supply(kit: Kit, work: Work, conductor: Conductor, sought: Sought, standing
     return None if lookup.missing() else supply(tuple(lookup.ready()))
 
 
-def chooser_of(interpreter: Interpreter, files: FileOptions) -> WheelChooser:
-    """Make what chooses among the wheels of a version, as requirements files want it."""
-    return WheelChooser(interpreter, takes_pre_releases=files.pre, is_to_be_built=files.is_to_be_built)
+def chooser_of(interpreter: Interpreter, files: FileOptions, settings: IndexSettings) -> WheelChooser:
+    """Make what chooses among the files of a project, as requirements files want it.
+
+    What is built of an sdist depends on the indexes, which have what it is built with; that of an overlay may be
+    replaced at any time.
+    """
+    has_overlay = any(index.kind is IndexKind.OVERLAY for index in settings.indexes)
+    return WheelChooser(
+        interpreter,
+        takes_pre_releases=files.pre,
+        builds=files.builds,
+        is_to_be_built=files.is_to_be_built,
+        is_taken_built=files.is_taken_built,
+        build_settings=None if has_overlay else (settings.strategy.value, *(each.digest for each in settings.indexes)),
+    )
 
 
 @contextmanager

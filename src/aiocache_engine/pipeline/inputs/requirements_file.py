@@ -70,6 +70,7 @@ class FileOptions:
     no_binary: tuple[str, ...] = ()  #: normalized project names, or ":all:"
     only_binary: tuple[str, ...] = ()  #: as above
     trusted_hosts: tuple[str, ...] = ()
+    builds: bool = True  #: sdists may be built; no line of a file says so
 
     def names_indexes(self) -> bool:
         """Tell whether other places are asked than without it."""
@@ -78,6 +79,10 @@ class FileOptions:
     def is_to_be_built(self, project: str) -> bool:
         """Tell whether the wheels of a project (normalized) are ruled out."""
         return project in self.no_binary or (":all:" in self.no_binary and project not in self.only_binary)
+
+    def is_taken_built(self, project: str) -> bool:
+        """Tell whether the sdists of a project (normalized) are ruled out."""
+        return project in self.only_binary or (":all:" in self.only_binary and project not in self.no_binary)
 
 
 @value
@@ -112,6 +117,8 @@ def read_requested(
     interpreter: Interpreter,
     environ: Mapping[str, str],
     requires_hashes: bool = False,
+    builds: bool = True,
+    no_binary: Iterable[str] = (),
 ) -> Requested:
     """Read requirements and files of them.
 
@@ -123,6 +130,8 @@ def read_requested(
         interpreter: whose markers and tags count.
         environ: where `${VARIABLES}` are looked up.
         requires_hashes: as `--require-hashes` in a file.
+        builds: sdists may be built.
+        no_binary: projects of which no wheel is taken, or ":all:"; over what files say of them.
 
     Raises:
         InvalidRequirementError: a requirement cannot be taken.
@@ -144,6 +153,10 @@ def read_requested(
         _read_file(path, gathered, (), is_constraint=False)
     for path in constraint_files:
         _read_file(path, gathered, (), is_constraint=True)
+    options = replace(gathered.options, builds=builds)
+    for name in no_binary:
+        options = _with_format(options, "no_binary", name)
+    gathered.options = options
     if requires_hashes or gathered.options.require_hashes or any(each.sha256s for each in gathered.roots):
         gathered.options = replace(gathered.options, require_hashes=True)
         _check_hashes(gathered.roots, gathered.constraints)

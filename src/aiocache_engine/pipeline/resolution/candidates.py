@@ -12,11 +12,10 @@ from packaging.version import InvalidVersion, Version
 
 from aiocache_engine.index.urls import direct_file, shown
 from aiocache_engine.model.index import Index, IndexFile
-from aiocache_engine.model.names import wheel_name
 from aiocache_engine.model.page import StoredPage
 from aiocache_engine.model.requirement import Refusal, Wanted
 from aiocache_engine.model.value import replace
-from aiocache_engine.pipeline.find import Choice
+from aiocache_engine.pipeline.find import Choice, choice_of, name_of
 from aiocache_engine.policy.choose import WheelChooser
 
 
@@ -55,7 +54,7 @@ class Candidates:
         self.versions: Sequence[Version] = sorted(self._spellings, reverse=True)  #: newest first
 
     def choose(self, version: Version) -> Choice | Refusal:
-        """Give the best wheel of a version, or why there is none."""
+        """Give the best file of a version, or why there is none."""
         if version not in self._choices:
             self._choices[version] = self._choose(version)
         return self._choices[version]
@@ -81,8 +80,8 @@ class Candidates:
         )
         chosen = self._chooser.choose(wanted, [file for _, file in found])
         if isinstance(chosen, Refusal):
-            return _only_source([file for _, file in found]) or chosen
-        return Choice(wanted, next(index for index, file in found if file is chosen), chosen)
+            return chosen
+        return choice_of(wanted, next(index for index, file in found if file is chosen), chosen, self._chooser)
 
 
 class DirectCandidate:
@@ -91,16 +90,16 @@ class DirectCandidate:
     def __init__(self, wanted: Wanted, chooser: WheelChooser, *, sha256s: frozenset[str] | None) -> None:
         """Take the file apart; `sha256s` as for `Candidates`, from whoever states any."""
         index, file, self.credentials = direct_file(wanted.url or "")
-        name = wheel_name(file.filename)
+        name = name_of(file, wanted.project)
         stated = common(sha256s, None if file.sha256 is None else frozenset({file.sha256}))
         refusal = chooser.check(name) or _torn(stated)
         only = next(iter(stated)) if stated is not None and len(stated) == 1 else None
         limited = replace(wanted, sha256s=stated or frozenset())
-        self._choice = refusal or Choice(limited, index, _with_hash(file, only))
+        self._choice = refusal or choice_of(limited, index, _with_hash(file, only), chooser)
         self.versions: Sequence[Version] = (Version(name.version),)
 
     def choose(self, _: Version) -> Choice | Refusal:
-        """Give the wheel, or why it cannot be installed."""
+        """Give the file, or why it cannot be installed."""
         return self._choice
 
     def where(self) -> str:
@@ -146,10 +145,3 @@ def _with_hash(file: IndexFile, sha256: str | None) -> IndexFile:
         yanked=file.yanked,
         metadata_sha256=file.metadata_sha256,
     )
-
-
-def _only_source(files: Sequence[IndexFile]) -> Refusal | None:
-    """Say so where a version is there only as source."""
-    if not files or any(file.filename.endswith(".whl") for file in files):
-        return None
-    return Refusal(f"it is there only as source, {files[0].filename}, and building is not supported yet")

@@ -14,12 +14,14 @@ from aiocache_engine.model.index import Index
 from aiocache_engine.model.page import StoredPage
 from aiocache_engine.pipeline.find import Choice
 from aiocache_engine.pipeline.pages import ask_indexes, unknown_page
+from aiocache_engine.pipeline.resolution.metadata import is_static
 from aiocache_engine.pipeline.resolution.shelf import Pages, Shelf
 from aiocache_engine.pipeline.resolution.stored import read_local_metadata
 from aiocache_engine.pipeline.resolution.wheel_metadata import Part, metadata_from_parts
 from aiocache_engine.pipeline.steps import Conductor, in_thread
 
 FetchWheel = Callable[[Choice], Awaitable[bytes]]  #: brings a whole wheel into the cache and gives its METADATA
+AskSdist = Callable[[Choice], Awaitable[bytes]]  #: gives the METADATA that the wheel built of an sdist will have
 
 
 class Fetcher:
@@ -32,19 +34,26 @@ class Fetcher:
         conductor: Conductor,
         fetch_wheel: FetchWheel,
         *,
+        sdist_metadata: AskSdist,
         page_count: int,
     ) -> None:
         self.shelf = shelf
         self._client = client
         self._conductor = conductor
         self._fetch_wheel = fetch_wheel
+        self._sdist_metadata = sdist_metadata
         self._page_count = page_count
         self._limiter = CapacityLimiter(page_count)
 
     def refreshing(self) -> Fetcher:
         """Give one that asks for every page again."""
         return Fetcher(
-            self.shelf.refreshing(), self._client, self._conductor, self._fetch_wheel, page_count=self._page_count
+            self.shelf.refreshing(),
+            self._client,
+            self._conductor,
+            self._fetch_wheel,
+            sdist_metadata=self._sdist_metadata,
+            page_count=self._page_count,
         )
 
     async def have_changed(self, projects: Iterable[str]) -> bool:
@@ -86,20 +95,21 @@ class Fetcher:
         return await self._conductor.conduct(self.shelf.read_metadata(choices))
 
     async def metadata(self, choice: Choice, *, stored: bytes | None) -> bytes:
-        """Give the METADATA of a wheel, from wherever it costs least; `stored` is what the cache holds of it.
+        """Give the METADATA of a file, from wherever it costs least; `stored` is what the cache holds of it.
 
         Raises:
             OfflineError, NetworkError, IndexResponseError, HashMismatchError: it could not be had.
-            InvalidWheelError: the wheel is malformed.
+            InvalidWheelError, InvalidSdistError: the file is malformed.
+            BuildError: an sdist does not say it without a build, and that failed.
         """
-        if is_local(choice.file.url):
+        if choice.is_wheel_here:
             return await in_thread(partial(read_local_metadata, choice))
         if stored is not None:
             return stored
         async with self._limiter:
             content = await self._remote_metadata(choice)
-        if content is None:  # without the limiter: fetching the wheel has limits of its own
-            content = await self._fetch_wheel(choice)
+        if content is None:  # without the limiter: fetching the file, and a build, have limits of their own
+            content = await (self._sdist_metadata if choice.is_sdist else self._fetch_wheel)(choice)
         await self._conductor.conduct(self.shelf.write_metadata(choice, content))
         return content
 
@@ -114,9 +124,11 @@ class Fetcher:
         return page
 
     async def _remote_metadata(self, choice: Choice) -> bytes | None:
-        """Ask for the file beside the wheel (PEP 658), else for the part of the wheel that holds it."""
+        """Ask for the file beside the wheel or sdist (PEP 658), else for the part of the wheel that holds it."""
         client = await self._client()
         content = await client.metadata(choice.file)
+        if choice.is_sdist:
+            return content if content is not None and is_static(content) else None
         if content is not None:
             return content
 

@@ -41,6 +41,7 @@ _PLAIN = re.compile(
 _NO_BRACKET = re.compile(r"[^()]+")
 _LONG = 200  #: characters; what is longer is looked at as a whole, and told in part
 _NAMES = ("name", "version", "requires-dist", "requires-python", "provides-extra")
+_TOLD_BY_SDISTS = (2, 2)  #: the first version of core metadata that says what a build may change (PEP 643)
 _LENIENT = (
     (re.compile(r"(>=|<=|>|<|~=)(\s*\d+(?:\.\d+)*)\.\*"), r"\1\2"),  # >=3.6.* can only mean >=3.6
     (re.compile(r"(\d(?:\.\*)?)\s*(>=|<=|!=|==|~=|<|>)"), r"\1,\2"),  # >=1.0<2.0 lacks a comma
@@ -88,6 +89,16 @@ def without_body(content: bytes) -> bytes:
     """Give the fields alone; the body may be a whole manual."""
     end = _END_OF_HEADERS.search(content)
     return content if end is None else content[: end.start()] + b"\n\n"
+
+
+def is_static(content: bytes) -> bool:
+    """Tell whether what an sdist says of itself holds for every wheel that is built of it (PEP 643)."""
+    fields = _fields(content, ("metadata-version", "dynamic"))
+    try:
+        version = tuple(int(part) for part in fields["metadata-version"][0].split("."))
+    except (IndexError, ValueError):
+        return False
+    return version >= _TOLD_BY_SDISTS and not {field.lower() for field in fields["dynamic"]}.intersection(_NAMES)
 
 
 def demands_of(metadata: CoreMetadata, extra: str, markers: Mapping[str, str]) -> Sequence[Demand]:
@@ -159,9 +170,9 @@ def unseal(stored: bytes | None, of_file: str) -> bytes | None:
     return content if of == of_file.encode() else None
 
 
-def _fields(content: bytes) -> dict[str, list[str]]:
+def _fields(content: bytes, names: Sequence[str] = _NAMES) -> dict[str, list[str]]:
     """Read the fields that count, each as often as it is there (RFC 5322, as the email package reads it)."""
-    fields: dict[str, list[str]] = {name: [] for name in _NAMES}
+    fields: dict[str, list[str]] = {name: [] for name in names}
     values: list[str] | None = None
     for line in without_body(content).decode(errors="replace").replace("\r\n", "\n").split("\n"):
         if line[:1] in (" ", "\t"):

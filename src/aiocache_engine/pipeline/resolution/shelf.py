@@ -111,7 +111,11 @@ class Shelf:
             unseal(content, identity) if (identity := _identity(choice)) else None
             for choice, content in zip(choices, stored, strict=True)
         ]
-        lacking = [place for place, choice in enumerate(choices) if contents[place] is None and choice.file.sha256]
+        lacking = [
+            place
+            for place, choice in enumerate(choices)
+            if contents[place] is None and (choice.file.sha256 or choice.built)
+        ]
         found = yield from look_up(self._work, [choices[place] for place in lacking])
         unpacked: list[bytes | None] = yield Outside(lambda: [_metadata_in(each) for each in found])
         for place, content in zip(lacking, unpacked, strict=True):

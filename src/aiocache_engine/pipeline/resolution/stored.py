@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 
 from aiocache_engine.hints import TYPE_CHECKING, Any
-from aiocache_engine.index.local import is_local, local_path
+from aiocache_engine.index.local import local_path
 from aiocache_engine.model.index import Index
 from aiocache_engine.model.page import StoredPage
 from aiocache_engine.pipeline.find import Choice
@@ -64,12 +64,12 @@ class StoredSource:
         return pages
 
     def metadata(self, choice: Choice) -> bytes:
-        """Give the metadata of a wheel.
+        """Give the metadata of a file.
 
         Raises:
             LacksError: it has to be fetched.
         """
-        if is_local(choice.file.url):
+        if choice.is_wheel_here:
             return read_local_metadata(choice)
         key = (choice.index.digest, choice.file.filename)
         if key not in self._metadata:
@@ -100,12 +100,12 @@ class StoredSource:
                 break
             likely = self._likely(project, demand)
             del self._expected[project]
-            if likely is not None and not is_local(likely.file.url):
+            if likely is not None and not likely.is_wheel_here:
                 choices.setdefault((likely.index.digest, likely.file.filename), likely)
         self._read_all(list(choices.values()))
 
     def _read_all(self, choices: Sequence[Choice]) -> None:
-        keyed = {(each.index.digest, each.file.filename): each for each in choices if not is_local(each.file.url)}
+        keyed = {(each.index.digest, each.file.filename): each for each in choices if not each.is_wheel_here}
         new = {key: each for key, each in keyed.items() if key not in self._metadata}
         contents = self._perform(self._shelf.read_metadata(list(new.values())))
         self._metadata.update(zip(new, contents, strict=True))
