@@ -55,6 +55,8 @@ if TYPE_CHECKING:
     from aiocache_engine.model.listing import LockInfo as LockInfo
     from aiocache_engine.model.listing import Usage as Usage
     from aiocache_engine.model.locking import Wait as Wait
+    from aiocache_engine.model.outcome import Added as Added
+    from aiocache_engine.model.outcome import AddReport as AddReport
     from aiocache_engine.model.outcome import FetchReport as FetchReport
     from aiocache_engine.model.outcome import InstallReport as InstallReport
     from aiocache_engine.model.outcome import Named as Named
@@ -95,7 +97,7 @@ _NAMES = {
     "model.index": "IndexStrategy",
     "model.listing": "CacheSize Entry LeaseInfo LockInfo Usage",
     "model.locking": "Wait",
-    "model.outcome": "FetchReport InstallReport Named Obtained ResolveReport",
+    "model.outcome": "Added AddReport FetchReport InstallReport Named Obtained ResolveReport",
     "model.python": "LinkMode",
     "model.records": "Member Pin Referrer",
     "model.removal": "KeepCode KeepReason Kept PrunePolicy Removal RemovalPlan RemovalReason Removed",

@@ -20,11 +20,12 @@ from aiocache_engine.engine import CacheEngine
 from aiocache_engine.errors import UsageError
 from aiocache_engine.hints import Any, Self, TypeVar
 from aiocache_engine.model.listing import CacheSize, Entry, Usage
-from aiocache_engine.model.outcome import FetchReport, InstallReport, ResolveReport
+from aiocache_engine.model.outcome import AddReport, FetchReport, InstallReport, ResolveReport
 from aiocache_engine.model.python import LinkMode
 from aiocache_engine.model.records import Pin, Referrer
 from aiocache_engine.model.removal import PLAIN, PrunePolicy, Removal, RemovalPlan
 from aiocache_engine.model.why import Explanation
+from aiocache_engine.pipeline.add import DEFAULT_OVERLAY
 from aiocache_engine.pipeline.shared_loop import LOOPS, SharedCall, SharedLoop, refuse_event_loop
 from aiocache_engine.pipeline.tools.environment import HeldEnvironment
 from aiocache_engine.pipeline.tools.request import EnvironmentRequest, Tool
@@ -112,6 +113,7 @@ class BlockingCacheEngine:
         constraint_files: Iterable[str] = (),
         python: str | None = None,
         refresh: bool = False,
+        overlays: Iterable[str] | None = None,
     ) -> ResolveReport:
         """Find one version of every project that is needed, dependencies followed; install nothing.
 
@@ -126,6 +128,7 @@ class BlockingCacheEngine:
                 constraint_files=listed("constraint_files", constraint_files),
                 python=python,
                 refresh=refresh,
+                overlays=_listed_or_none("overlays", overlays),
             )
         )
 
@@ -145,6 +148,7 @@ class BlockingCacheEngine:
         refresh: bool = False,
         ephemeral: bool = False,
         compile: bool = True,  # noqa: A002 - as in `CacheEngine`
+        overlays: Iterable[str] | None = None,
     ) -> InstallReport:
         """Install into an environment outside the cache: linked, not copied, wherever that is possible.
 
@@ -166,6 +170,7 @@ class BlockingCacheEngine:
                 refresh=refresh,
                 ephemeral=ephemeral,
                 compile=compile,
+                overlays=_listed_or_none("overlays", overlays),
             )
         )
 
@@ -185,6 +190,7 @@ class BlockingCacheEngine:
         refresh: bool = False,
         ephemeral: bool = False,
         compile: bool = True,  # noqa: A002 - as in `CacheEngine`
+        overlays: Iterable[str] | None = None,
     ) -> InstallReport:
         """Do all of `install` up to the point where it would touch the target, and tell what it would do to it.
 
@@ -206,6 +212,7 @@ class BlockingCacheEngine:
                 refresh=refresh,
                 ephemeral=ephemeral,
                 compile=compile,
+                overlays=_listed_or_none("overlays", overlays),
             )
         )
 
@@ -224,6 +231,7 @@ class BlockingCacheEngine:
         require_hashes: bool = False,
         python: str | None = None,
         refresh: bool = False,
+        overlays: Iterable[str] | None = None,
     ) -> FetchReport:
         """Bring wheels into the cache and do nothing else with them.
 
@@ -240,12 +248,20 @@ class BlockingCacheEngine:
                 require_hashes=require_hashes,
                 python=python,
                 refresh=refresh,
+                overlays=_listed_or_none("overlays", overlays),
             )
         )
 
     def run_fetch(self, request: FetchRequest | Fetching) -> FetchReport:
         """Do a fetch that is described by a value, or was looked into already; as `fetch`."""
         return self._call(partial(self._engine.run_fetch, request))
+
+    def add(self, wheels: Iterable[str | os.PathLike[str]], *, overlay: str = DEFAULT_OVERLAY) -> AddReport:
+        """Add wheels that were built elsewhere to an overlay, where whoever names it finds them at once.
+
+        Arguments and errors as for `CacheEngine.add`.
+        """
+        return self._call(partial(self._engine.add, listed("wheels", wheels), overlay=overlay))
 
     @contextmanager
     def environment(
@@ -256,13 +272,19 @@ class BlockingCacheEngine:
         python: str | None = None,
         refresh: bool = False,
         isolated: bool = False,
+        overlays: Iterable[str] | None = None,
     ) -> Iterator[HeldEnvironment]:
         """Use a cached environment for the length of the block; it is made if there is none for these arguments.
 
         Arguments and errors as for `CacheEngine.environment`.
         """
         using = self._engine.environment(
-            requirement, additions=listed("additions", additions), python=python, refresh=refresh, isolated=isolated
+            requirement,
+            additions=listed("additions", additions),
+            python=python,
+            refresh=refresh,
+            isolated=isolated,
+            overlays=_listed_or_none("overlays", overlays),
         )
         held = self._call(using.__aenter__)
         try:
@@ -391,3 +413,7 @@ class BlockingCacheEngine:
             self._outcomes.add(call.outcome)
         call.outcome.add_done_callback(self._outcomes.discard)
         return loop.wait_for(call)
+
+
+def _listed_or_none(what: str, given: Iterable[str] | None) -> tuple[str, ...] | None:
+    return None if given is None else listed(what, given)

@@ -6,8 +6,9 @@ import os
 import sys
 from collections.abc import Mapping
 
-from aiocache_engine.errors import UsageError
+from aiocache_engine.errors import InvalidNameError, UsageError
 from aiocache_engine.model.index import IndexStrategy
+from aiocache_engine.model.names import overlay_name
 from aiocache_engine.model.python import LinkMode
 from aiocache_engine.model.value import value
 
@@ -23,6 +24,7 @@ class Config:
     index_url: str | None = None
     extra_index_urls: tuple[str, ...] = ()
     find_links: tuple[str, ...] = ()
+    overlays: tuple[str, ...] = ()  #: names of overlays, asked in this order and before everything else
     index_strategy: IndexStrategy | None = None  #: None: as UV_INDEX_STRATEGY says, else first-index
     is_offline: bool = False
     link_mode: LinkMode = LinkMode.AUTO
@@ -41,6 +43,7 @@ class Config:
             UsageError: a variable has no usable value.
         """
         return cls(
+            overlays=_overlays(environ.get("AIOC_OVERLAY")),
             is_offline=_yes_or_no("AIOC_OFFLINE", environ),
             link_mode=_link_mode(environ.get("AIOC_LINK_MODE")),
             lock_timeout_seconds=_seconds(environ.get("AIOC_LOCK_TIMEOUT")),
@@ -105,6 +108,15 @@ def _yes_or_no(name: str, environ: Mapping[str, str]) -> bool:
     if said not in _YES | _NO:
         raise UsageError(f"{name} is {environ[name]!r}; use 1, true, yes or on, or 0, false, no or off")
     return said in _YES
+
+
+def _overlays(text: str | None) -> tuple[str, ...]:
+    if not text:
+        return ()
+    try:
+        return tuple(dict.fromkeys(map(overlay_name, text.replace(",", " ").split())))
+    except InvalidNameError as error:
+        raise UsageError(f"AIOC_OVERLAY is {text!r}; {error}") from error
 
 
 def _link_mode(text: str | None) -> LinkMode:

@@ -6,6 +6,7 @@ prune. The engine reports through a `Reporter` and returns values; it prints not
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -13,11 +14,15 @@ from types import TracebackType
 
 from aiocache_engine.index.client import IndexClient
 from aiocache_engine.keeper import CacheKeeper
-from aiocache_engine.model.outcome import FetchReport, InstallReport, ResolveReport
+from aiocache_engine.model.names import overlay_name
+from aiocache_engine.model.outcome import AddReport, FetchReport, InstallReport, ResolveReport
 from aiocache_engine.model.python import LinkMode
+from aiocache_engine.model.value import replace
+from aiocache_engine.pipeline.add import DEFAULT_OVERLAY, add_wheels
 from aiocache_engine.pipeline.cold import ending, fetch_cold, install_cold, resolve_cold
 from aiocache_engine.pipeline.deliver import Options
-from aiocache_engine.pipeline.kit import Kit
+from aiocache_engine.pipeline.inputs.arguments import path_text
+from aiocache_engine.pipeline.kit import Kit, end_work
 from aiocache_engine.pipeline.steps import in_thread, in_thread_surely
 from aiocache_engine.pipeline.tools.environment import HeldEnvironment, find_held
 from aiocache_engine.pipeline.tools.make import make_held
@@ -61,6 +66,7 @@ class CacheEngine(CacheKeeper):
         constraint_files: Iterable[str] = (),
         python: str | None = None,
         refresh: bool = False,
+        overlays: Iterable[str] | None = None,
     ) -> ResolveReport:
         """Find one version of every project that is needed, dependencies followed; install nothing.
 
@@ -74,6 +80,7 @@ class CacheEngine(CacheKeeper):
             constraint_files: paths of files of such.
             python: the interpreter to resolve for; None: the one of the environment that `install` would choose.
             refresh: ask the indexes even where their stored pages are fresh.
+            overlays: as for `install`.
 
         Raises:
             UsageError: a requirement or file cannot be understood.
@@ -81,7 +88,7 @@ class CacheEngine(CacheKeeper):
             SourceError: something cannot be had from its index.
         """
         inputs = inputs_of(requirements, files, constraints, constraint_files, refreshes=refresh)
-        kit = self._opened
+        kit = self._with_overlays(overlays)
         fetching = await self._off_loop(partial(look_into_fetch, kit, FetchRequest(inputs, python)))
         return await resolve_cold(kit, fetching, self._index_client)
 
@@ -101,6 +108,7 @@ class CacheEngine(CacheKeeper):
         refresh: bool = False,
         ephemeral: bool = False,
         compile: bool = True,  # noqa: A002 - what every installer calls it
+        overlays: Iterable[str] | None = None,
     ) -> InstallReport:
         """Install into an environment outside the cache: linked, not copied, wherever that is possible.
 
@@ -121,6 +129,7 @@ class CacheEngine(CacheKeeper):
             refresh: ask the indexes even where their stored pages are fresh.
             ephemeral: the environment is short-lived: what it used does not count as linked once it is gone.
             compile: modules come with their bytecode, compiled once for all environments; False: Python compiles them.
+            overlays: names of overlays, asked before any index, in this order; None: as configured.
 
         Raises:
             UsageError: a requirement or file cannot be understood.
@@ -144,7 +153,8 @@ class CacheEngine(CacheKeeper):
             compiles=compile,
             upgrades=upgrade,
         )
-        return await self.run_install(InstallRequest(inputs, target_choice(target), options))
+        kit = self._with_overlays(overlays)
+        return await self._install(kit, InstallRequest(inputs, target_choice(target), options))
 
     async def plan_install(
         self,
@@ -162,6 +172,7 @@ class CacheEngine(CacheKeeper):
         refresh: bool = False,
         ephemeral: bool = False,
         compile: bool = True,  # noqa: A002 - as for `install`
+        overlays: Iterable[str] | None = None,
     ) -> InstallReport:
         """Do all of `install` up to the point where it would touch the target, and tell what it would do to it.
 
@@ -182,11 +193,14 @@ class CacheEngine(CacheKeeper):
             compiles=compile,
             upgrades=upgrade,
         )
-        return await self.run_install(InstallRequest(inputs, target_choice(target), options))
+        kit = self._with_overlays(overlays)
+        return await self._install(kit, InstallRequest(inputs, target_choice(target), options))
 
     async def run_install(self, request: InstallRequest | Installation) -> InstallReport:
         """Do an installation that is described by a value, or was looked into already; as `install`."""
-        kit = self._opened
+        return await self._install(self._opened, request)
+
+    async def _install(self, kit: Kit, request: InstallRequest | Installation) -> InstallReport:
         if isinstance(request, InstallRequest):
             request = await self._off_loop(partial(look_into_install, kit, request))
         return await install_cold(kit, request, self._index_client)
@@ -202,6 +216,7 @@ class CacheEngine(CacheKeeper):
         require_hashes: bool = False,
         python: str | None = None,
         refresh: bool = False,
+        overlays: Iterable[str] | None = None,
     ) -> FetchReport:
         """Bring wheels into the cache and do nothing else with them.
 
@@ -214,14 +229,40 @@ class CacheEngine(CacheKeeper):
             requires_hashes=require_hashes,
             refreshes=refresh,
         )
-        return await self.run_fetch(FetchRequest(inputs, python))
+        return await self._fetch(self._with_overlays(overlays), FetchRequest(inputs, python))
 
     async def run_fetch(self, request: FetchRequest | Fetching) -> FetchReport:
         """Do a fetch that is described by a value, or was looked into already; as `fetch`."""
-        kit = self._opened
+        return await self._fetch(self._opened, request)
+
+    async def _fetch(self, kit: Kit, request: FetchRequest | Fetching) -> FetchReport:
         if isinstance(request, FetchRequest):
             request = await self._off_loop(partial(look_into_fetch, kit, request))
         return await fetch_cold(kit, request, self._index_client)
+
+    async def add(self, wheels: Iterable[str | os.PathLike[str]], *, overlay: str = DEFAULT_OVERLAY) -> AddReport:
+        """Add wheels that were built elsewhere to an overlay, where whoever names it finds them at once.
+
+        A wheel takes the place of one of the same file name; who is installing that one gets it whole. If one of them
+        cannot be added, none is.
+
+        Args:
+            wheels: paths of wheels; they are read, and neither moved nor linked.
+            overlay: its name; there is one as soon as something is added to it.
+
+        Raises:
+            UsageError: one is no wheel on this machine, or the overlay cannot have that name.
+            InvalidWheelError: a wheel is malformed or hostile. Several failures come in an ExceptionGroup.
+            DiskError, ReadOnlyCacheError, LockTimeoutError: the machine refused.
+        """
+        kit = self._opened
+        paths = [path_text(each) for each in listed("wheels", wheels)]
+        async with ending(kit):
+            work = kit.work()
+            try:
+                return await kit.conductor().conduct(add_wheels(kit, work, paths, overlay))
+            finally:
+                await in_thread_surely(partial(end_work, work))
 
     @asynccontextmanager
     async def environment(
@@ -232,6 +273,7 @@ class CacheEngine(CacheKeeper):
         python: str | None = None,
         refresh: bool = False,
         isolated: bool = False,
+        overlays: Iterable[str] | None = None,
     ) -> AsyncIterator[HeldEnvironment]:
         """Use a cached environment for the length of the block; it is made if there is none for these arguments.
 
@@ -244,6 +286,7 @@ class CacheEngine(CacheKeeper):
             python: its interpreter, by path, command or version; None: the one that this program runs on.
             refresh: ask the indexes, and make a new environment if they have something else by now.
             isolated: make one for this block alone.
+            overlays: as for `install`.
 
         Raises:
             UsageError: a requirement cannot be understood.
@@ -253,7 +296,7 @@ class CacheEngine(CacheKeeper):
             DiskError, ReadOnlyCacheError, LockTimeoutError: the machine refused.
         """
         request = EnvironmentRequest(requirement, listed("additions", additions), python, refresh, isolated)
-        held = await self.hold_environment(request)
+        held = await self._hold_environment(self._with_overlays(overlays), request)
         try:
             yield held
         finally:
@@ -266,7 +309,9 @@ class CacheEngine(CacheKeeper):
 
         Whoever calls this releases it.
         """
-        kit = self._opened
+        return await self._hold_environment(self._opened, request)
+
+    async def _hold_environment(self, kit: Kit, request: EnvironmentRequest | Tool) -> HeldEnvironment:
         held: list[HeldEnvironment] = []  # a cancellation may come when it is there already, and not yet returned
         try:
             if isinstance(request, EnvironmentRequest):
@@ -281,6 +326,14 @@ class CacheEngine(CacheKeeper):
                 await in_thread_surely(each.release)
             raise
         return held[0]
+
+    def _with_overlays(self, overlays: Iterable[str] | None) -> Kit:
+        """Give what a call works with that names overlays of its own."""
+        kit = self._opened
+        if overlays is None:
+            return kit
+        names = tuple(dict.fromkeys(map(overlay_name, listed("overlays", overlays))))
+        return replace(kit, config=replace(kit.config, overlays=names))
 
     async def _index_client(self) -> IndexClient:
         """Give the one client of this engine; the first call that needs the network makes it."""

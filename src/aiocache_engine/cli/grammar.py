@@ -8,8 +8,10 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 
+from aiocache_engine.errors import InvalidNameError
 from aiocache_engine.hints import Any
 from aiocache_engine.model.index import IndexStrategy
+from aiocache_engine.model.names import overlay_name
 from aiocache_engine.model.python import LinkMode
 from aiocache_engine.model.value import value
 
@@ -91,6 +93,14 @@ def index_strategy(text: str) -> IndexStrategy:
         raise ValueError(f"{text!r} is neither first-index nor best-match") from None
 
 
+def overlay(text: str) -> str:
+    """Read the name of an overlay."""
+    try:
+        return overlay_name(text)
+    except InvalidNameError as error:
+        raise ValueError(str(error)) from error
+
+
 def link_mode(text: str) -> LinkMode:
     """Read a link mode that can be asked for by name."""
     if text not in ("clone", "hardlink", "copy", "symlink"):
@@ -168,6 +178,14 @@ _REQUIRE_HASHES = Option(
     "requires_hashes",
     "Refuse what has no hash. One requirement with a --hash means the same.",
 )
+_OVERLAYS = Option(
+    ("--overlay",),
+    Kind.TEXTS,
+    "overlays",
+    "An overlay that is looked at before any index (AIOC_OVERLAY); may be repeated.",
+    "NAME",
+    overlay,
+)
 _DRY_RUN = Option(("-n", "--dry-run"), Kind.FLAG, "is_dry_run", "Tell what would be done, and do not do it.")
 _REQUIREMENTS = ("requirements", "REQ", "Requirements (PEP 508), and paths or URLs of wheels.")
 
@@ -188,6 +206,7 @@ COMMANDS = {
                 ("--refresh",), Kind.FLAG, "refreshes", "Ask the indexes anew; a newer tool replaces the cached one."
             ),
             Option(("--isolated",), Kind.FLAG, "is_isolated", "In an environment for this run alone."),
+            _OVERLAYS,
         ),
         ("words", "TOOL[@VERSION|@latest] [ARGS...]", "A command, and what it is told. `python` is the interpreter."),
         hands_on=True,
@@ -220,6 +239,7 @@ COMMANDS = {
                 "is_ephemeral",
                 "The environment is short-lived: prune keeps what it used when it is gone.",
             ),
+            _OVERLAYS,
             Option(
                 ("--break-system-packages",),
                 Kind.FLAG,
@@ -245,8 +265,14 @@ COMMANDS = {
             _REFRESH,
             _NO_DEPS,
             _REQUIRE_HASHES,
+            _OVERLAYS,
         ),
         _REQUIREMENTS,
+    ),
+    "add": Command(
+        "Add wheels that were built elsewhere to an overlay, for whoever names it.",
+        (Option(("--overlay",), Kind.TEXT, "overlay", 'The overlay; by default "default".', "NAME", overlay),),
+        ("wheels", "WHEEL", "Paths of wheels; each takes the place of one of the same file name."),
     ),
     "clean": Command(
         "Remove projects from the cache, or everything. Waits for nobody; what is in use is freed when its user ends.",

@@ -17,6 +17,7 @@ class Options:
     index_url: str | None = None
     extra_index_urls: tuple[str, ...] = ()
     find_links: tuple[str, ...] = ()
+    overlays: tuple[str, ...] = ()
     index_strategy: IndexStrategy | None = None
     is_offline: bool = False
     lock_timeout_seconds: float | None = None
@@ -37,6 +38,7 @@ class Options:
             index_url=self.index_url,
             extra_index_urls=self.extra_index_urls,
             find_links=self.find_links,
+            overlays=self.overlays or config.overlays,
             index_strategy=self.index_strategy,
             is_offline=self.is_offline or config.is_offline,
             lock_timeout_seconds=(

@@ -83,7 +83,7 @@ def fetch_document(report: FetchReport) -> Document:
 
 def fetch_text(report: FetchReport, *, verbosity: int) -> str:
     """Say what came, and what was there already."""
-    came = [each for each in report.fetched if each.origin != "cache"]
+    came = [each for each in report.fetched if each.origin not in ("cache", "overlay")]
     there = len(report.fetched) - len(came)
     lines = []
     if came:

@@ -29,7 +29,17 @@ class Index:
 
     kind: IndexKind
     url: str  #: without user name and password; the digest of it names the index in the cache
-    digest: str  #: 32 hexadecimal digits
+    digest: str  #: 32 hexadecimal digits; of an overlay "overlay/" and its name
+
+    @property
+    def is_overlay(self) -> bool:
+        """Tell whether it is part of this cache: its pages are the names in it, and there is nobody to ask."""
+        return self.kind is IndexKind.OVERLAY
+
+
+def overlay_index(name: str) -> Index:
+    """Give an overlay as the index that it is."""
+    return Index(IndexKind.OVERLAY, f"overlay {name}", f"overlay/{name}")
 
 
 @value

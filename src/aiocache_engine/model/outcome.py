@@ -12,7 +12,7 @@ class Obtained:
     project: str  #: normalized
     version: str
     archive_id: str
-    origin: str  #: "cache" or "index"
+    origin: str  #: "cache", "index", "built" or "overlay"
 
 
 @value
@@ -21,6 +21,27 @@ class Named:
 
     project: str  #: normalized
     version: str
+
+
+@value
+class Added:
+    """One wheel that is in an overlay now."""
+
+    project: str  #: normalized
+    version: str
+    archive_id: str
+    filename: str
+    overlay: str
+    path: str  #: of the wheel, as it was named
+
+
+@value
+class AddReport:
+    """What was added to an overlay."""
+
+    overlay: str
+    added: tuple[Added, ...]  #: in the order in which they were named
+    total_seconds: float
 
 
 @value

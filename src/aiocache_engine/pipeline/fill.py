@@ -40,6 +40,7 @@ from aiocache_engine.store.detach import take_damaged
 from aiocache_engine.store.layout import OVERLAY
 from aiocache_engine.store.trash import sweep
 from aiocache_engine.store.work import Published
+from aiocache_engine.system.descent import remove_file
 from aiocache_engine.system.disk import translated
 from aiocache_engine.system.keylock import KeyHold, KeyLock
 from aiocache_engine.system.process import me
@@ -138,6 +139,8 @@ class Filler:
             try:
                 await in_thread(partial(check_sizes, ready.archive, ready.manifest))
             except DamagedEntryError as error:
+                if ready.choice.index.is_overlay:
+                    raise _added_and_damaged(ready.choice, error) from error
                 self._reporter.warns(f"{error}; it is fetched again")
                 await self._discard(ready.archive, ready.wanted.project)
 
@@ -161,6 +164,8 @@ class Filler:
 
     async def _page(self, project: str, index: Index) -> StoredPage | None:
         stored = self._finder.stored_page(project, index)
+        if index.is_overlay:
+            return stored
         async with self._pages:
             page = await (await self._client()).page(
                 project, index, stored=stored, refresh=self._finder.asks_again(project)
@@ -175,6 +180,8 @@ class Filler:
         """Get one file, alone: whoever else wants it waits, and then finds it."""
         if choice.is_sdist:
             return await self._build(choice)
+        if choice.index.is_overlay:
+            return await self._obtain_added(choice.wanted)
         key = choice.key
         cache = self._work.cache
         cache.ensure_writable()
@@ -191,6 +198,22 @@ class Filler:
                 self._reporter.warns(f"{again.damaged.error}; it is fetched again")
                 await self._discard(again.damaged.archive, choice.wanted.project)
             return await self._fill(choice, key_hold)
+
+    async def _obtain_added(self, wanted: Wanted) -> Ready:
+        """Look again: what was chosen from an overlay was replaced or cleaned before it was looked up.
+
+        Raises:
+            DamagedEntryError: it is still there, and nobody but who added it can bring it again.
+        """
+        while True:
+            (found,) = (await self._conductor.conduct(self._finder.find_all([wanted]))).results
+            if isinstance(found, Ready):
+                return found
+            choice = found.choice or await self._choose(wanted)
+            if not choice.index.is_overlay:
+                return await self._obtain(choice)
+            if found.damaged is not None:
+                raise _added_and_damaged(choice, found.damaged.error) from found.damaged.error
 
     async def _is_unchanged(self, stale: Ready) -> bool:
         """Ask the index whether a file without a hash is still the one that was unpacked."""
@@ -210,7 +233,7 @@ class Filler:
             ready = await self._publish(choice, staged, pointer)
         finally:
             with suppress(OSError):  # what cannot go now goes with the lease
-                os.unlink(wheel)
+                remove_file(wheel)
             await in_thread(partial(sweep, staged))
         self._reporter.published(choice.file.filename)
         return ready
@@ -276,6 +299,14 @@ class Filler:
         )
         with translated(staged):
             write_description(staged, dump_manifest(manifest), boot_id)
+
+
+def _added_and_damaged(choice: Choice, error: DamagedEntryError) -> DamagedEntryError:
+    """Say who can help: of a wheel that was added there is no other source."""
+    file, overlay = choice.file.filename, choice.index.digest.removeprefix(OVERLAY)
+    return DamagedEntryError(
+        error.path, f"{error.reason}; it is {file} of the overlay {overlay}: add it again, or clean it from there"
+    )
 
 
 def _opened(choice: Choice, published: Published, pointer: Pointer) -> Ready:

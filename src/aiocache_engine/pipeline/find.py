@@ -17,14 +17,14 @@ from aiocache_engine.index.urls import direct_file, shown
 from aiocache_engine.model.index import Index, IndexFile, IndexSettings, IndexStrategy
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.manifest import Manifest
-from aiocache_engine.model.names import digest, is_sdist, sdist_name, wheel_name
+from aiocache_engine.model.names import digest, file_name, is_sdist
 from aiocache_engine.model.page import PageError, StoredPage, load_page
 from aiocache_engine.model.records import FileKey, Pointer
 from aiocache_engine.model.requirement import Refusal, Wanted
 from aiocache_engine.model.value import replace, value
 from aiocache_engine.pipeline.pages import Contents, read_pages
 from aiocache_engine.pipeline.steps import InHold, Outside, Steps
-from aiocache_engine.policy.choose import FileName, WheelChooser
+from aiocache_engine.policy.choose import WheelChooser
 from aiocache_engine.python.interpreter import identity_of
 from aiocache_engine.store.archives import Archive, open_manifest
 from aiocache_engine.store.layout import BUILT
@@ -219,7 +219,7 @@ class Finder:
             NoMatchingWheelError: the wheel is for another platform or Python, or the sdist must not be built.
         """
         index, file, _ = direct_file(wanted.url or "")
-        refusal = self.chooser.check(name_of(file, wanted.project))
+        refusal = self.chooser.check(file_name(file.filename, wanted.project))
         if refusal is not None:
             raise NoMatchingWheelError(wanted.text, refusal.reason)
         return choice_of(wanted, index, file, self.chooser)
@@ -246,7 +246,7 @@ class Finder:
         chosen = self.choice_among(wanted, pages)
         if isinstance(chosen, Choice):
             return chosen
-        if self._is_offline or all(is_local(index.url) for index in self.settings.indexes):
+        if self._is_offline or all(index.is_overlay or is_local(index.url) for index in self.settings.indexes):
             raise NoMatchingWheelError(wanted.text, chosen.reason)
         self._refused.add(wanted.project)  # the stored page may be a little behind: ask before saying no
         return None
@@ -257,7 +257,9 @@ class Finder:
         pages: list[tuple[Index, StoredPage]] = []
         for index in self.settings.indexes:
             stored = self.stored_page(wanted.project, index)
-            if is_local(index.url):
+            if index.is_overlay:
+                pass  # the names were read just now
+            elif is_local(index.url):
                 stored = read_local_page(wanted.project, index, stored=stored, now=now)
             elif stored is None or not usable_page(stored, now=now, offline=self._is_offline, refresh=self._refreshes):
                 if self._is_offline and stored is None:
@@ -277,7 +279,7 @@ class Finder:
             manifest = open_manifest(found.archive, me().boot_id)
         except DamagedEntryError as error:
             return Missing(choice.wanted, choice, damaged=Damaged(found.archive, error))
-        ready = Ready(choice.wanted, choice, found.archive, found.pointer, manifest, "cache")
+        ready = Ready(choice.wanted, choice, found.archive, found.pointer, manifest, _origin(choice))
         return ready if self._is_current(choice, found.pointer) else Missing(choice.wanted, choice, stale=ready)
 
     def _is_current(self, choice: Choice, pointer: Pointer) -> bool:
@@ -287,6 +289,10 @@ class Finder:
         if is_local(choice.file.url):
             return local_validator(choice.file) == pointer.etag
         return self._is_offline
+
+
+def _origin(choice: Choice) -> str:
+    return "overlay" if choice.index.is_overlay else "cache"
 
 
 def look_up(work: Work, choices: Sequence[Choice]) -> Steps[list[Found | None]]:
@@ -307,15 +313,6 @@ def look_up(work: Work, choices: Sequence[Choice]) -> Steps[list[Found | None]]:
     while queue:
         yield InHold(LockMode.SHARED, read)
     return found
-
-
-def name_of(file: IndexFile, project: str) -> FileName:
-    """Take the name of a file apart.
-
-    Raises:
-        InvalidNameError: it is the name of neither a wheel nor an sdist of the project.
-    """
-    return sdist_name(file.filename, project) if is_sdist(file.filename) else wheel_name(file.filename)
 
 
 def _files(page: StoredPage, wanted: Wanted) -> Iterator[IndexFile]:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from aiocache_engine.config import Config, locate_cache_dir
 from aiocache_engine.hints import TYPE_CHECKING
 from aiocache_engine.index.settings import IndexOptions, discover_settings
-from aiocache_engine.model.index import IndexSettings
+from aiocache_engine.model.index import IndexSettings, overlay_index
 from aiocache_engine.model.python import Interpreter
 from aiocache_engine.model.records import Holder
 from aiocache_engine.model.value import field, replace, value
@@ -69,7 +69,7 @@ class Kit:
         return Work(self.cache, holder)
 
     def settings(self, files: FileOptions | None = None) -> IndexSettings:
-        """Find out which indexes are meant, by requirements files too.
+        """Find out which indexes are meant, by requirements files too; overlays are the first of them.
 
         Raises:
             IndexSettingsError: an option, a variable or a configuration file says something that cannot be used.
@@ -90,7 +90,10 @@ class Kit:
                 added_trusted_hosts=files.trusted_hosts,
             )
         memo = None if self.cache.is_read_only else f"{self.cache.layout.interpreters}/{SETTINGS_MEMO}"
-        return discover_settings(options, self.environ, memo_path=memo)
+        settings = discover_settings(options, self.environ, memo_path=memo)
+        if not self.config.overlays:
+            return settings
+        return replace(settings, indexes=(*map(overlay_index, self.config.overlays), *settings.indexes))
 
     def describe_interpreter(self, executable: str) -> Interpreter:
         """Tell what an interpreter is, asking it only if it or its place changed.

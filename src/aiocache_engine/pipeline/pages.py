@@ -7,16 +7,21 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from io import FileIO
 
 from aiocache_engine.errors import OfflineError, ProjectNotFoundError
 from aiocache_engine.index.urls import shown
-from aiocache_engine.model.index import Index
+from aiocache_engine.model.index import Index, IndexFile
 from aiocache_engine.model.locking import LockMode
-from aiocache_engine.model.page import PageError, StoredPage, load_page
+from aiocache_engine.model.page import PageError, StoredPage, encode_lines, load_page
+from aiocache_engine.model.records import Pointer
 from aiocache_engine.pipeline.steps import InHold, Outside, Steps
 from aiocache_engine.store.cache_dir import CacheDir
+from aiocache_engine.store.layout import OVERLAY
+from aiocache_engine.store.overlays import read_overlay
 from aiocache_engine.store.work import Work
+from aiocache_engine.system.descent import remove_file
 from aiocache_engine.system.lock import Hold
 
 _UNKNOWN_FOR_SECONDS = 600.0  #: how long an index is believed that does not know a project
@@ -29,6 +34,8 @@ Contents = dict[tuple[str, str], bytes | None]
 def read_pages(work: Work, wanted: Mapping[str, Sequence[str]]) -> Steps[Contents]:
     """Read generations and stored pages, in as many short holds as it takes.
 
+    The page of an overlay is made of the names in it.
+
     Args:
         work: what reads them.
         wanted: project -> digests of the indexes whose pages of it are read.
@@ -39,33 +46,59 @@ def read_pages(work: Work, wanted: Mapping[str, Sequence[str]]) -> Steps[Content
     queue = deque(wanted.items())
     contents: Contents = {}
     large: dict[tuple[str, str], FileIO] = {}
+    added: dict[tuple[str, str], list[Pointer]] = {}
 
     def read(hold: Hold) -> None:
         while queue and (time.monotonic() - hold.acquired_at) < _HOLD_SECONDS:
             project, digests = queue.popleft()
             work.begin(hold, [project])
             for digest in digests:
-                page = work.read_page(hold, project, digest)
-                if isinstance(page, FileIO):
-                    large[project, digest] = page
+                which = project, digest
+                if digest.startswith(OVERLAY):
+                    added[which] = read_overlay(hold, work.cache.layout, project, digest.removeprefix(OVERLAY))
+                elif isinstance(page := work.read_page(hold, project, digest), FileIO):
+                    large[which] = page
                 else:
-                    contents[project, digest] = page
-
-    def read_large() -> None:
-        while large:
-            which, file = large.popitem()
-            with file:
-                contents[which] = file.readall()
+                    contents[which] = page
 
     try:
         while queue:
             yield InHold(LockMode.SHARED, read)
             if large:
-                yield Outside(read_large)
+                yield Outside(partial(_read_large, large, contents))
     finally:
         for file in large.values():
             file.close()
+    contents |= {which: _overlay_page(*which, pointers) for which, pointers in added.items()}
     return contents
+
+
+def _read_large(files: dict[tuple[str, str], FileIO], contents: Contents) -> None:
+    while files:
+        which, file = files.popitem()
+        with file:
+            contents[which] = file.readall()
+
+
+def _overlay_page(project: str, digest: str, pointers: Sequence[Pointer]) -> bytes | None:
+    if not pointers:
+        return None
+    from packaging.utils import canonicalize_version  # noqa: PLC0415 - most calls name no overlay
+
+    groups: dict[str, list[IndexFile]] = {}
+    for each in pointers:
+        file = IndexFile(each.filename, each.filename, each.sha256, None, None, None, None)
+        groups.setdefault(canonicalize_version(each.version), []).append(file)
+    return StoredPage(
+        project=project,
+        index_digest=digest,
+        url=digest,
+        validated_at=0.0,
+        fresh_until=0.0,
+        headers={},
+        is_storable=False,
+        lines=encode_lines(groups),
+    ).dump()
 
 
 def store_page(work: Work, page: StoredPage) -> Steps[bool]:
@@ -77,7 +110,7 @@ def store_page(work: Work, page: StoredPage) -> Steps[bool]:
         LockMode.SHARED, lambda hold: work.write_page(hold, page.project, page.index_digest, staged)
     )
     if not is_stored:
-        yield Outside(lambda: os.unlink(staged))
+        yield Outside(partial(remove_file, staged))
     return is_stored
 
 
@@ -121,7 +154,7 @@ def not_found(cache: CacheDir, project: str, indexes: Sequence[Index]) -> Projec
     """Make the error for a project that nobody knows; names that the cache knows wheels of may be what was meant."""
     from difflib import get_close_matches  # noqa: PLC0415 - only where something went wrong
 
-    useless = tuple(shown(index.url) for index in indexes if _has_page(cache, project, index))
+    useless = tuple(shown(index.url) for index in indexes if not index.is_overlay and _has_page(cache, project, index))
     known: list[str] = []
     with suppress(OSError):
         known = os.listdir(cache.layout.projects)

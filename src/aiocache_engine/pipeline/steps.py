@@ -37,6 +37,7 @@ class Outside:
     """Do this with no lock held. It may take as long as it takes."""
 
     work: Callable[[], Any]
+    stop: Callable[[], object] | None = None  #: makes long work end halfway, should it be cancelled
 
 
 @value
@@ -135,7 +136,7 @@ class Conductor:
     async def _do_async(self, step: Step) -> Any:
         if isinstance(step, Outside):
             with translated(self._place):
-                return await in_thread(step.work)
+                return await in_thread(step.work, on_cancel=step.stop)
         if isinstance(step, Pause):
             from anyio import sleep  # noqa: PLC0415 - a warm command has no event loop
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from aiocache_engine.config import current_directory
 from aiocache_engine.errors import TargetError, UsageError
-from aiocache_engine.hints import TYPE_CHECKING
+from aiocache_engine.hints import TYPE_CHECKING, TypeVar
 from aiocache_engine.model.python import Interpreter, Target
 from aiocache_engine.model.requirement import Wanted
 from aiocache_engine.model.value import value
@@ -24,6 +24,8 @@ from aiocache_engine.python.target import Place, TargetChoice, choose_target, fi
 
 if TYPE_CHECKING:
     from aiocache_engine.policy.resolution import Problem
+
+Item = TypeVar("Item")
 
 
 @value(kw_only=True)
@@ -119,7 +121,7 @@ def problem_of(requested: Requested) -> Problem:
     )
 
 
-def listed(what: str, given: Iterable[str]) -> tuple[str, ...]:
+def listed(what: str, given: Iterable[Item]) -> tuple[Item, ...]:
     """Give the texts of a list. One text alone is refused: its letters are names too, and those projects strangers'.
 
     Raises:

@@ -115,6 +115,8 @@ class Fetcher:
 
     async def _page(self, project: str, index: Index) -> StoredPage | None:
         stored = self.shelf.page(project, index)
+        if index.is_overlay:
+            return stored
         async with self._limiter:
             page = await (await self._client()).page(project, index, stored=stored, refresh=self.shelf.refreshes)
         if page is None and not is_local(index.url):

@@ -71,7 +71,9 @@ class Shelf:
         pages: Pages = []
         for index in self.settings.indexes:
             stored = self.page(project, index)
-            if is_local(index.url):
+            if index.is_overlay:
+                pass  # the names were read just now
+            elif is_local(index.url):
                 stored = read_local_page(project, index, stored=stored, now=now)
             elif stored is None or not usable_page(stored, now=now, offline=self.is_offline, refresh=self.refreshes):
                 return None
@@ -103,6 +105,9 @@ class Shelf:
                 choice = queue.popleft()
                 project = choice.wanted.project
                 self._work.begin(hold, [project])
+                if choice.index.is_overlay:
+                    stored.append(None)
+                    continue
                 stored.append(self._work.read_metadata(hold, project, choice.index.digest, choice.file.filename))
 
         while queue:
@@ -138,6 +143,10 @@ class Shelf:
 
 def _identity(choice: Choice) -> str | None:
     """Give what tells a file from another of the same name; None: nothing does, so nothing of it is kept."""
+    if choice.index.is_overlay:  # its metadata is read where it is unpacked
+        return None
+    if choice.is_sdist:  # what a build says may be true for one interpreter alone
+        return choice.built or None
     return choice.file.sha256 or choice.file.metadata_sha256 or None
 
 
