@@ -42,6 +42,7 @@ _NO_BRACKET = re.compile(r"[^()]+")
 _LONG = 200  #: characters; what is longer is looked at as a whole, and told in part
 _NAMES = ("name", "version", "requires-dist", "requires-python", "provides-extra")
 _TOLD_BY_SDISTS = (2, 2)  #: the first version of core metadata that says what a build may change (PEP 643)
+_UNKNOWN_FORMAT = (3,)  #: of which nobody knows what it will say
 _LENIENT = (
     (re.compile(r"(>=|<=|>|<|~=)(\s*\d+(?:\.\d+)*)\.\*"), r"\1\2"),  # >=3.6.* can only mean >=3.6
     (re.compile(r"(\d(?:\.\*)?)\s*(>=|<=|!=|==|~=|<|>)"), r"\1,\2"),  # >=1.0<2.0 lacks a comma
@@ -98,7 +99,8 @@ def is_static(content: bytes) -> bool:
         version = tuple(int(part) for part in fields["metadata-version"][0].split("."))
     except (IndexError, ValueError):
         return False
-    return version >= _TOLD_BY_SDISTS and not {field.lower() for field in fields["dynamic"]}.intersection(_NAMES)
+    dynamic = {field.lower() for field in fields["dynamic"]}
+    return _TOLD_BY_SDISTS <= version < _UNKNOWN_FORMAT and not dynamic.intersection(_NAMES)
 
 
 def demands_of(metadata: CoreMetadata, extra: str, markers: Mapping[str, str]) -> Sequence[Demand]:

@@ -315,7 +315,7 @@ def _check_names(names: list[str], limits: UnpackLimits) -> None:
     for name in names:
         parent, _, base = name.rpartition("/")
         if base:
-            key = _folded(name)
+            key = folded(name)
             if key in files:
                 raise UnsafeZipError("the name occurs twice, or differs only in case or accents", member=name)
             files.add(key)
@@ -326,11 +326,11 @@ def _check_names(names: list[str], limits: UnpackLimits) -> None:
             parts = parent.split("/")
             for count in range(1, len(parts) + 1):
                 path = "/".join(parts[:count])
-                directories.setdefault(path, _folded(path))
-    folded = directories.values()
-    if len(set(folded)) != len(directories):
+                directories.setdefault(path, folded(path))
+    spellings = set(directories.values())
+    if len(spellings) != len(directories):
         raise UnsafeZipError("the names of two directories differ only in case or accents")
-    if both := files.intersection(folded):
+    if both := files.intersection(spellings):
         raise UnsafeZipError("it is a file and a directory", member=min(both))
 
 
@@ -342,7 +342,8 @@ def _check_directory(path: str, name: str, limits: UnpackLimits) -> None:
         raise UnsafeZipError("the name is too long", member=name)
 
 
-def _folded(name: str) -> str:
+def folded(name: str) -> str:
+    """Give what two names have in common that some file system takes for one: case and form of accents left out."""
     if name.isascii():
         return name.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

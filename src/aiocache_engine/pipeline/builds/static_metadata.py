@@ -1,0 +1,40 @@
+"""The metadata that an sdist states for every wheel built of it (PEP 643), so that nothing has to be run to know it."""
+
+from __future__ import annotations
+
+import os
+
+from aiocache_engine.system.disk import disk_error
+
+_LONGEST_BYTES = 32 * 1024 * 1024
+
+
+def static_metadata(root: str) -> bytes | None:
+    """Give PKG-INFO of the unpacked sdist at `root` if a wheel's METADATA says the same in all that resolving needs.
+
+    None: it has to be asked of the build backend. Name and version are the caller's to compare.
+
+    Raises:
+        DiskError: PKG-INFO cannot be read.
+    """
+    from aiocache_engine.pipeline.resolution.metadata import (  # noqa: PLC0415 - only where something is built
+        MetadataError,
+        is_static,
+        parse_metadata,
+    )
+
+    path = os.path.join(root, "PKG-INFO")
+    try:
+        with open(path, "rb") as file:
+            content = file.read(_LONGEST_BYTES + 1)
+    except (FileNotFoundError, IsADirectoryError):
+        return None
+    except OSError as error:
+        raise disk_error(error, path) from error
+    if len(content) > _LONGEST_BYTES or not is_static(content):
+        return None
+    try:
+        parse_metadata(content)
+    except MetadataError:
+        return None
+    return content
