@@ -34,6 +34,8 @@ class Config:
     trusts_cache_dir: bool = False  #: take a cache dir with a strange owner or mode, or one behind a link
     download_count: int = 12  #: files fetched at the same time
     page_count: int = 12  #: pages asked for at the same time
+    build_count: int | None = None  #: backends run at the same time; None: by processors and free memory
+    build_time_limit_seconds: float = 3600.0  #: for each hook of a build backend
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Config:

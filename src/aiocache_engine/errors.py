@@ -315,6 +315,24 @@ class BuildError(CacheEngineError):
         self.last_lines = last_lines
 
 
+class BuildCycleError(BuildError):
+    """Something is needed to build itself, or needs builds within builds without end."""
+
+    def __init__(self, chain: tuple[str, ...], *, is_endless: bool = False) -> None:
+        """Keep the way.
+
+        Args:
+            chain: what needs what to be built, the first once more at the end.
+            is_endless: no circle was met, but no end either.
+        """
+        way = " -> ".join(chain)
+        reason = f"its build requirements need it to be built itself ({way}); a wheel of one of them ends the circle"
+        if is_endless:
+            reason = f"builds of build requirements are {len(chain)} deep, and that has no end ({way})"
+        super().__init__(chain[0], reason)
+        self.chain = chain
+
+
 class InvalidSdistError(CacheEngineError):
     """An sdist that the strict reader refuses: its tar or zip file is damaged, or would write where it must not."""
 

@@ -23,6 +23,12 @@ class Reporter:
     def download_finished(self, filename: str) -> None:
         """The file has come whole and its hash is right, or its download failed."""
 
+    def build_started(self, what: str) -> None:
+        """A wheel is being built: of an sdist by its file name, or of a project directory."""
+
+    def build_finished(self, what: str, elapsed_seconds: float) -> None:
+        """Its wheel is there, or its build failed."""
+
     def published(self, filename: str) -> None:
         """A wheel has been unpacked and can be looked up by everybody."""
 

@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
-from aiocache_engine.errors import NoMatchingWheelError
 from aiocache_engine.hints import Self
 from aiocache_engine.index.client import IndexClient
 from aiocache_engine.model.python import Interpreter
 from aiocache_engine.model.requirement import Wanted
 from aiocache_engine.model.value import replace
+from aiocache_engine.pipeline.builds.builder import Builder, Settings
 from aiocache_engine.pipeline.bytecode import Bytecoder
 from aiocache_engine.pipeline.deliver import Supply
 from aiocache_engine.pipeline.fill import Filler
@@ -42,6 +42,8 @@ class Call:
         *,
         refreshes: bool,
         files: FileOptions | None = None,
+        chain: tuple[str, ...] = (),
+        build_settings: Settings | None = None,
     ) -> None:
         """Begin.
 
@@ -52,6 +54,8 @@ class Call:
             client: gives the client of the engine's own indexes, opened once it is needed.
             refreshes: ask the indexes even where stored pages are fresh.
             files: what requirements files say of indexes and wheels.
+            chain: what is being built around this call, outermost first.
+            build_settings: what build backends are told.
         """
         self._kit = kit
         self._conductor = conductor
@@ -61,6 +65,9 @@ class Call:
         self._bytecoder: Bytecoder | None = None
         self._refreshes = refreshes
         self._files = files or FileOptions()
+        self._chain = chain
+        self._build_settings = build_settings
+        self._own_builder: Builder | None = None
         self.work: Work = kit.work()
         self.resolved_at = self.obtained_at = time.monotonic()
 
@@ -156,7 +163,6 @@ class Call:
         started = time.monotonic()
         finder = await self._finder()
         filler = self._filler(finder)
-        builder = self._builder()
 
         async def fetch_wheel(choice: Choice) -> bytes:
             (ready,) = await filler.obtain_all([choice])
@@ -168,7 +174,7 @@ class Call:
             self._client,
             self._conductor,
             fetch_wheel,
-            sdist_metadata=builder.metadata,
+            sdist_metadata=self.builder.metadata,
             page_count=page_count,
         )
         resolved = await resolve_live(problem, self._interpreter, fetcher, chooser=finder.chooser, standing=standing)
@@ -210,14 +216,32 @@ class Call:
             self._client,
             self._conductor,
             self._kit.reporter,
-            build=self._builder().wheel,
+            build=self.builder.wheel,
             download_count=config.download_count,
             page_count=config.page_count,
             on_ready=None if self._bytecoder is None else self._bytecoder.begin,
         )
 
-    def _builder(self) -> _NoBuilder:
-        return _NoBuilder()
+    @property
+    def builder(self) -> Builder:
+        """What builds for this call."""
+        if self._own_builder is None:
+            self._own_builder = Builder(
+                self._kit,
+                self.work,
+                self._conductor,
+                self._interpreter,
+                client=self._client,
+                nest=self._nested,
+                chain=self._chain,
+                settings=self._build_settings,
+            )
+        return self._own_builder
+
+    def _nested(self, interpreter: Interpreter, chain: tuple[str, ...]) -> Call:
+        """Begin a call on the same indexes for what a build needs."""
+        client, files = self._client, self._files
+        return Call(self._kit, self._kit.conductor(), interpreter, client, refreshes=False, files=files, chain=chain)
 
     async def _client(self) -> IndexClient:
         """Give the engine's client, or one of this call where requirements files name indexes of their own."""
@@ -229,17 +253,3 @@ class Call:
                 kit = self._kit
                 self._own_client = IndexClient(settings, offline=kit.config.is_offline, warn=kit.reporter.warns)
         return self._own_client
-
-
-class _NoBuilder:
-    """Builds nothing."""
-
-    async def wheel(self, choice: Choice) -> Ready:
-        raise self._refusal(choice)
-
-    async def metadata(self, choice: Choice) -> bytes:
-        raise self._refusal(choice)
-
-    def _refusal(self, choice: Choice) -> NoMatchingWheelError:
-        reason = f"it is there only as source, {choice.file.filename}, and building is not supported yet"
-        return NoMatchingWheelError(choice.wanted.text, reason)

@@ -14,12 +14,14 @@ from aiocache_engine.model.index import IndexSettings, overlay_index
 from aiocache_engine.model.python import Interpreter
 from aiocache_engine.model.records import Holder
 from aiocache_engine.model.value import field, replace, value
+from aiocache_engine.pipeline.builds.yard import BuildYard
 from aiocache_engine.pipeline.steps import Conductor
 from aiocache_engine.python.interpreter import decode_interpreter, encode_interpreter, key_of, probe
 from aiocache_engine.report import Reporter
 from aiocache_engine.store.cache_dir import CacheDir, open_cache_dir
 from aiocache_engine.store.documents import read_document
 from aiocache_engine.store.layout import SETTINGS_MEMO
+from aiocache_engine.store.overlays import overlays_in, projects_in
 from aiocache_engine.store.work import Work
 from aiocache_engine.system.disk import replace_bytes, translated
 from aiocache_engine.system.process import me
@@ -38,6 +40,7 @@ class Kit:
     config: Config
     environ: Mapping[str, str]
     reporter: Reporter = field(default_factory=Reporter)
+    yard: BuildYard = field(default_factory=BuildYard)  #: what all its builds share
 
     def conductor(self) -> Conductor:
         """Make what performs the steps of one call."""
@@ -95,6 +98,18 @@ class Kit:
             return settings
         return replace(settings, indexes=(*map(overlay_index, self.config.overlays), *settings.indexes))
 
+    def warn_of_empty_overlays(self) -> None:
+        """Say which overlay of those that are named has nothing: a misspelt one looks just so."""
+        layout = self.cache.layout
+        for name in self.config.overlays:
+            if projects_in(layout, name):
+                continue
+            from difflib import get_close_matches  # noqa: PLC0415 - only where something may be wrong
+
+            near = get_close_matches(name, [each for each in overlays_in(layout) if each != name], n=1)
+            meant = f"did you mean {near[0]}?" if near else "`aioc add` puts wheels there"
+            self.reporter.warns(f"there is nothing in the overlay {name}; {meant}")
+
     def describe_interpreter(self, executable: str) -> Interpreter:
         """Tell what an interpreter is, asking it only if it or its place changed.
 
@@ -129,7 +144,7 @@ def open_kit(
         ForeignCacheDirError, ReadOnlyCacheError, DiskError: it cannot be used.
     """
     cache = open_cache_dir(locate_cache_dir(cache_dir, environ), trust=config.trusts_cache_dir)
-    kit = Kit(cache, config, environ, reporter or Reporter())
+    kit = Kit(cache, config, environ, reporter or Reporter(), BuildYard(config.build_count))
     if cache.is_read_only:
         kit.reporter.warns(
             f"{cache.root} is read-only: what it holds is used, and nothing keeps others from cleaning it"

@@ -75,7 +75,7 @@ def read_metadata(content: bytes, member: str, wheel: WheelName) -> str:
     Raises:
         InvalidWheelError: Name or Version is missing, given twice, or not the file name's.
     """
-    headers = _headers(content)
+    headers = read_headers(content)
     for field in ("name", "version"):
         if len(headers.get(field, ())) != 1:
             raise InvalidWheelError(wheel.filename, f"it must have one {field.capitalize()}", member=member)
@@ -91,7 +91,7 @@ def read_wheel(content: bytes, member: str, wheel: WheelName) -> bool:
     Raises:
         InvalidWheelError: the format's version is not 1.x, or Root-Is-Purelib is missing.
     """
-    headers = _headers(content)
+    headers = read_headers(content)
     formats, roots = headers.get("wheel-version", []), headers.get("root-is-purelib", [])
     if len(formats) != 1 or formats[0].partition(".")[0] != "1":
         raise InvalidWheelError(wheel.filename, f"Wheel-Version {' '.join(formats)} is not 1.x", member=member)
@@ -167,7 +167,7 @@ def _hash(row: RecordRow, sizes: dict[str, int], wheel: WheelName) -> tuple[str,
     return hash_
 
 
-def _headers(content: bytes) -> dict[str, list[str]]:
+def read_headers(content: bytes) -> dict[str, list[str]]:
     """Read the header lines (RFC 822); folded lines belong to fields that are not looked at here."""
     headers: dict[str, list[str]] = {}
     for line in content.decode("utf-8", "replace").splitlines():

@@ -1,0 +1,38 @@
+"""What an sdist or its backend says of the wheel that will be built: whether it is of the right project and version."""
+
+from __future__ import annotations
+
+from packaging.version import InvalidVersion, Version
+
+from aiocache_engine.errors import BuildError, InvalidNameError
+from aiocache_engine.model.names import SdistName, project_name
+from aiocache_engine.pipeline.wheels.contents import read_headers
+
+
+def check_metadata(content: bytes, sdist: SdistName, what: str) -> None:
+    """Check that METADATA or PKG-INFO is that of an sdist, by its file name.
+
+    Raises:
+        BuildError: it is not.
+    """
+    headers = read_headers(content)
+    names, versions = headers.get("name", []), headers.get("version", [])
+    if len(names) != 1 or len(versions) != 1:
+        raise BuildError(what, "its metadata must have one Name and one Version")
+    if not (_is_of(names[0], sdist.project) and is_same_version(versions[0], sdist.version)):
+        raise BuildError(what, f"its metadata is for {names[0]} {versions[0]}, and its file name says something else")
+
+
+def is_same_version(one: str, other: str) -> bool:
+    """Tell whether two spellings are one version (PEP 440)."""
+    try:
+        return Version(one) == Version(other)
+    except InvalidVersion:
+        return one == other
+
+
+def _is_of(name: str, project: str) -> bool:
+    try:
+        return project_name(name) == project
+    except InvalidNameError:
+        return False

@@ -1,0 +1,141 @@
+"""What all builds of an engine share: how many backends run at a time, and who is building what right now.
+
+Tasks of one engine that want the same built wait for each other here, with no lock held, before the key locks that do
+the same between processes: else every project that two others need would be prepared twice, its own needs four times,
+and so on. Whoever waits is entered as needing what it waits for, so that a circle is seen from whichever side it is
+closed. Used from one event loop.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+
+from aiocache_engine.errors import BuildCycleError
+from aiocache_engine.hints import TYPE_CHECKING, Final, TypeVar
+from aiocache_engine.system.memory import available_memory_bytes
+
+if TYPE_CHECKING:
+    from anyio import CapacityLimiter, Event
+
+Result = TypeVar("Result")
+
+CHAIN_VARIABLE: Final = "AIOC_BUILD_CHAIN"  #: what is being built around this process, outermost first
+_MOST_LINKS: Final = 32  #: builds within builds; more are meant to have no end
+_BUILD_BYTES: Final = 1024**3  #: of memory that a compiler is likely to want
+
+
+def default_build_count() -> int:
+    """Give how many backends may run at a time: one for each processor, if there is memory for so many."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    memory_bytes = available_memory_bytes()
+    return processors if memory_bytes is None else max(1, min(processors, memory_bytes // _BUILD_BYTES))
+
+
+class BuildYard:
+    """The slots and the builds under way of one engine."""
+
+    def __init__(self, build_count: int | None = None) -> None:
+        """Say how many backends may run at a time; None: as many as the machine can bear."""
+        self._build_count = build_count
+        self._slots: CapacityLimiter | None = None
+        self._under_way: dict[str, _Build] = {}
+
+    @asynccontextmanager
+    async def slot(self) -> AsyncIterator[None]:
+        """Take a slot for the length of the block, which waits for nothing but a backend (rule 3)."""
+        if self._slots is None:
+            from anyio import CapacityLimiter  # noqa: PLC0415 - a warm command builds nothing
+
+            self._slots = CapacityLimiter(self._build_count or default_build_count())
+        async with self._slots:
+            yield
+
+    async def once(self, chain: Sequence[str], place: str, work: Callable[[], Awaitable[Result]]) -> Result:
+        """Do this, but not while another task builds the same; then do it all the same: it finds what that one made.
+
+        Args:
+            chain: what is being built, outermost first; the last is what this is for.
+            place: what tells it from another file of the same name: an error of that one is not repeated.
+            work: to be done.
+
+        Raises:
+            BuildCycleError: it is needed by itself, or without end.
+        """
+        what = chain[-1]
+        check_chain(chain)
+        outer = self._under_way.get(chain[-2]) if len(chain) > 1 else None
+        while (other := self._under_way.get(what)) is not None:
+            self._refuse_circle(chain)
+            with _needing(outer, what):
+                await other.is_done.wait()
+            if other.error is not None and other.place == place:
+                raise other.error
+        with _needing(outer, what):
+            return await self._do(what, place, work)
+
+    async def _do(self, what: str, place: str, work: Callable[[], Awaitable[Result]]) -> Result:
+        from anyio import Event  # noqa: PLC0415 - as above
+
+        mine = self._under_way[what] = _Build(place, Event())
+        try:
+            return await work()
+        except Exception as error:
+            mine.error = error
+            raise
+        finally:
+            del self._under_way[what]
+            mine.is_done.set()
+
+    def _refuse_circle(self, chain: Sequence[str]) -> None:
+        """Refuse to wait for what waits, over however many others, for one of those who would wait."""
+        outer = set(chain[:-1])
+        seen: dict[str, tuple[str, ...]] = {chain[-1]: (chain[-1],)}
+        queue = [chain[-1]]
+        while queue:
+            way = seen[queue.pop()]
+            build = self._under_way.get(way[-1])
+            for needed in () if build is None else build.needs:
+                if needed in outer:
+                    raise BuildCycleError((*chain[chain.index(needed) : -1], *way, needed))
+                if needed not in seen:
+                    seen[needed] = (*way, needed)
+                    queue.append(needed)
+
+
+class _Build:
+    """One build under way."""
+
+    __slots__ = ("error", "is_done", "needs", "place")
+
+    def __init__(self, place: str, is_done: Event) -> None:
+        self.place = place
+        self.is_done = is_done
+        self.needs: list[str] = []  #: what its build requirements have being built now
+        self.error: Exception | None = None
+
+
+@contextmanager
+def _needing(outer: _Build | None, what: str) -> Iterator[None]:
+    if outer is None:
+        yield
+        return
+    outer.needs.append(what)
+    try:
+        yield
+    finally:
+        outer.needs.remove(what)
+
+
+def check_chain(chain: Sequence[str]) -> None:
+    """Refuse what needs itself to be built, or needs builds without end.
+
+    Raises:
+        BuildCycleError: it does.
+    """
+    what = chain[-1]
+    if what in chain[:-1]:
+        raise BuildCycleError(tuple(chain[chain.index(what) :]))
+    if len(chain) > _MOST_LINKS:
+        raise BuildCycleError(tuple(chain), is_endless=True)
