@@ -21,6 +21,7 @@ from aiocache_engine.pipeline.resolution.fetch import Fetcher
 from aiocache_engine.pipeline.resolution.resolve import Resolved, resolve_live, resolve_stored
 from aiocache_engine.pipeline.resolution.shelf import Shelf
 from aiocache_engine.pipeline.steps import Conductor
+from aiocache_engine.policy.choose import WheelChooser
 from aiocache_engine.policy.resolution import Problem
 from aiocache_engine.python.interpreter import probe
 from aiocache_engine.store.cache_dir import CacheDir, open_cache_dir
@@ -40,6 +41,8 @@ class Bench:
         self.interpreter = interpreter
         self.cache: CacheDir = open_cache_dir(str(root / "cache"))
         self.whole: list[str] = []  #: wheels that had to be fetched whole
+        self.asked_sdists: list[str] = []  #: sdists that were asked what they are
+        self.builds = True
         self.is_offline = False
 
     def wheel(self, name: str, version: str = "1.0", *requires: str, **how: str) -> Path:
@@ -62,15 +65,20 @@ class Bench:
             self.whole.append(choice.file.filename)
             return f"Name: {choice.wanted.project}\nVersion: {choice.wanted.pinned or '1.0'}\n".encode()
 
+        async def sdist(choice: Choice) -> bytes:
+            self.asked_sdists.append(choice.file.filename)
+            return f"Name: {choice.wanted.project}\nVersion: {choice.wanted.pinned or '1.0'}\n".encode()
+
         async with IndexClient(settings, offline=self.is_offline) as client:
 
             async def give() -> IndexClient:
                 return client
 
             shelf = Shelf(work, settings, is_offline=self.is_offline, refreshes=False)
-            fetcher = Fetcher(shelf, give, self.conductor(), whole, page_count=8)
+            fetcher = Fetcher(shelf, give, self.conductor(), whole, sdist_metadata=sdist, page_count=8)
+            chooser = WheelChooser(self.interpreter, builds=self.builds, build_settings=("here",))
             try:
-                return await resolve_live(self.problem(texts, constraints), self.interpreter, fetcher)
+                return await resolve_live(self.problem(texts, constraints), self.interpreter, fetcher, chooser=chooser)
             finally:
                 work.end()
 
@@ -81,7 +89,8 @@ class Bench:
         work = self.work()
         shelf = Shelf(work, self.settings(), is_offline=offline, refreshes=False)
         try:
-            return resolve_stored(self.problem(texts, ()), self.interpreter, shelf, self.conductor())
+            chooser = WheelChooser(self.interpreter, builds=self.builds, build_settings=("here",))
+            return resolve_stored(self.problem(texts, ()), self.interpreter, shelf, self.conductor(), chooser=chooser)
         finally:
             work.end()
 
@@ -257,8 +266,7 @@ async def test_a_wheel_says_how_a_version_is_written_and_a_source_file_where_the
     (bench.wheels / "leaf-1.0-rc1.tar.gz").write_bytes(b"source")
     assert pins(await bench.live("leaf")) == ["leaf==1.0.0rc1"]
     (bench.wheels / "root-2.0.0a4.tar.gz").write_bytes(b"source")
-    with pytest.raises(UnsatisfiableError, match=r"root==2\.0\.0a4 "):
-        await bench.live("root")
+    assert pins(await bench.live("root")) == ["root==2.0.0a4"]
 
 
 async def test_a_version_is_meant_to_the_letter_as_its_maker_writes_it(bench: Bench) -> None:
@@ -298,11 +306,50 @@ async def test_an_unreadable_version_alone_is_named_with_its_reason(bench: Bench
         await bench.live("leaf")
 
 
-async def test_what_is_there_only_as_source_is_named(bench: Bench) -> None:
+async def test_what_is_there_only_as_source_is_named_where_nothing_may_be_built(bench: Bench) -> None:
+    bench.builds = False
     (bench.wheels / "leaf-1.0.tar.gz").write_bytes(b"source")
     bench.wheel("top", "1.0", "leaf")
     with pytest.raises(UnsatisfiableError, match=r"leaf==1.0 cannot be taken \(it is there only as source, leaf-1.0.t"):
         await bench.live("top")
+
+
+async def test_the_sdist_of_the_version_that_is_taken_is_asked_and_no_other(bench: Bench) -> None:
+    for version in ("1.0", "2.0", "3.0"):
+        (bench.wheels / f"leaf-{version}.tar.gz").write_bytes(b"source")
+    bench.wheel("leaf", "2.0")
+    bench.wheel("top", "1.0", "leaf<3")
+    bench.wheel("other", "1.0", "leaf", "end")
+    (bench.wheels / "end-1.0.tar.gz").write_bytes(b"source")
+
+    assert pins(await bench.live("top", "other")) == ["end==1.0", "leaf==2.0", "other==1.0", "top==1.0"]
+    assert bench.asked_sdists == ["end-1.0.tar.gz"]
+    assert pins(await bench.stored("top", "other")) == ["end==1.0", "leaf==2.0", "other==1.0", "top==1.0"]
+
+
+STATIC = "Metadata-Version: 2.2\nName: leaf\nVersion: 1.0\nRequires-Dist: end\n"
+
+
+@pytest.mark.parametrize(
+    ("served", "asked"),
+    [
+        (STATIC, []),
+        (STATIC.replace("2.2", "2.4"), []),
+        (f"{STATIC}Dynamic: Description\n", []),
+        (f"{STATIC}Dynamic: Requires-Dist\n", ["leaf-1.0.tar.gz"]),
+        (STATIC.replace("2.2", "2.1"), ["leaf-1.0.tar.gz"]),
+        (STATIC.partition("\n")[2], ["leaf-1.0.tar.gz"]),
+    ],
+)
+async def test_what_an_index_says_of_an_sdist_is_believed_where_no_build_can_change_it(
+    bench: Bench, served: str, asked: list[str]
+) -> None:
+    (bench.wheels / "leaf-1.0.tar.gz").write_bytes(b"source")
+    (bench.wheels / "leaf-1.0.tar.gz.metadata").write_text(served)
+    bench.wheel("end")
+    resolved = await bench.live("leaf")
+    assert bench.asked_sdists == asked
+    assert pins(resolved) == (["leaf==1.0"] if asked else ["end==1.0", "leaf==1.0"])
 
 
 async def test_a_project_that_nobody_knows_is_named_with_where_was_looked(bench: Bench) -> None:

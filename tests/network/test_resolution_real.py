@@ -24,6 +24,7 @@ from aiocache_engine.pipeline.resolution.fetch import Fetcher
 from aiocache_engine.pipeline.resolution.resolve import Resolved, resolve_live, resolve_stored
 from aiocache_engine.pipeline.resolution.shelf import Shelf
 from aiocache_engine.pipeline.steps import Conductor
+from aiocache_engine.policy.choose import WheelChooser
 from aiocache_engine.policy.resolution import Problem
 from aiocache_engine.python.interpreter import probe
 from aiocache_engine.store.cache_dir import open_cache_dir
@@ -94,7 +95,10 @@ async def resolve(
 
         shelf = Shelf(work, settings, is_offline=False, refreshes=False)
         try:
-            resolved = await resolve_live(problem, interpreter, Fetcher(shelf, give, conductor, whole, page_count=32))
+            fetcher = Fetcher(shelf, give, conductor, whole, sdist_metadata=whole, page_count=32)
+            resolved = await resolve_live(
+                problem, interpreter, fetcher, chooser=WheelChooser(interpreter, builds=False)
+            )
         finally:
             work.end()
 

@@ -1,15 +1,16 @@
-"""Which wheel is taken: version, pre-releases, yanked files, hashes, Python, platform, build (PEP 425, 440, 592)."""
+"""Which file is taken: version, pre-releases, yanked files, hashes, Python, platform, build (PEP 425, 440, 592)."""
 
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aiocache_engine.model.index import IndexFile
-from aiocache_engine.model.names import wheel_name
+from aiocache_engine.model.names import sdist_name, wheel_name
 from aiocache_engine.model.python import Interpreter
 from aiocache_engine.model.requirement import Refusal, Wanted
 from aiocache_engine.pipeline.inputs.requirements import parse_requirement
@@ -28,13 +29,13 @@ TAGS = (
 SHA_A, SHA_B = "a" * 64, "b" * 64
 
 
-def chooser(version: str = "3.11.7") -> WheelChooser:
+def chooser(version: str = "3.11.7", **rules: Any) -> WheelChooser:
     unused = {"executable": "", "base_executable": "", "implementation": "cpython", "cache_tag": "", "magic": ""}
     interpreter = Interpreter(
         **unused, version=version, prefix="", base_prefix="", externally_managed=None, tags=TAGS, markers={}, scheme={},
         venv_scheme={},
     )  # fmt: skip
-    return WheelChooser(interpreter)
+    return WheelChooser(interpreter, **rules)
 
 
 def file(name: str, *, sha256: str | None = None, python: str | None = None, yanked: str | None = None) -> IndexFile:
@@ -47,9 +48,9 @@ def wanted(text: str) -> Wanted:
     return parsed
 
 
-def choose(text: str, *files: IndexFile | str) -> str:
+def choose(text: str, *files: IndexFile | str, **rules: Any) -> str:
     listed = [file(each) if isinstance(each, str) else each for each in files]
-    chosen = chooser().choose(wanted(text), listed)
+    chosen = chooser(**rules).choose(wanted(text), listed)
     return chosen.reason if isinstance(chosen, Refusal) else chosen.filename.removesuffix(".whl")
 
 
@@ -136,7 +137,7 @@ def test_hashes_choose_among_files() -> None:
     ("requirement", "files", "reason"),
     [
         ("tiny", [], "no wheels at all"),
-        ("tiny", ["tiny-1.tar.gz"], "only as source, tiny-1.tar.gz, and building"),
+        ("tiny", ["tiny-1.tar.gz", "tiny-2.zip"], "only as source, tiny-2.zip, and --no-build rules"),
         ("tiny", ["other-1-py3-none-any"], "no wheels at all"),
         ("tiny>2", wheels("1.0", "2.0"), "newest with a wheel is 2.0"),
         ("tiny>2", wheels("1.0", "2.0.dev6"), "newest with a wheel is 1.0"),
@@ -149,7 +150,68 @@ def test_hashes_choose_among_files() -> None:
     ],
 )
 def test_a_refusal_says_what_is_wrong(requirement: str, files: list[IndexFile | str], reason: str) -> None:
-    assert reason in choose(requirement, *files)
+    assert reason in choose(requirement, *files, builds=False)
+
+
+WHEEL_1, WHEEL_2, SDIST_1, SDIST_2 = "tiny-1-py3-none-any", "tiny-2-py3-none-any", "tiny-1.tar.gz", "tiny-2.tar.gz"
+FOREIGN_1, FOREIGN_2 = "tiny-1-cp311-cp311-win_amd64", "tiny-2-cp311-cp311-win_amd64"
+
+
+@pytest.mark.parametrize(
+    ("requirement", "files", "expected"),
+    [
+        ("tiny", [SDIST_1], SDIST_1),
+        ("tiny", [SDIST_1, WHEEL_1], WHEEL_1),
+        ("tiny", [SDIST_2, WHEEL_1], SDIST_2),
+        ("tiny", [SDIST_2, FOREIGN_2, WHEEL_1], SDIST_2),
+        ("tiny", [SDIST_1, FOREIGN_2], SDIST_1),
+        ("tiny<2", [SDIST_2, FOREIGN_1, SDIST_1], SDIST_1),
+        ("tiny", ["tiny-1.zip", SDIST_1], SDIST_1),
+        ("tiny", ["tiny-1.zip"], "tiny-1.zip"),
+        ("tiny", ["tiny-2rc1.tar.gz", WHEEL_1], WHEEL_1),
+        ("tiny>=2rc1", ["tiny-2rc1.tar.gz", WHEEL_1], "tiny-2rc1.tar.gz"),
+        ("tiny", ["tiny-2rc1.tar.gz", FOREIGN_1], "tiny-2rc1.tar.gz"),
+        ("tiny", ["tiny-1.0-2.tar.gz", WHEEL_1], "tiny-1.0-2.tar.gz"),
+        ("tiny", ["tiny-extra-9.tar.gz", SDIST_1], SDIST_1),
+        ("tiny", [file(SDIST_2, python=">=3.12"), SDIST_1], SDIST_1),
+        ("tiny", [file(WHEEL_2, python=">=3.12"), SDIST_2], SDIST_2),
+        ("tiny", [file(SDIST_2, yanked=""), SDIST_1], SDIST_1),
+        ("tiny==2", [file(SDIST_2, yanked=""), SDIST_1], SDIST_2),
+        (f"tiny --hash=sha256:{SHA_A}", [file(WHEEL_1, sha256=SHA_B), file(SDIST_1, sha256=SHA_A)], SDIST_1),
+        (f"tiny --hash=sha256:{SHA_A}", [file(WHEEL_2, sha256=SHA_B), file(SDIST_1, sha256=SHA_A)], SDIST_1),
+    ],
+)
+def test_the_sdist_of_a_version_is_taken_where_no_wheel_of_it_fits(
+    requirement: str, files: list[IndexFile | str], expected: str
+) -> None:
+    assert choose(requirement, *files) == expected
+
+
+@pytest.mark.parametrize(
+    ("rules", "files", "expected"),
+    [
+        ({"builds": False}, [SDIST_2, WHEEL_1], WHEEL_1),
+        ({"is_taken_built": lambda _: True}, [SDIST_2, WHEEL_1], WHEEL_1),
+        ({"is_taken_built": lambda project: project == "other"}, [SDIST_2, WHEEL_1], SDIST_2),
+        ({"is_to_be_built": lambda _: True}, [SDIST_1, WHEEL_1, WHEEL_2], SDIST_1),
+        ({"is_to_be_built": lambda project: project == "other"}, [SDIST_1, WHEEL_1], WHEEL_1),
+        ({"is_taken_built": lambda _: True}, [SDIST_1], "only as source, tiny-1.tar.gz, and --only-binary rules"),
+        ({"is_to_be_built": lambda _: True}, [WHEEL_1], "only as wheels, tiny-1-py3-none-any.whl"),
+        ({}, [], "neither a wheel nor an sdist"),
+        ({}, [file(SDIST_1, python=">=3.12")], "its files need another Python"),
+    ],
+)
+def test_rules_leave_wheels_or_sdists_out(rules: dict[str, Any], files: list[IndexFile | str], expected: str) -> None:
+    assert expected in choose("tiny", *files, **rules)
+
+
+def test_an_sdist_named_directly_must_be_allowed_to_be_built() -> None:
+    name = sdist_name("tiny-1.tar.gz")
+    assert chooser().check(name) is None
+    for rules, option in (({"builds": False}, "--no-build"), ({"is_taken_built": lambda _: True}, "--only-binary")):
+        refusal = chooser(**rules).check(name)
+        assert refusal is not None
+        assert option in refusal.reason
 
 
 def test_a_wheel_named_directly_must_fit_the_platform() -> None:
@@ -162,9 +224,9 @@ def test_a_wheel_named_directly_must_fit_the_platform() -> None:
 VERSIONS = st.sampled_from(["0.9", "1.0", "1.0.post1", "1.1rc1", "1.1", "2.0.dev1", "2.0"])
 FILES = st.lists(
     st.builds(
-        lambda version, tag, yanked: file(f"tiny-{version}-{tag}", yanked=yanked),
+        lambda version, tail, yanked: file(f"tiny-{version}{tail}", yanked=yanked),
         VERSIONS,
-        st.sampled_from([*TAGS, "cp311-cp311-win_amd64"]),
+        st.sampled_from([*(f"-{tag}" for tag in TAGS), "-cp311-cp311-win_amd64", ".tar.gz", ".zip"]),
         st.sampled_from([None, None, ""]),
     ),
     max_size=8,

@@ -40,7 +40,8 @@ def page_of(*filenames: str) -> StoredPage:
         (
             "tiny",
             "tiny-1.0.tar.gz",
-            f"it is there only as source, tiny-1.0.tar.gz, and building is not supported yet (on {ONE.url}, {AND_HOW})",
+            "it is there only as source, tiny-1.0.tar.gz, and --no-build rules building it out"
+            f" (on {ONE.url}, {AND_HOW})",
         ),
         ("tiny==2", "tiny-1.0-py3-none-any.whl", f"there is no such version (on {ONE.url}, {AND_HOW})"),
         (
@@ -61,7 +62,7 @@ def page_of(*filenames: str) -> StoredPage:
         (
             "built",
             "built-1.0-py3-none-any.whl",
-            "--no-binary wants it built from source, and building is not supported yet",
+            "--no-binary wants it built from source, and --no-build rules that out",
         ),
     ],
 )
@@ -90,7 +91,7 @@ def refusal(
         indexes=tuple(indexes), strategy=strategy, trusted_hosts=(), ca_bundle=None, client_cert=None, proxy=None,
         timeout_seconds=1.0, retries=0, keyring_provider="disabled",
     )  # fmt: skip
-    chooser = WheelChooser(interpreter, is_to_be_built=lambda project: project == "built")
+    chooser = WheelChooser(interpreter, builds=False, is_to_be_built=lambda project: project == "built")
     finder = Finder(cast("Any", None), settings, chooser, is_offline=True)
     wanted = parse_requirement(requirement, interpreter.markers)
     assert wanted is not None

@@ -105,6 +105,9 @@ def test_hashes_are_taken_off_and_checked() -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        "./sdists/tiny-1.0.tar.gz",
+        "tiny-1.0.zip",
+        "tiny @ https://127.0.0.1/tiny-1.0.tar.gz#sha256=00",
         "./wheels/tiny-1.0-py3-none-any.whl",
         "/wheels/tiny-1.0-py3-none-any.whl",
         "tiny-1.0-py3-none-any.whl",
@@ -113,7 +116,7 @@ def test_hashes_are_taken_off_and_checked() -> None:
         "tiny @ http://127.0.0.1/files/tiny-1.0%2Blocal-py3-none-any.whl",
     ],
 )
-def test_paths_and_urls_of_wheels(text: str) -> None:
+def test_paths_and_urls_of_wheels_and_sdists(text: str) -> None:
     wanted = parse(text)
     assert wanted is not None
     assert wanted.project == "tiny"
@@ -128,7 +131,9 @@ def test_paths_and_urls_of_wheels(text: str) -> None:
         ("--editable=.", "pip or uv"),
         ("git+https://127.0.0.1/x.git", "pip or uv"),
         ("tiny @ git+https://127.0.0.1/x.git", "pip or uv"),
-        ("./tiny-1.0.tar.gz", "only wheels"),
+        ("./tiny.tar.gz", "called NAME-VERSION.tar.gz"),
+        ("tiny @ https://127.0.0.1/v1.0.tar.gz", "called tiny-VERSION.tar.gz"),
+        ("tiny @ https://127.0.0.1/other-1.0.tar.gz", "called tiny-VERSION.tar.gz"),
         ("./directory", "only wheels"),
         ("other @ file:///tiny-1.0-py3-none-any.whl", "a wheel of tiny"),
         ("file://otherhost/tiny-1.0-py3-none-any.whl", "names the host 'otherhost'"),

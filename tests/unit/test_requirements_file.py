@@ -103,7 +103,7 @@ def test_messages_name_the_variable_and_not_what_it_holds(desk: Desk) -> None:
     (wanted,) = desk.read(path).roots
     assert wanted.text == f"https://127.0.0.1/${{TOKEN}}/{wheel}"
     assert wanted.url == f"https://127.0.0.1/hunter2/{wheel}"
-    with pytest.raises(RequirementsFileError, match=r"/\$\{TOKEN\}/.*only wheels") as refused:
+    with pytest.raises(RequirementsFileError, match=r"/\$\{TOKEN\}/.*called NAME-VERSION") as refused:
         desk.texts("https://127.0.0.1/${TOKEN}/tiny.tar.gz\n")
     assert "hunter2" not in str(refused.value)
     desk.environ["TOKEN"] = "2hunter"
@@ -455,9 +455,10 @@ def test_a_lock_file_that_does_not_suit_is_refused(desk: Desk, old: str, new: st
         desk.read(desk.write("pylock.toml", LOCK.replace(old, new, 1)))
 
 
-def test_a_lock_file_of_sources_alone_is_refused_by_name(desk: Desk) -> None:
+def test_the_sdist_of_a_lock_file_is_taken_where_it_names_no_wheel(desk: Desk) -> None:
     lock = LOCK.replace("[[packages.wheels]]", "[packages.sdist]", 1).replace(
         "a-1.0-py3-none-any.whl", "a-1.0.tar.gz", 2
     )
-    with pytest.raises(RequirementsFileError, match=r"no wheel for a==1\.0"):
-        desk.read(desk.write("pylock.toml", lock))
+    wanted = desk.read(desk.write("pylock.toml", lock)).roots[0]
+    assert (wanted.text, wanted.is_locked, len(wanted.sha256s)) == ("a==1.0", True, 1)
+    assert (wanted.url or "").endswith("a-1.0.tar.gz")

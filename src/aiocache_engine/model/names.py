@@ -201,3 +201,15 @@ def sdist_name(filename: str, project: str | None = None) -> SdistName:
             if (named := project_name(stem[:place])) == (project or named):
                 return SdistName(filename, named, version)
     raise InvalidNameError("sdist file name", filename, "name-version.tar.gz is expected")
+
+
+FileName = WheelName | SdistName
+
+
+def file_name(filename: str, project: str | None = None) -> FileName:
+    """Parse the name of a wheel or an sdist; `project` as for `sdist_name`.
+
+    Raises:
+        InvalidNameError: it is the name of neither.
+    """
+    return sdist_name(filename, project) if is_sdist(filename) else wheel_name(filename)

@@ -183,13 +183,15 @@ def _unmet(prepared: PreparedInstall, installed: Sequence[InstalledDistribution]
 
 
 def _direct_url(ready: Ready) -> str | None:
-    """Give the content of direct_url.json (PEP 610) for a wheel named by path or URL, by other than a lock file.
+    """Give the content of direct_url.json (PEP 610) for what is named by path or URL, by other than a lock file.
 
-    Neither a user name nor a query goes into it: the environment is for more eyes than a signature is.
+    The hash is that of the file which was named, so of an sdist only if it was told. Neither a user name nor a query
+    goes into it: the environment is for more eyes than a signature is.
     """
     if ready.wanted.url is None or ready.wanted.is_locked:
         return None
-    archive_info = {"hash": f"sha256={ready.pointer.sha256}", "hashes": {"sha256": ready.pointer.sha256}}
+    sha256 = ready.choice.sha256 if ready.choice.is_sdist else ready.pointer.sha256
+    archive_info = {"hash": f"sha256={sha256}", "hashes": {"sha256": sha256}} if sha256 else {}
     url = ready.choice.file.url.partition("?")[0]
     return dump({"url": url, "archive_info": archive_info}).decode()
 

@@ -13,11 +13,9 @@ from packaging.version import InvalidVersion, Version
 
 from aiocache_engine.errors import InvalidNameError
 from aiocache_engine.model.index import IndexFile
-from aiocache_engine.model.names import SdistName, WheelName, is_sdist, sdist_name, wheel_name
+from aiocache_engine.model.names import FileName, SdistName, WheelName, file_name, is_sdist
 from aiocache_engine.model.python import Interpreter
 from aiocache_engine.model.requirement import Refusal, Wanted
-
-FileName = WheelName | SdistName
 
 
 class WheelChooser:
@@ -168,7 +166,7 @@ def _fits_hashes(wanted: Wanted) -> Callable[[FileName, IndexFile], bool]:
 
 def _named(file: IndexFile, project: str) -> FileName | None:
     try:
-        name = sdist_name(file.filename, project) if is_sdist(file.filename) else wheel_name(file.filename)
+        name = file_name(file.filename, project)
         _version(name.version)
     except (InvalidNameError, InvalidVersion):
         return None

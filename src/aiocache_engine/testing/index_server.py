@@ -359,11 +359,15 @@ def _part(answer: _Answer, headers: Mapping[str, str], fault: Fault) -> _Answer 
 
 
 def _metadata(path: str) -> bytes | None:
+    """Give what a wheel says of itself, or of an sdist what lies beside it in a file of its name and ".metadata"."""
     try:
+        if not path.endswith(".whl"):
+            with open(f"{path}.metadata", "rb") as file:
+                return file.read()
         status = os.stat(path)
     except OSError:
         return None
-    return _read_metadata(path, status.st_mtime_ns, status.st_size) if path.endswith(".whl") else None
+    return _read_metadata(path, status.st_mtime_ns, status.st_size)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -1,4 +1,4 @@
-"""Read a lock file (PEP 751): which wheel of each package is installed for one interpreter. Nothing is resolved."""
+"""Read a lock file (PEP 751): which file of each package is installed for one interpreter. Nothing is resolved."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from packaging.utils import canonicalize_version
 from aiocache_engine.errors import InvalidNameError, RequirementsFileError
 from aiocache_engine.hints import Any, cast
 from aiocache_engine.index.urls import called, direct_file
-from aiocache_engine.model.names import sha256_hex, wheel_name
+from aiocache_engine.model.names import file_name, sha256_hex
 from aiocache_engine.model.python import Interpreter
 from aiocache_engine.model.requirement import Wanted
 
 
 def read_pylock(path: str, interpreter: Interpreter) -> list[Wanted]:
-    """Read which wheels a lock file names for an interpreter.
+    """Read which files a lock file names for an interpreter: of each package a wheel, else the sdist.
 
     Raises:
         RequirementsFileError: it cannot be read, is no lock file, does not suit the interpreter, or names something
-            that is no wheel.
+            that is neither wheel nor sdist.
     """
     lock = _read(path)
     tags = [Tag(*tag.split("-", 2)) for tag in interpreter.tags]
@@ -49,22 +49,21 @@ def _read(path: str) -> Pylock:
 
 def _wanted(path: str, package: Package, chosen: object) -> Wanted:
     name = f"{package.name}=={package.version}" if package.version else str(package.name)
-    if not isinstance(chosen, PackageWheel):
-        only = f" only {os.path.basename(chosen.filename)}," if isinstance(chosen, PackageSdist) else ""
-        reason = f"it names no wheel for {name},{only} and building is not supported yet"
-        raise RequirementsFileError(path, None, reason)
+    if not isinstance(chosen, PackageWheel | PackageSdist):
+        raise RequirementsFileError(path, None, f"it names neither a wheel nor an sdist of {name}")
+    kind = "wheel" if isinstance(chosen, PackageWheel) else "sdist"
     location = _location(path, chosen)
     if location is None:
-        raise RequirementsFileError(path, None, f"it says of no place where the wheel of {name} is")
+        raise RequirementsFileError(path, None, f"it says of no place where the {kind} of {name} is")
     try:
         sha256 = sha256_hex(chosen.hashes["sha256"])
     except (KeyError, InvalidNameError) as error:
-        raise RequirementsFileError(path, None, f"it gives no sha256 for the wheel of {name}") from error
+        raise RequirementsFileError(path, None, f"it gives no sha256 for the {kind} of {name}") from error
     try:
-        location = called(location, wheel_name(chosen.filename).filename)
+        location = called(location, file_name(chosen.filename, package.name).filename)
         direct_file(location)
     except (InvalidNameError, ValueError) as error:
-        raise RequirementsFileError(path, None, f"the wheel of {name} cannot be used: {error}") from error
+        raise RequirementsFileError(path, None, f"the {kind} of {name} cannot be used: {error}") from error
     version = None if package.version is None else str(package.version)
     return Wanted(
         text=name,
@@ -78,10 +77,10 @@ def _wanted(path: str, package: Package, chosen: object) -> Wanted:
     )
 
 
-def _location(path: str, wheel: PackageWheel) -> str | None:
-    """Give the place of a wheel: a path from the lock file's directory wins, since it needs no network."""
-    if wheel.path is not None:
-        local = os.path.join(os.path.dirname(os.path.abspath(path)), wheel.path)
-        if os.path.exists(local) or wheel.url is None:
+def _location(path: str, file: PackageWheel | PackageSdist) -> str | None:
+    """Give the place of a file: a path from the lock file's directory wins, since it needs no network."""
+    if file.path is not None:
+        local = os.path.join(os.path.dirname(os.path.abspath(path)), file.path)
+        if os.path.exists(local) or file.url is None:
             return local
-    return wheel.url
+    return file.url

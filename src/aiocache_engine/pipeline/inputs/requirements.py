@@ -1,4 +1,4 @@
-"""Read what people ask for: requirement strings, paths and URLs of wheels, and what a clean names. Follows PEP 508.
+"""Read what people ask for: requirement strings, paths and URLs of files, and what a clean names. Follows PEP 508.
 
 Files of such lines are read by `requirements_file`.
 """
@@ -14,7 +14,14 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_version
 
 from aiocache_engine.errors import InvalidNameError, InvalidRequirementError, redacted
-from aiocache_engine.model.names import is_object_id, project_name, project_pattern, sha256_hex, wheel_name
+from aiocache_engine.model.names import (
+    file_name,
+    is_object_id,
+    is_sdist,
+    project_name,
+    project_pattern,
+    sha256_hex,
+)
 from aiocache_engine.model.removal import CleanTarget, TargetKind
 from aiocache_engine.model.requirement import Wanted
 from aiocache_engine.model.value import replace
@@ -36,7 +43,7 @@ def parse_requirement(text: str, markers: Mapping[str, str], *, origin: str = ""
     """Parse one requirement; None if its marker says that it does not apply to this environment.
 
     Args:
-        text: a requirement (PEP 508), or the path or URL of a wheel, which extras and a marker may follow;
+        text: a requirement (PEP 508), or the path or URL of a wheel or sdist, which extras and a marker may follow;
             `--hash=sha256:…` may come last.
         markers: the marker environment of the target interpreter.
         origin: the file and line that it stands in, for messages.
@@ -66,9 +73,9 @@ def parse_requirement(text: str, markers: Mapping[str, str], *, origin: str = ""
         return Wanted(bare, project, str(specifier), _pinned(specifier), sha256s, None, extras_asked, origin)
     if requirement.url.startswith(_FOREIGN):
         raise InvalidRequirementError(text, "version control requirements are for pip or uv")
-    if not requirement.url.endswith(".whl") and (better := advice(bare)):  # NAME@VERSION is for tools
+    if not _is_file(requirement.url) and (better := advice(bare)):  # NAME@VERSION is for tools
         raise InvalidRequirementError(text, better)
-    wanted = _from_location(requirement.url, bare, sha256s)
+    wanted = _from_location(requirement.url, bare, sha256s, project)
     if wanted.project != project:
         raise InvalidRequirementError(text, f"the file is a wheel of {wanted.project}")
     return replace(wanted, extras=extras_asked, origin=origin)
@@ -150,7 +157,7 @@ def without_line_options(line: str) -> str:
 
 
 def taken_apart(text: str) -> tuple[str, str, str]:
-    """Give the path or URL of a wheel, then "" or `[extras]`, then "" or `;marker`."""
+    """Give the path or URL of a file, then "" or `[extras]`, then "" or `;marker`."""
     found = (_MARKER_AFTER_URL if text.startswith(_URLS) else _MARKER).search(text)
     location, marker = (text, "") if found is None else (text[: found.start()], text[found.end() :].strip())
     marker = marker and f";{marker}"
@@ -161,7 +168,11 @@ def taken_apart(text: str) -> tuple[str, str, str]:
 
 def is_location(text: str) -> bool:
     """Tell a path or URL from a requirement with a name."""
-    return text.startswith((".", "/", "~", *_URLS)) or (text.endswith(".whl") and not _NAMED.match(text))
+    return text.startswith((".", "/", "~", *_URLS)) or (_is_file(text) and not _NAMED.match(text))
+
+
+def _is_file(text: str) -> bool:
+    return text.endswith(".whl") or is_sdist(text)
 
 
 def _requirement(pep508: str, text: str) -> Requirement:
@@ -173,11 +184,19 @@ def _requirement(pep508: str, text: str) -> Requirement:
         raise InvalidRequirementError(text, advice(pep508) or str(error).splitlines()[0]) from cause
 
 
-def _from_location(location: str, text: str, sha256s: frozenset[str]) -> Wanted:
+def _from_location(location: str, text: str, sha256s: frozenset[str], project: str | None = None) -> Wanted:
     filename = _url_file_name(location, text) if location.startswith(_URLS) else os.path.basename(location)
-    if not filename.endswith(".whl"):
-        raise InvalidRequirementError(text, "only wheels can be installed from a path or URL, and this names none")
-    return Wanted(text, wheel_name(filename).project, "", None, sha256s, location)
+    if not _is_file(filename):
+        reason = "only wheels and sdists (.whl, .tar.gz, .zip) are taken by path or URL, and this names none"
+        raise InvalidRequirementError(text, reason)
+    try:
+        name = file_name(filename, project)
+    except InvalidNameError as error:
+        if not is_sdist(filename):
+            raise
+        reason = f"the file of an sdist is called {project or 'NAME'}-VERSION.tar.gz, and this is not"
+        raise InvalidRequirementError(text, reason) from error
+    return Wanted(text, name.project, "", None, sha256s, location)
 
 
 def _url_file_name(url: str, text: str) -> str:
@@ -215,14 +234,14 @@ def _sha256(text: str, word: str) -> str:
         raise InvalidRequirementError(text, error.reason) from error
 
 
-def _limited(wheel: Wanted, limit: Wanted) -> Wanted:
-    """Hold a wheel that was named by path or URL to a constraint on its project: to its versions and its hashes."""
+def _limited(file: Wanted, limit: Wanted) -> Wanted:
+    """Hold a file that was named by path or URL to a constraint on its project: to its versions and its hashes."""
     from aiocache_engine.index.urls import direct_file  # noqa: PLC0415 - URLs are rare, urllib costs 5 ms
 
-    version = wheel_name(direct_file(wheel.url or "")[1].filename).version
+    version = file_name(direct_file(file.url or "")[1].filename, file.project).version
     if not SpecifierSet(limit.specifier).contains(version, prereleases=True):
-        raise InvalidRequirementError(wheel.text, f"a constraint says {limit.text!r}")
-    return replace(wheel, sha256s=_common_sha256s(wheel, limit))
+        raise InvalidRequirementError(file.text, f"a constraint says {limit.text!r}")
+    return replace(file, sha256s=_common_sha256s(file, limit))
 
 
 def _merged(one: Wanted, other: Wanted) -> Wanted:

@@ -12,10 +12,11 @@ from packaging.version import InvalidVersion, Version
 
 from aiocache_engine.index.urls import direct_file, shown
 from aiocache_engine.model.index import Index, IndexFile
+from aiocache_engine.model.names import file_name
 from aiocache_engine.model.page import StoredPage
 from aiocache_engine.model.requirement import Refusal, Wanted
 from aiocache_engine.model.value import replace
-from aiocache_engine.pipeline.find import Choice, choice_of, name_of
+from aiocache_engine.pipeline.find import Choice, choice_of
 from aiocache_engine.policy.choose import WheelChooser
 
 
@@ -90,7 +91,7 @@ class DirectCandidate:
     def __init__(self, wanted: Wanted, chooser: WheelChooser, *, sha256s: frozenset[str] | None) -> None:
         """Take the file apart; `sha256s` as for `Candidates`, from whoever states any."""
         index, file, self.credentials = direct_file(wanted.url or "")
-        name = name_of(file, wanted.project)
+        name = file_name(file.filename, wanted.project)
         stated = common(sha256s, None if file.sha256 is None else frozenset({file.sha256}))
         refusal = chooser.check(name) or _torn(stated)
         only = next(iter(stated)) if stated is not None and len(stated) == 1 else None

@@ -2,7 +2,8 @@
 
 The search never starts over for something that is missing: its thread waits for that one thing. Meanwhile everything
 that is likely to be wanted is on its way: the pages of all dependencies seen so far, the metadata of the best file on
-each of them, and what those depend on in turn. What is guessed costs requests and never changes the answer.
+each of them, and what those depend on in turn. What is guessed costs requests and never changes the answer; nothing
+is built for a guess.
 """
 
 from __future__ import annotations
@@ -116,8 +117,9 @@ class LiveSource:
 
     def expect_files(self, choices: Sequence[Choice]) -> None:
         """Begin to fetch metadata that will be asked for. Called from the solver's thread."""
-        if choices:
-            from_thread.run_sync(self._begin_files, choices)
+        wheels = [choice for choice in choices if not choice.is_sdist]
+        if wheels:
+            from_thread.run_sync(self._begin_files, wheels)
 
     async def _get_pages(self, project: str) -> Pages:
         if project not in self._pages:
@@ -213,7 +215,7 @@ class LiveSource:
         if not pages:
             return
         choice = await in_thread(lambda: self._catalog.foresee(demand.project, pages, demand.specifier))
-        if choice is None or (is_local(choice.file.url) and choice.file.metadata_sha256 is None):
+        if choice is None or choice.is_sdist or (is_local(choice.file.url) and choice.file.metadata_sha256 is None):
             return
         content = await self._begin_metadata(choice).get()
         self._begin(await in_thread(lambda: self._catalog.foresee_demands(choice, content, demand.extras)))

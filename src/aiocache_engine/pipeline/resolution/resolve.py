@@ -62,7 +62,7 @@ def resolve_stored(
         interpreter: for which.
         shelf: what the cache holds.
         conductor: performs the holds.
-        chooser: chooses among the wheels of a version; None: any that fits the interpreter.
+        chooser: chooses among the files of a version; None: any that fits the interpreter.
         standing: what the target has; it is kept where it suits everybody.
         resolver: None: the one in use.
 
@@ -134,14 +134,18 @@ def metadata_of(ready: Ready) -> bytes:
 
 
 def doubt_of(ready: Ready, believed: frozenset[str]) -> str | None:
-    """Say how an unpacked wheel belies the metadata that was served for it (PEP 658), which has to be the same."""
+    """Say how an unpacked wheel belies what its index (PEP 658) or its sdist said, which has to be the same."""
     own = frozenset(parse_metadata(metadata_of(ready)).requires)
     if own == believed:
         return None
     parts = (("requires", own - believed), ("does not require", believed - own))
     differences = [f"{verb} {', '.join(map(shortened, sorted(texts)[:_SHOWN]))}" for verb, texts in parts if texts]
+    choice = ready.choice
+    where = (
+        "what its sdist said before it was built" if choice.is_sdist else "the metadata that its index serves for it"
+    )
     return (
-        f"{ready.choice.file.filename} {' and '.join(differences)}, unlike the metadata that its index serves for it;"
+        f"{choice.file.filename} {' and '.join(differences)}, unlike {said};"
         " install again to have what it really requires"
     )
 
