@@ -8,10 +8,9 @@ or a promised hash will tell. Wheels bypass the HTTP cache: what is kept of them
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 
 import anyio
 
@@ -24,6 +23,7 @@ from aiocache_engine.index.urls import shown
 from aiocache_engine.model.index import IndexFile
 from aiocache_engine.model.value import value
 from aiocache_engine.system import disk
+from aiocache_engine.system.descent import remove_file
 
 _PIECE_BYTES = 1024 * 1024
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)", re.ASCII)
@@ -73,8 +73,7 @@ class _Receiving:
     def discard(self) -> None:
         """Remove the file, if it is ours."""
         if self._is_made:
-            with suppress(FileNotFoundError):
-                os.unlink(self.into)
+            remove_file(self.into)
         self._is_made = False
 
     def conditions(self) -> dict[str, str]:

@@ -12,7 +12,6 @@ import fcntl
 import os
 import stat
 from collections.abc import Iterable
-from contextlib import suppress
 
 from aiocache_engine.hints import Any
 from aiocache_engine.model.locking import LockMode
@@ -21,6 +20,7 @@ from aiocache_engine.model.plain_json import dump, load
 from aiocache_engine.model.records import Holder
 from aiocache_engine.model.value import value
 from aiocache_engine.store.documents import NewerFormatError, decode, encode, list_directory, read_document
+from aiocache_engine.system.descent import remove_file
 from aiocache_engine.system.lock import Hold
 
 BIRTH_PREFIX = ".birth-"
@@ -62,8 +62,7 @@ class Lease:
             os.rename(temporary, path)
         except BaseException:
             os.close(fd)
-            with suppress(FileNotFoundError):
-                os.unlink(temporary)
+            remove_file(temporary)
             raise
         lease = cls(lease_id, path, fd)
         _own[path] = lease
@@ -90,8 +89,7 @@ class Lease:
         _own.pop(self.path, None)
         os.close(fd)
         if is_free(self.path):
-            with suppress(FileNotFoundError):
-                os.unlink(self.path)
+            remove_file(self.path)
 
     def _forget(self) -> None:
         """Drop a copy that a fork made: the lease stays the parent's alone."""
@@ -181,8 +179,7 @@ class LeaseReader:
     def unlink_dead(self) -> None:
         """Remove the files of the leases that were found dead (rule 10). Needs no hold."""
         for lease in self._dead.values():
-            with suppress(FileNotFoundError):
-                os.unlink(lease.path)
+            remove_file(lease.path)
 
     def _read(self, names: Iterable[str]) -> list[LeaseFile]:
         leases: dict[str, tuple[int, int, LeaseFile]] = {}

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from contextlib import suppress
 
 from aiocache_engine.model.names import is_object_id
 from aiocache_engine.model.value import value
 from aiocache_engine.store.documents import list_directory
+from aiocache_engine.system.descent import remove_file
 
 
 @value
@@ -42,12 +42,11 @@ def read_notes(directory: str) -> list[Note]:
 def remove_notes(notes: Iterable[Note]) -> None:
     """Remove notes that were read before the scan which settled them began."""
     for note in notes:
-        with suppress(FileNotFoundError):
-            try:
-                os.unlink(note.path)
-            except (IsADirectoryError, PermissionError):  # which of the two a directory gives depends on the system
-                if not os.path.isdir(note.path):
-                    raise
-                from aiocache_engine.store.trash import sweep  # noqa: PLC0415 - no note of ours is a directory
+        try:
+            remove_file(note.path)
+        except (IsADirectoryError, PermissionError):  # which of the two a directory gives depends on the system
+            if not os.path.isdir(note.path):
+                raise
+            from aiocache_engine.store.trash import sweep  # noqa: PLC0415 - no note of ours is a directory
 
-                sweep(note.path)
+            sweep(note.path)

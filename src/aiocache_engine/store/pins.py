@@ -5,8 +5,6 @@ A pin is a record of its own, found by its name. One that cannot be read keeps e
 
 from __future__ import annotations
 
-import os
-
 from aiocache_engine.hints import Any
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.names import digest, is_object_id
@@ -17,6 +15,7 @@ from aiocache_engine.store.cache_dir import CacheDir
 from aiocache_engine.store.documents import NewerFormatError, decode, encode, list_directory, read_document
 from aiocache_engine.store.layout import Layout
 from aiocache_engine.store.name_choice import identity
+from aiocache_engine.system.descent import remove_file
 from aiocache_engine.system.disk import replace_bytes
 from aiocache_engine.system.lock import Hold
 
@@ -95,11 +94,7 @@ def write_pin(hold: Hold, cache: CacheDir, pin: Pin) -> None:
 def take_pin_off(hold: Hold, cache: CacheDir, name: str) -> bool:
     """Remove the pin of a name; False: there is none. Needs a hold."""
     cache.ensure_ours(hold)
-    try:
-        os.unlink(cache.layout.pin(digest(name)))
-    except FileNotFoundError:
-        return False
-    return True
+    return remove_file(cache.layout.pin(digest(name)))
 
 
 def _parse(content: bytes) -> Pin | None:

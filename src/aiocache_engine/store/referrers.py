@@ -15,6 +15,7 @@ from aiocache_engine.store.archives import set_linked
 from aiocache_engine.store.cache_dir import CacheDir
 from aiocache_engine.store.documents import NewerFormatError, decode, encode, list_directory, read_document
 from aiocache_engine.store.layout import Layout
+from aiocache_engine.system.descent import directory_of, remove_file
 from aiocache_engine.system.disk import replace_bytes
 from aiocache_engine.system.lock import Hold
 
@@ -103,8 +104,9 @@ def last_seen_at(layout: Layout, referrer_id: str) -> float:
 def note_seen(layout: Layout, referrer_ids: Iterable[str]) -> None:
     """Note that environments are there, for the day when they cannot be reached. Needs no hold."""
     for referrer_id in referrer_ids:
-        with suppress(FileNotFoundError):
-            os.utime(layout.referrer(referrer_id), follow_symlinks=False)
+        with suppress(FileNotFoundError), directory_of(layout.referrer(referrer_id)) as fd:
+            if fd is not None:
+                os.utime(referrer_id, dir_fd=fd, follow_symlinks=False)
 
 
 def forget(hold: Hold, cache: CacheDir, referrers: Iterable[Referrer]) -> list[Referrer]:
@@ -115,8 +117,7 @@ def forget(hold: Hold, cache: CacheDir, referrers: Iterable[Referrer]) -> list[R
     for referrer in referrers:
         path = cache.layout.referrer(referrer.id)
         now = read_referrer(path)
-        if now is not None and now.stamp == referrer.stamp:
-            os.unlink(path)
+        if now is not None and now.stamp == referrer.stamp and remove_file(path):
             forgotten.append(referrer)
     return forgotten
 

@@ -17,7 +17,7 @@ from aiocache_engine.errors import TargetError
 from aiocache_engine.model.value import value
 from aiocache_engine.store.archives import USED
 from aiocache_engine.store.layout import Layout
-from aiocache_engine.system.descent import PATH_FLAGS, Descent
+from aiocache_engine.system.descent import PATH_FLAGS, Descent, directory_of
 from aiocache_engine.system.pair import share
 
 _BLOCK_BYTES = 512  #: the unit of st_blocks, whatever the file system's own
@@ -101,17 +101,14 @@ def _give_up_in_place(name: str, place_fd: int, path: str, kind: str) -> str | N
 
 
 def sweep(path: str) -> Swept:
-    """Delete a file or tree that nobody can find any more. What another sweeper deletes first is not counted."""
+    """Delete a file or tree that nobody can find any more. What another sweeper deletes first is not counted.
+
+    Nothing goes where a link has come into the place of the directory that it stands in.
+    """
     tally = _Tally()
-    parent, name = os.path.split(path)
-    try:
-        parent_fd = os.open(parent, _DIRECTORY_FLAGS)
-    except FileNotFoundError:
-        return tally.result()
-    try:
-        _sweep_in(parent_fd, name, path, tally)
-    finally:
-        os.close(parent_fd)
+    with directory_of(path) as parent_fd:
+        if parent_fd is not None:
+            _sweep_in(parent_fd, os.path.basename(path), path, tally)
     return tally.result()
 
 

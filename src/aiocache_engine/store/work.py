@@ -28,6 +28,7 @@ from aiocache_engine.store.file_work import FileWork
 from aiocache_engine.store.layout import OVERLAY
 from aiocache_engine.store.names import encode_pointer, read_pointer
 from aiocache_engine.store.notes import write_note
+from aiocache_engine.system.descent import remove_file
 from aiocache_engine.system.disk import write_bytes
 from aiocache_engine.system.lock import Hold
 
@@ -237,5 +238,5 @@ class Work(FileWork):
         except BaseException:
             for temporary, _ in names:
                 with suppress(OSError):  # renamed already, or never written; the next prune takes what cannot go now
-                    os.unlink(temporary)
+                    remove_file(temporary)
             raise

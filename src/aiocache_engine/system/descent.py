@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from aiocache_engine.errors import TargetError
 from aiocache_engine.hints import Self
 
 PATH_FLAGS = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _STRANGE = frozenset({"", ".", ".."})
+_ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
 
 class Descent:
@@ -83,3 +86,44 @@ class Descent:
         while len(self._fds) > count:
             os.close(self._fds.pop())
             self._parts.pop()
+
+
+@contextmanager
+def directory_of(path: str) -> Iterator[int | None]:
+    """Give a descriptor of the directory that a path stands in, for work on its entries.
+
+    None where there is none, or where a link stands in its place or in that of the directory around it: what is behind
+    is somebody else's.
+    """
+    fd = _open_directory_of(path)
+    try:
+        yield fd
+    finally:
+        if fd is not None:
+            os.close(fd)
+
+
+def remove_file(path: str) -> bool:
+    """Unlink a file or link; False if it is gone, or lies behind a link (see `directory_of`)."""
+    with directory_of(path) as fd:
+        if fd is None:
+            return False
+        try:
+            os.unlink(os.path.basename(path), dir_fd=fd)
+        except FileNotFoundError:
+            return False
+        return True
+
+
+def _open_directory_of(path: str) -> int | None:
+    around, name = os.path.split(os.path.dirname(path))
+    try:
+        around_fd = os.open(around, PATH_FLAGS)
+        try:
+            return os.open(name, PATH_FLAGS, dir_fd=around_fd)
+        finally:
+            os.close(around_fd)
+    except OSError as error:
+        if error.errno in _ABSENT:
+            return None
+        raise

@@ -20,6 +20,7 @@ from weakref import WeakValueDictionary
 from aiocache_engine.errors import KeyLockTimeoutError, LockError, NestedHoldError
 from aiocache_engine.hints import Final
 from aiocache_engine.model.locking import LockMode, Wait
+from aiocache_engine.system.descent import remove_file
 from aiocache_engine.system.lock import refuse_inside_hold
 from aiocache_engine.system.lockfile import (
     NOT_WRITABLE,
@@ -67,6 +68,7 @@ class KeyLock:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Name the lock. The file is made by the first hold; its directory must be there by then."""
         self._path = named_in_real_directory(path)
+        self._is_real = self._path == os.fspath(path)
         self._key = _keys.at(self._path)
 
     @asynccontextmanager
@@ -124,6 +126,19 @@ class KeyLock:
             yield ticket.granted()
         finally:
             self._key.leave(ticket)
+
+    def remove_now(self) -> None:
+        """Remove the file while holding the lock, in a thread that runs no event loop. Who waits for it notices.
+
+        Nothing is made or removed where a link has come into the path since it was named.
+
+        Raises:
+            KeyLockTimeoutError: somebody holds it.
+            LockError: as `hold`.
+        """
+        if self._is_real:
+            with self.hold_now(what="its removal", timeout_seconds=0):
+                remove_file(self._path)
 
     def _waits(self, ticket: _Ticket, on_wait: Callable[[Wait], None] | None) -> Generator[float]:
         """Try until the ticket is granted; yields the seconds to sleep before the next try."""

@@ -17,6 +17,7 @@ from io import FileIO
 from aiocache_engine.errors import DiskError, LockError, LocksUnsupportedError, NestedHoldError, OutOfSpaceError
 from aiocache_engine.hints import Final
 from aiocache_engine.model.locking import LockMode
+from aiocache_engine.system.descent import directory_of
 from aiocache_engine.system.lock_mechanism import MECHANISM
 
 #: What a file system answers that has no locks; 524 is Linux's ENOTSUPP, which has no name in `errno`.
@@ -170,7 +171,8 @@ def _open(path: str, mode: LockMode) -> FileIO | None:
         return FileIO(path, "a+", opener=_open_no_link)
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise LockError(path, "a symbolic link stands in the place of the lock file; remove it") from error
+            what = "the lock file" if os.path.islink(path) else "a directory of the lock file"
+            raise LockError(path, f"a symbolic link stands in the place of {what}; remove it") from error
         if mode is LockMode.EXCLUSIVE or not (error.errno in NOT_WRITABLE or _is_bare_and_read_only(path, error)):
             raise
     try:
@@ -180,7 +182,12 @@ def _open(path: str, mode: LockMode) -> FileIO | None:
 
 
 def _open_no_link(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+    with directory_of(path) as fd:
+        if fd is not None:
+            return os.open(os.path.basename(path), flags | os.O_NOFOLLOW, 0o666, dir_fd=fd)
+    directory = os.path.dirname(path)
+    code = errno.ELOOP if os.path.isdir(directory) else errno.ENOENT
+    raise OSError(code, os.strerror(code), path)
 
 
 def _is_bare_and_read_only(path: str, error: OSError) -> bool:

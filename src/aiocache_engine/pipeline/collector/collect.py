@@ -6,14 +6,10 @@ so that a command and the engine perform the same ones. A crash at any point lea
 
 from __future__ import annotations
 
-import os
-import stat
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
-from contextlib import suppress
 from functools import partial
 
-from aiocache_engine.errors import KeyLockTimeoutError, LockError
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.records import Referrer
 from aiocache_engine.model.removal import (
@@ -36,6 +32,7 @@ from aiocache_engine.pipeline.collector.account import (
     leftover_removed,
     names_of,
 )
+from aiocache_engine.pipeline.collector.key_locks import remove_idle_key_locks
 from aiocache_engine.pipeline.collector.passes import PASSES, Passes, in_parts, is_in_use
 from aiocache_engine.pipeline.collector.room import Choice, choose_for_room, missing_bytes
 from aiocache_engine.pipeline.collector.whereabouts import Whereabouts
@@ -52,7 +49,6 @@ from aiocache_engine.store.detach import (
     take_paths,
     unspared,
 )
-from aiocache_engine.store.documents import list_directory
 from aiocache_engine.store.generations import version_matches
 from aiocache_engine.store.layout import Layout
 from aiocache_engine.store.name_choice import NameChoice
@@ -65,7 +61,6 @@ from aiocache_engine.store.spared import Spared, matching_names
 from aiocache_engine.store.stored_pages import PAGE_KIND, take_pages
 from aiocache_engine.store.trash import Swept, sweep
 from aiocache_engine.store.unlisted import unlisted_paths
-from aiocache_engine.system.keylock import KeyLock
 
 _NOTHING = Swept(0, 0, 0)
 _TAKEN_FIRST = frozenset({"temporary", OLD_FORMAT})  #: leftovers that somebody might still be making or reading
@@ -116,7 +111,7 @@ class Collector(Passes):
         for part in in_parts([*plan.renamed]):
             yield InHold(LockMode.EXCLUSIVE, partial(note_renamed, cache=self._cache, referrers=part))
         yield Outside(partial(note_seen, self._cache.layout, plan.seen_again))
-        yield Outside(partial(_unlink_idle_key_locks, self._cache.layout))
+        yield Outside(partial(remove_idle_key_locks, self._cache.layout))
         yield Outside(partial(restore_reserve, self._cache.layout))
         if policy.has_goal and planned is None:
             plan, more = yield from self._make_room(policy, plan)
@@ -278,25 +273,6 @@ class Collector(Passes):
                 if swept != _NOTHING:
                     removed.append(leftover_removed(leftover, swept))
         return removed
-
-
-def _unlink_idle_key_locks(layout: Layout) -> None:
-    """Remove key lock files that nobody holds, each while it is held; who waits for one notices that it went."""
-    for name in list_directory(layout.key_locks):
-        path = f"{layout.key_locks}/{name}"
-        try:
-            mode = os.lstat(path).st_mode
-        except FileNotFoundError:  # what stands there next is somebody's who works now
-            continue
-        if not stat.S_ISREG(mode):  # nobody can hold it, and it stops whoever wants to
-            sweep(path)
-            continue
-        try:
-            with suppress(KeyLockTimeoutError), KeyLock(path).hold_now(what="its removal", timeout_seconds=0):
-                os.unlink(path)
-        except LockError:
-            if not os.path.islink(path):  # put there just now: the next prune takes it away
-                raise
 
 
 def _still_so(referrers: Iterable[SeenReferrer]) -> list[Referrer]:
