@@ -237,6 +237,6 @@ class Work(FileWork):
             yield names
         except BaseException:
             for temporary, _ in names:
-                with suppress(OSError):  # renamed already, or never written; the next prune takes what cannot go now
+                with suppress(OSError):  # the next prune takes what cannot go now
                     remove_file(temporary)
             raise
