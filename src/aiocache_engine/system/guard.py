@@ -110,12 +110,13 @@ def _reap(pid: int) -> tuple[int | None, bool]:
 def _end_all(pid: int) -> None:
     """Kill until nobody is left: whoever loses the parent by it becomes our child, and is next.
 
-    Only our own children are killed one by one: their ids are nobody else's until we have reaped them.
+    Only our own children are killed, and the groups they lead: their ids are nobody else's until we have reaped them.
     """
     _kill(-pid)
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while time.monotonic() < deadline:
         for child in _children():
+            _kill(-child)
             _kill(child)
         _, is_anybody_left = _reap(pid)
         if not is_anybody_left:

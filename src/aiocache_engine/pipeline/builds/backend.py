@@ -138,14 +138,14 @@ def _asked(
         backend = call.system.backend
         log.write(f"[{hook} of {backend}]\n".encode("utf-8", "backslashreplace"))
         runner = _Runner(call, child, log, on_life)
+        paths = call.system.backend_path
         try:
             hooks = BuildBackendHookCaller(
-                call.root,
-                backend,
-                backend_path=call.system.backend_path,
-                runner=runner,
-                python_executable=call.python,
+                call.root, backend, backend_path=paths, runner=runner, python_executable=call.python
             )
+        except ValueError as error:
+            raise failed(f"its backend-path leaves the project: {', '.join(paths)}") from error
+        try:
             return ask(hooks)
         except BackendUnavailable as error:
             log.write(error.traceback.encode("utf-8", "backslashreplace"))

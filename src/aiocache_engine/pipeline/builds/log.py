@@ -60,10 +60,10 @@ class BuildLog:
         return tuple(self._last)
 
     def _add(self, content: bytes) -> None:
+        if self._left_bytes <= 0:
+            content = b"\n".join([line for line in content.splitlines() if line.strip()][-_LAST_COUNT:])
         text = redacted(content.decode("utf-8", "surrogateescape"))
-        for line in text.splitlines()[-_LAST_COUNT * 2 :]:
-            if shown := _plain(line):
-                self._last.append(shown)
+        self._last.extend(map(_plain, [line for line in text.splitlines() if line.strip()][-_LAST_COUNT:]))
         if self._left_bytes <= 0:
             return
         left = memoryview(text.encode("utf-8", "surrogateescape"))[: self._left_bytes]
