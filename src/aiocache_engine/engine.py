@@ -64,6 +64,8 @@ class CacheEngine(CacheKeeper):
         files: Iterable[str] = (),
         constraints: Iterable[str] = (),
         constraint_files: Iterable[str] = (),
+        no_build: bool = False,
+        no_binary: Iterable[str] = (),
         python: str | None = None,
         refresh: bool = False,
         overlays: Iterable[str] | None = None,
@@ -71,13 +73,16 @@ class CacheEngine(CacheKeeper):
         """Find one version of every project that is needed, dependencies followed; install nothing.
 
         The pins that come back, given to `install` or `fetch`, are a complete list. The newest versions that suit
-        everybody are taken, always the same for the same indexes; versions without a wheel are no candidates.
+        everybody are taken, always the same for the same indexes. What the metadata of an sdist leaves to a build is
+        found out by building.
 
         Args:
-            requirements: requirement strings (PEP 508), and paths or URLs of wheels.
+            requirements: requirement strings (PEP 508), and paths or URLs of wheels and sdists.
             files: paths of requirements files and lock files.
             constraints: requirement strings that hold for a project only if it is needed.
             constraint_files: paths of files of such.
+            no_build: as for `install`.
+            no_binary: as for `install`.
             python: the interpreter to resolve for; None: the one of the environment that `install` would choose.
             refresh: ask the indexes even where their stored pages are fresh.
             overlays: as for `install`.
@@ -87,7 +92,12 @@ class CacheEngine(CacheKeeper):
             UnsatisfiableError: no versions suit everybody; its text says why, in words.
             SourceError: something cannot be had from its index.
         """
-        inputs = inputs_of(requirements, files, constraints, constraint_files, refreshes=refresh)
+        inputs = inputs_of(
+            *(requirements, files, constraints, constraint_files),
+            refreshes=refresh,
+            builds=not no_build,
+            no_binary=no_binary,
+        )
         kit = self._with_overlays(overlays)
         fetching = await self._off_loop(partial(look_into_fetch, kit, FetchRequest(inputs, python)))
         return await resolve_cold(kit, fetching, self._index_client)
@@ -101,6 +111,8 @@ class CacheEngine(CacheKeeper):
         constraint_files: Iterable[str] = (),
         dependencies: bool = True,
         require_hashes: bool = False,
+        no_build: bool = False,
+        no_binary: Iterable[str] = (),
         target: TargetChoice | None = None,
         link_mode: LinkMode | None = None,
         upgrade: bool = False,
@@ -116,12 +128,14 @@ class CacheEngine(CacheKeeper):
         complete list: it is installed as it is.
 
         Args:
-            requirements: requirement strings (PEP 508), and paths or URLs of wheels.
+            requirements: requirement strings (PEP 508), and paths or URLs of wheels and sdists.
             files: paths of requirements files and lock files.
             constraints: requirement strings that hold for a project only if it is needed.
             constraint_files: paths of files of such.
             dependencies: False: take what is named and nothing else.
             require_hashes: refuse what has no hash; a single requirement with a hash means that too.
+            no_build: build nothing; a version without a wheel that fits is no candidate.
+            no_binary: projects that are built, whatever wheels they have; ":all:": every one.
             target: where to; None: VIRTUAL_ENV, else CONDA_PREFIX, else `.venv`. Missing environments are made.
             link_mode: how files get there; None: as configured.
             upgrade: take the newest versions, also where those that are there would do.
@@ -135,7 +149,8 @@ class CacheEngine(CacheKeeper):
             UsageError: a requirement or file cannot be understood.
             UnsatisfiableError: no versions suit everybody; its text says why, in words.
             SourceError: something cannot be had from its index; several of them in an ExceptionGroup.
-            InvalidWheelError: a wheel is malformed or hostile; nothing of it is kept.
+            InvalidWheelError, InvalidSdistError: a file is malformed or hostile; nothing of it is kept.
+            BuildError: what is there only as source cannot be built; its text names the log.
             TargetError: the target cannot be written so; it is as it was before.
             DiskError, ReadOnlyCacheError, LockTimeoutError: the machine refused; the target is as it was before.
         """
@@ -143,6 +158,8 @@ class CacheEngine(CacheKeeper):
             *(requirements, files, constraints, constraint_files),
             follows_dependencies=dependencies,
             requires_hashes=require_hashes,
+            builds=not no_build,
+            no_binary=no_binary,
             refreshes=refresh,
         )
         options = Options(
@@ -165,6 +182,8 @@ class CacheEngine(CacheKeeper):
         constraint_files: Iterable[str] = (),
         dependencies: bool = True,
         require_hashes: bool = False,
+        no_build: bool = False,
+        no_binary: Iterable[str] = (),
         target: TargetChoice | None = None,
         link_mode: LinkMode | None = None,
         upgrade: bool = False,
@@ -183,6 +202,8 @@ class CacheEngine(CacheKeeper):
             *(requirements, files, constraints, constraint_files),
             follows_dependencies=dependencies,
             requires_hashes=require_hashes,
+            builds=not no_build,
+            no_binary=no_binary,
             refreshes=refresh,
         )
         options = Options(
@@ -214,6 +235,8 @@ class CacheEngine(CacheKeeper):
         constraint_files: Iterable[str] = (),
         dependencies: bool = True,
         require_hashes: bool = False,
+        no_build: bool = False,
+        no_binary: Iterable[str] = (),
         python: str | None = None,
         refresh: bool = False,
         overlays: Iterable[str] | None = None,
@@ -227,6 +250,8 @@ class CacheEngine(CacheKeeper):
             *(requirements, files, constraints, constraint_files),
             follows_dependencies=dependencies,
             requires_hashes=require_hashes,
+            builds=not no_build,
+            no_binary=no_binary,
             refreshes=refresh,
         )
         return await self._fetch(self._with_overlays(overlays), FetchRequest(inputs, python))
@@ -273,6 +298,8 @@ class CacheEngine(CacheKeeper):
         python: str | None = None,
         refresh: bool = False,
         isolated: bool = False,
+        no_build: bool = False,
+        no_binary: Iterable[str] = (),
         overlays: Iterable[str] | None = None,
     ) -> AsyncIterator[HeldEnvironment]:
         """Use a cached environment for the length of the block; it is made if there is none for these arguments.
@@ -286,16 +313,22 @@ class CacheEngine(CacheKeeper):
             python: its interpreter, by path, command or version; None: the one that this program runs on.
             refresh: ask the indexes, and make a new environment if they have something else by now.
             isolated: make one for this block alone.
+            no_build: as for `install`.
+            no_binary: as for `install`.
             overlays: as for `install`.
 
         Raises:
             UsageError: a requirement cannot be understood.
             InterpreterError: the interpreter cannot be used.
             UnsatisfiableError: no versions suit everybody; its text says why, in words.
-            SourceError, InvalidWheelError: something cannot be had from its index.
+            SourceError, InvalidWheelError, InvalidSdistError, BuildError: something cannot be had.
             DiskError, ReadOnlyCacheError, LockTimeoutError: the machine refused.
         """
-        request = EnvironmentRequest(requirement, listed("additions", additions), python, refresh, isolated)
+        request = EnvironmentRequest(
+            *(requirement, listed("additions", additions), python, refresh, isolated),
+            builds=not no_build,
+            no_binary=listed("no_binary", no_binary),
+        )
         held = await self._hold_environment(self._with_overlays(overlays), request)
         try:
             yield held

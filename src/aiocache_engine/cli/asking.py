@@ -17,6 +17,8 @@ class AskingOptions(Options):
     is_without_deps: bool = False
     requires_hashes: bool = False
     refreshes: bool = False
+    is_without_builds: bool = False
+    no_binary: tuple[str, ...] = ()
 
     def inputs(self) -> Inputs:
         """Put together what is asked for."""
@@ -27,4 +29,6 @@ class AskingOptions(Options):
             follows_dependencies=not self.is_without_deps,
             requires_hashes=self.requires_hashes,
             refreshes=self.refreshes,
+            builds=not self.is_without_builds,
+            no_binary=self.no_binary,
         )

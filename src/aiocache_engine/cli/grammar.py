@@ -186,8 +186,16 @@ _OVERLAYS = Option(
     "NAME",
     overlay,
 )
+_NO_BUILD = Option(("--no-build",), Kind.FLAG, "is_without_builds", "Build nothing: what has no wheel is not taken.")
+_NO_BINARY = Option(
+    ("--no-binary",),
+    Kind.TEXTS,
+    "no_binary",
+    "Build this project, whatever wheels it has, or :all: of them; may be repeated.",
+    "NAME",
+)
 _DRY_RUN = Option(("-n", "--dry-run"), Kind.FLAG, "is_dry_run", "Tell what would be done, and do not do it.")
-_REQUIREMENTS = ("requirements", "REQ", "Requirements (PEP 508), and paths or URLs of wheels.")
+_REQUIREMENTS = ("requirements", "REQ", "Requirements (PEP 508), and paths or URLs of wheels and sdists.")
 
 COMMANDS = {
     "run": Command(
@@ -224,6 +232,8 @@ COMMANDS = {
             _REFRESH,
             _NO_DEPS,
             _REQUIRE_HASHES,
+            _NO_BUILD,
+            _NO_BINARY,
             Option(
                 ("--link-mode",),
                 Kind.TEXT,
@@ -265,6 +275,8 @@ COMMANDS = {
             _REFRESH,
             _NO_DEPS,
             _REQUIRE_HASHES,
+            _NO_BUILD,
+            _NO_BINARY,
             _OVERLAYS,
         ),
         _REQUIREMENTS,

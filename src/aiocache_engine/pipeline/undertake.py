@@ -42,6 +42,12 @@ class Inputs:
     builds: bool = True  #: what is there only as source is built
     no_binary: tuple[str, ...] = ()  #: projects that are built, whatever wheels they have; ":all:": every one
 
+    def __post_init__(self) -> None:
+        """Refuse what contradicts itself."""
+        if self.no_binary and not self.builds:
+            names = ", ".join(self.no_binary)
+            raise UsageError(f"--no-binary wants {names} built, and --no-build rules that out; leave one of them out")
+
 
 @value
 class InstallRequest:
@@ -147,11 +153,8 @@ def inputs_of(
     """Give what is asked for as a value, its lists read once.
 
     Raises:
-        UsageError: one of them is no list, or there is to be no build of what is to be built.
+        UsageError: one of them is no list, or what is to be built must not be.
     """
-    built = listed("no_binary", no_binary)
-    if built and not builds:
-        raise UsageError(f"--no-binary wants {', '.join(built)} built, and --no-build rules that out; leave one away")
     return Inputs(
         requirements=listed("requirements", requirements),
         files=listed("files", files),
@@ -161,7 +164,7 @@ def inputs_of(
         requires_hashes=requires_hashes,
         refreshes=refreshes,
         builds=builds,
-        no_binary=built,
+        no_binary=listed("no_binary", no_binary),
     )
 
 
@@ -204,7 +207,7 @@ def look_into_fetch(kit: Kit, request: FetchRequest) -> Fetching:
         InterpreterError: the interpreter cannot be used.
     """
     started_at = time.monotonic()
-    return Fetching(_read(kit, request.inputs, _fetch_interpreter(kit, request.python)), started_at)
+    return Fetching(_read(kit, request.inputs, interpreter_for(kit, request.python)), started_at)
 
 
 def _read(kit: Kit, inputs: Inputs, interpreter: Interpreter) -> Sought:
@@ -223,8 +226,8 @@ def _read(kit: Kit, inputs: Inputs, interpreter: Interpreter) -> Sought:
     return Sought(interpreter, requested, is_complete, inputs.refreshes)
 
 
-def _fetch_interpreter(kit: Kit, python: str | None) -> Interpreter:
-    """Describe the interpreter that wheels are fetched for: the one named, else the one that `install` would use.
+def interpreter_for(kit: Kit, python: str | None) -> Interpreter:
+    """Describe the interpreter that wheels are fetched or built for: the one named, else the one that `install` would use.
 
     Raises:
         InterpreterError: it cannot be used.

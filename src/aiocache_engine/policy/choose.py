@@ -54,6 +54,8 @@ class WheelChooser:
         """Give the best file for what is wanted, or why there is none."""
         named = [(name, file) for file in files if (name := _named(file, wanted.project)) is not None]
         kinds = self._kinds(wanted.project)
+        if not kinds:
+            return _CONTRADICTION
         offered = [(name, file) for name, file in named if isinstance(name, kinds)]
         if not offered:
             return Refusal(self._format_reason([name for name, _ in named]))
@@ -81,7 +83,7 @@ class WheelChooser:
     def hopeless(self, wanted: Wanted) -> Refusal | None:
         """Tell why no file at all could be taken, whoever had it; None: nothing speaks against every file."""
         if not self._kinds(wanted.project):
-            return Refusal("--no-binary wants it built from source, and --no-build rules that out")
+            return _CONTRADICTION
         if SpecifierSet(wanted.specifier).is_unsatisfiable():
             return Refusal("what is asked of its version contradicts itself, so that none can match")
         return None
@@ -147,6 +149,9 @@ class WheelChooser:
         offered = sorted({f"{'.'.join(n.pythons)}-{'.'.join(n.abis)}-{'.'.join(n.platforms)}" for n in wheels})
         shown = ", ".join(offered[:4]) + (", …" if len(offered) > 4 else "")  # noqa: PLR2004 - a line stays a line
         return f"it has wheels for {shown} only, none for this Python {self.interpreter.version} on this platform"
+
+
+_CONTRADICTION = Refusal("--no-binary wants it built from source, and --no-build rules that out")
 
 
 def newest_of(versions: Collection[Version], *, takes_pre_releases: bool) -> Version | None:

@@ -141,9 +141,7 @@ def doubt_of(ready: Ready, believed: frozenset[str]) -> str | None:
     parts = (("requires", own - believed), ("does not require", believed - own))
     differences = [f"{verb} {', '.join(map(shortened, sorted(texts)[:_SHOWN]))}" for verb, texts in parts if texts]
     choice = ready.choice
-    where = (
-        "what its sdist said before it was built" if choice.is_sdist else "the metadata that its index serves for it"
-    )
+    said = "what was said of it before the build" if choice.is_sdist else "the metadata that its index serves for it"
     return (
         f"{choice.file.filename} {' and '.join(differences)}, unlike {said};"
         " install again to have what it really requires"

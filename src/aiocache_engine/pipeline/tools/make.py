@@ -18,6 +18,7 @@ from aiocache_engine.model.requirement import Wanted
 from aiocache_engine.pipeline.call import Call
 from aiocache_engine.pipeline.deliver import Supply
 from aiocache_engine.pipeline.inputs.requirements import parse_requirement
+from aiocache_engine.pipeline.inputs.requirements_file import FileOptions
 from aiocache_engine.pipeline.kit import Kit, end_work
 from aiocache_engine.pipeline.steps import in_thread, in_thread_surely, while_showing_life
 from aiocache_engine.pipeline.tools.environment import HeldEnvironment, doubt, look_up
@@ -41,7 +42,8 @@ async def make_held(kit: Kit, client: Callable[[], Awaitable[IndexClient]], tool
     """
     kit.cache.ensure_writable()
     interpreter = await in_thread(partial(kit.describe_interpreter, tool.executable))
-    call = Call(kit, kit.conductor(), interpreter, client, refreshes=tool.refreshes)
+    files = FileOptions(builds=tool.builds, no_binary=tool.no_binary)
+    call = Call(kit, kit.conductor(), interpreter, client, refreshes=tool.refreshes, files=files)
     making = _Making(kit, call, tool, interpreter)
     try:
         held = await making.make_alone() if tool.is_isolated else await making.make_or_find()

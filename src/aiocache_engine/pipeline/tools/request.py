@@ -33,6 +33,8 @@ class EnvironmentRequest:
     python: str | None = None  #: an interpreter by path, command or version; None: the one that this program runs on
     refreshes: bool = False  #: ask the indexes, and make a new environment if they have something else by now
     is_isolated: bool = False  #: an environment for this use alone
+    builds: bool = True  #: what is there only as source is built
+    no_binary: tuple[str, ...] = ()  #: projects that are built, whatever wheels they have; ":all:": every one
 
 
 @value
@@ -46,6 +48,8 @@ class Tool:
     refreshes: bool
     is_isolated: bool
     started_at: float  #: monotonic seconds
+    builds: bool = True  #: what is there only as source is built
+    no_binary: tuple[str, ...] = ()  #: normalized, in order
 
     @property
     def what(self) -> str:
@@ -68,7 +72,9 @@ def look_into_environment(kit: Kit, request: EnvironmentRequest) -> Tool:
     added = sorted({_normal_form(each) for each in request.additions})
     settings = kit.settings()
     indexes = [settings.strategy.value, *(index.digest for index in settings.indexes)]
-    parts = (asked, added, indexes)
+    no_binary = tuple(sorted({each if each.startswith(":") else project_name(each) for each in request.no_binary}))
+    rules = [*([] if request.builds else ["no build"]), *no_binary]
+    parts = (asked, added, indexes, *([rules] if rules else []))
     return Tool(
         project=PYTHON if requirement is None else _project(kit, requirement, executable),
         requirements=(*named, *request.additions),
@@ -77,6 +83,8 @@ def look_into_environment(kit: Kit, request: EnvironmentRequest) -> Tool:
         refreshes=request.refreshes,
         is_isolated=request.is_isolated,
         started_at=started_at,
+        builds=request.builds,
+        no_binary=no_binary,
     )
 
 
