@@ -12,6 +12,8 @@ class NameKind(enum.Enum):
     """What a name is made of."""
 
     INDEX = "index"  #: index + file
+    OVERLAY = "overlay"  #: overlay + file
+    BUILT = "built"  #: what it was built of, and how
     HASH = "hash"  #: a wheel's hash; findable by it, kept by nothing
 
 
@@ -61,8 +63,8 @@ class EnvironmentPointer:
     """The content of a name that leads to a cached environment: enough to run a tool, and to judge the environment."""
 
     environment_id: str
-    tool: str  #: normalized project name
-    digest: str  #: of all that was asked for, 32 hexadecimal digits
+    tool: str  #: normalized project name; "": it is for builds, and no tool's
+    digest: str  #: of all that was asked for (for builds, of all that is in it), 32 hexadecimal digits
     executable: str  #: absolute path of the interpreter that it was made for
     members: tuple[Member, ...]
     commands: tuple[ToolCommand, ...]
@@ -73,8 +75,8 @@ class EnvironmentPointer:
 class EnvironmentManifest:
     """The description that lies beside a cached environment and tells of it when no name does any more."""
 
-    tool: str  #: normalized project name
-    digest: str  #: of all that was asked for
+    tool: str  #: normalized project name; "": it is for builds
+    digest: str  #: as above
     executable: str  #: absolute path of the interpreter that it was made for
     members: tuple[Member, ...]
     file_count: int
@@ -95,6 +97,7 @@ class Holder:
     pid_namespace: int | None  #: None where there are no namespaces
     command: str
     since: float  #: seconds since the epoch
+    name: str = ""  #: of a pipeline; "" of any other lease
 
 
 @value

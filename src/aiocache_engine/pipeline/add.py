@@ -109,7 +109,6 @@ def _publish(kit: Kit, work: Work, read: _Read, overlay: str) -> Steps[Added]:
             trashed: list[str] = yield InHold(LockMode.EXCLUSIVE, take)
             yield Outside(lambda: [sweep(each) for each in trashed])
             published = yield InHold(LockMode.SHARED, publish)
-    kit.reporter.published(read.pointer.filename)
     return Added(
         project=read.pointer.project,
         version=read.pointer.version,

@@ -98,7 +98,8 @@ def deliver(
         environment = yield Outside(partial(_identify, work.cache, target))
         if not work.cache.is_read_only:
             registration = partial(_register, work=work, target=target, environment=environment, prepared=prepared)
-            yield InHold(LockMode.SHARED, partial(registration, links=not options.is_ephemeral))
+            is_short_lived = options.is_ephemeral or work.is_in_pipeline
+            yield InHold(LockMode.SHARED, partial(registration, links=not is_short_lived))
         yield Outside(partial(apply_install, prepared))
     seconds = time.monotonic() - started
     return _report(prepared, supply, is_target_new=is_target_new, is_dry_run=options.is_dry_run, seconds=seconds)

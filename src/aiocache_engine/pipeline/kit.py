@@ -21,6 +21,7 @@ from aiocache_engine.report import Reporter
 from aiocache_engine.store.cache_dir import CacheDir, open_cache_dir
 from aiocache_engine.store.documents import read_document
 from aiocache_engine.store.layout import SETTINGS_MEMO
+from aiocache_engine.store.leases import LEASE_VARIABLE
 from aiocache_engine.store.overlays import overlays_in, projects_in
 from aiocache_engine.store.work import Work
 from aiocache_engine.system.disk import replace_bytes, translated
@@ -28,6 +29,8 @@ from aiocache_engine.system.process import me
 
 if TYPE_CHECKING:
     from aiocache_engine.pipeline.inputs.requirements_file import FileOptions
+    from aiocache_engine.pipeline.joining import Pipelines
+    from aiocache_engine.store.shares import Share
 
 _HOUSEKEEPING_SECONDS = 0.25  #: a call that is done waits no longer for the cache lock
 
@@ -41,6 +44,7 @@ class Kit:
     environ: Mapping[str, str]
     reporter: Reporter = field(default_factory=Reporter)
     yard: BuildYard = field(default_factory=BuildYard)  #: what all its builds share
+    pipelines: Pipelines | None = None  #: whose leases hold what the calls use, too; None: there can be none
 
     def conductor(self) -> Conductor:
         """Make what performs the steps of one call."""
@@ -57,9 +61,24 @@ class Kit:
 
     def work(self) -> Work:
         """Begin a piece of work; its lease is taken in its first hold."""
+        return Work(self.cache, self.holder(), self.shares(warns=True))
+
+    def shares(self, *, warns: bool = False) -> tuple[Share, ...]:
+        """Give this process's parts in the pipeline leases that a call made here and now belongs to."""
+        if self.pipelines is None or self.cache.is_read_only:
+            return ()
+        for lost in self.pipelines.take_lost() if warns else ():
+            self.reporter.warns(
+                f"nobody holds the lease {lost} of {LEASE_VARIABLE}: its pipeline has ended, or uses another cache dir;"
+                " what this command uses is kept for as long as it runs itself"
+            )
+        return self.pipelines.of_call()
+
+    def holder(self, name: str = "") -> Holder:
+        """Say who we are, for the record of a lease; the name is that of a pipeline."""
         with translated("/proc"):
             who = me()
-        holder = Holder(
+        return Holder(
             pid=who.pid,
             started_at=who.started_at,
             host=who.host,
@@ -68,8 +87,8 @@ class Kit:
             pid_namespace=who.pid_namespace,
             command=who.command,
             since=time.time(),
+            name=name,
         )
-        return Work(self.cache, holder)
 
     def settings(self, files: FileOptions | None = None) -> IndexSettings:
         """Find out which indexes are meant, by requirements files too; overlays are the first of them.
@@ -144,7 +163,12 @@ def open_kit(
         ForeignCacheDirError, ReadOnlyCacheError, DiskError: it cannot be used.
     """
     cache = open_cache_dir(locate_cache_dir(cache_dir, environ), trust=config.trusts_cache_dir)
-    kit = Kit(cache, config, environ, reporter or Reporter(), BuildYard(config.build_count))
+    named, pipelines = environ.get(LEASE_VARIABLE, ""), None
+    if named:
+        from aiocache_engine.pipeline.joining import Pipelines  # noqa: PLC0415 - most processes are part of no pipeline
+
+        pipelines = Pipelines(cache.layout.leases, named)
+    kit = Kit(cache, config, environ, reporter or Reporter(), BuildYard(config.build_count), pipelines)
     if cache.is_read_only:
         kit.reporter.warns(
             f"{cache.root} is read-only: what it holds is used, and nothing keeps others from cleaning it"

@@ -211,6 +211,7 @@ def look_into_fetch(kit: Kit, request: FetchRequest) -> Fetching:
 
 
 def _read(kit: Kit, inputs: Inputs, interpreter: Interpreter) -> Sought:
+    kit.warn_of_empty_overlays()
     requested = read_requested(
         inputs.requirements,
         inputs.files,
@@ -227,7 +228,7 @@ def _read(kit: Kit, inputs: Inputs, interpreter: Interpreter) -> Sought:
 
 
 def interpreter_for(kit: Kit, python: str | None) -> Interpreter:
-    """Describe the interpreter that wheels are fetched or built for: the one named, else the one that `install` would use.
+    """Describe the interpreter that wheels are fetched or built for: the one named, else that of `install`.
 
     Raises:
         InterpreterError: it cannot be used.

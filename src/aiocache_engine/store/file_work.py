@@ -12,6 +12,7 @@ from contextlib import suppress
 from io import FileIO
 
 from aiocache_engine.errors import CacheReplacedError, ReadOnlyCacheError
+from aiocache_engine.hints import TYPE_CHECKING
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.records import FileKey, Holder
 from aiocache_engine.store import generations
@@ -22,15 +23,26 @@ from aiocache_engine.store.leases import Lease
 from aiocache_engine.system.disk import open_plain, replace_bytes, write_bytes
 from aiocache_engine.system.lock import Hold
 
+if TYPE_CHECKING:
+    from aiocache_engine.store.shares import Share
+
 _LARGE_PAGE_BYTES = 1_000_000  #: reading so much in a hold takes less than a millisecond
 
 
 class FileWork:
     """One engine call on one cache dir, without what it looks up or publishes by names."""
 
-    def __init__(self, cache: CacheDir, holder: Holder) -> None:
+    def __init__(self, cache: CacheDir, holder: Holder, shares: Sequence[Share] = ()) -> None:
+        """Begin; nothing is touched yet.
+
+        Args:
+            cache: the cache dir.
+            holder: who is to be told of, while the lease lasts.
+            shares: of the pipeline leases that hold what is looked up or published, too.
+        """
         self.cache = cache
         self._holder = holder
+        self._shares = tuple(shares)
         self._lease: Lease | None = None
         self._generations: dict[str, Generation] = {}
         self._staging_used = False
@@ -39,6 +51,19 @@ class FileWork:
     def lease(self) -> Lease | None:
         """The lease; None before the first look-up, and in a read-only cache."""
         return self._lease
+
+    @property
+    def is_in_pipeline(self) -> bool:
+        """Tell whether somebody else keeps what this looks up or publishes, for as long as a pipeline runs."""
+        return any(share.is_alive() for share in self._shares)
+
+    def _lease_objects(self, hold: Hold, object_ids: Sequence[str], shares: Sequence[Share]) -> None:
+        """Put objects on the lease, then on those of pipelines (rule 13); without a lease do nothing."""
+        if self._lease is None:
+            return
+        self._lease.add(hold, object_ids)
+        for share in shares:
+            share.add(hold, object_ids)
 
     def begin(self, hold: Hold, projects: Sequence[str]) -> None:
         """Take the lease, and read the generations of projects about to be looked up for the first time."""

@@ -24,6 +24,7 @@ from aiocache_engine.system.descent import remove_file
 from aiocache_engine.system.lock import Hold
 
 BIRTH_PREFIX = ".birth-"
+LEASE_VARIABLE = "AIOC_LEASE"  #: ids of the pipeline leases that a process joins, with blanks between
 _HOLDER_KINDS: dict[str, Any] = {  # as JSON gives them
     "pid": int,
     "started_at": int | float,
@@ -58,7 +59,8 @@ class Lease:
         fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _write_whole(fd, encode({name: getattr(holder, name) for name in _HOLDER_KINDS}), temporary)
+            record = {name: getattr(holder, name) for name in _HOLDER_KINDS}
+            _write_whole(fd, encode(record | {"name": holder.name} if holder.name else record), temporary)
             os.rename(temporary, path)
         except BaseException:
             os.close(fd)
@@ -74,7 +76,7 @@ class Lease:
         fresh = [object_id for object_id in object_ids if object_id not in self.objects]
         if not fresh:
             return
-        _write_whole(self._fd, _line("add", fresh), self.path)
+        append_change(self._fd, "add", fresh, self.path)
         self.objects.update(fresh)
 
     def fileno(self) -> int:
@@ -215,10 +217,11 @@ def _parse(lease_id: str, path: str, content: bytes) -> LeaseFile:
         record = None
     if record is None or not all(isinstance(record.get(name), kind) for name, kind in _HOLDER_KINDS.items()):
         return LeaseFile(lease_id, path, None, None)
-    holder = Holder(**{name: record[name] for name in _HOLDER_KINDS})
+    named = record.get("name", "")
+    holder = Holder(**{name: record[name] for name in _HOLDER_KINDS}, name=named if isinstance(named, str) else "")
     objects: set[str] = set()
     for line in rest.splitlines():
-        change = _change(line)
+        change = read_change(line)
         if change is None:
             return LeaseFile(lease_id, path, holder, None)
         verb, object_ids = change
@@ -235,11 +238,12 @@ def _write_whole(fd: int, content: bytes, path: str) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
 
 
-def _line(verb: str, object_ids: list[str]) -> bytes:
-    return b"\n" + dump({verb: object_ids}) + b"\n"
+def append_change(fd: int, verb: str, object_ids: list[str], path: str) -> None:
+    """Append what is put on a lease ("add") or given up ("drop"), in one write, whatever an unfinished one left."""
+    _write_whole(fd, b"\n" + dump({verb: object_ids}) + b"\n", path)
 
 
-def _change(line: bytes) -> tuple[str, list[str]] | None:
+def read_change(line: bytes) -> tuple[str, list[str]] | None:
     """Give what a line adds or drops; None where it is damaged or of a newer release, so that nothing is certain."""
     if not line or (line.startswith(b"{") and b"}" not in line):  # its writer did not live to finish it
         return "add", []

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from aiocache_engine.errors import ReadOnlyCacheError
+from aiocache_engine.hints import TYPE_CHECKING
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.names import new_object_id
 from aiocache_engine.model.records import EnvironmentPointer, FileKey, Pointer
@@ -31,6 +32,9 @@ from aiocache_engine.store.notes import write_note
 from aiocache_engine.system.descent import remove_file
 from aiocache_engine.system.disk import write_bytes
 from aiocache_engine.system.lock import Hold
+
+if TYPE_CHECKING:
+    from aiocache_engine.store.shares import Share
 
 
 @value
@@ -57,7 +61,7 @@ class Work(FileWork):
         """Look files up and lease what is there, in this hold (rule 15). None is a miss. `begin` came before."""
         hold.require(LockMode.SHARED)
         found = [self._read(key) for key in keys]
-        self._use(hold, [each.archive.path for each, _ in found if each is not None])
+        self._use(hold, [each.archive.path for each, _ in found if each is not None], self._shares)
         if self._lease is not None:
             for key, (each, by_hash) in zip(keys, found, strict=True):
                 if each is not None and by_hash:
@@ -65,16 +69,16 @@ class Work(FileWork):
         return [each for each, _ in found]
 
     def keep(self, hold: Hold, archive_ids: Sequence[str]) -> None:
-        """Lease archives that are known by id, as far as they are there."""
+        """Lease archives that are known by id, as far as they are there; no pipeline that this is part of does."""
         hold.require(LockMode.SHARED)
         self._use(hold, [each for each in map(self.cache.layout.archive, archive_ids) if is_present(each)])
 
-    def _use(self, hold: Hold, paths: Sequence[str]) -> None:
+    def _use(self, hold: Hold, paths: Sequence[str], shares: Sequence[Share] = ()) -> None:
         """Put objects that are there on the lease, then stamp each (rules 1 and 15); without a lease do nothing."""
         if self._lease is None or not paths:
             return
         self.cache.ensure_ours(hold)
-        self._lease.add(hold, [os.path.basename(path) for path in paths])
+        self._lease_objects(hold, [os.path.basename(path) for path in paths], shares)
         for path in paths:
             write_stamp(path)
 
@@ -118,14 +122,13 @@ class Work(FileWork):
         """
         hold.require(LockMode.SHARED)
         self.cache.ensure_ours(hold)
-        lease = self._lease
-        if lease is None:
+        if self._lease is None:
             raise ReadOnlyCacheError(self.cache.root, "nothing can be published without a lease")
         layout = self.cache.layout
         adopted = self._adoptable(pointer)
         archive_id = adopted.id if adopted is not None else new_object_id()
         archive = Archive(archive_id, layout.archive(archive_id))
-        lease.add(hold, [archive_id])
+        self._lease_objects(hold, [archive_id], self._shares)
         if not self._allows(key.project, pointer.version):
             if adopted is None:
                 os.rename(staged, archive.path)
@@ -179,7 +182,7 @@ class Work(FileWork):
         paths = [environment.path, *(layout.archive(each.archive_id) for each in pointer.members)]
         if not all(map(is_present, paths)):
             return None
-        self._use(hold, paths)
+        self._use(hold, paths, self._shares)
         return FoundEnvironment(environment, pointer)
 
     def publish_environment(
@@ -202,7 +205,7 @@ class Work(FileWork):
             raise ReadOnlyCacheError(self.cache.root, "nothing can be published without a lease")
         layout = self.cache.layout
         environment = CachedEnvironment(environment_id, layout.environment(environment_id))
-        self._lease.add(hold, [environment_id, *(each.archive_id for each in pointer.members)])
+        self._lease_objects(hold, [environment_id, *(each.archive_id for each in pointer.members)], self._shares)
         allowed = (
             self._allows(each.project, each.version, is_tool=each.project == pointer.tool, is_environment=True)
             for each in pointer.members
@@ -213,7 +216,7 @@ class Work(FileWork):
             return PublishedEnvironment(environment, is_named=False)
         path = layout.environment_pointer(pointer.tool, pointer.digest)
         with self._prepared_names([path], encode_environment_pointer(pointer)) as names:
-            for each in pointer.members if pointer.tool else ():
+            for each in pointer.members if pointer.tool and not self.is_in_pipeline else ():
                 with suppress(FileNotFoundError):  # only people and damage take what a lease covers
                     set_linked(layout.archive(each.archive_id))
             os.rename(staged, environment.path)

@@ -70,6 +70,7 @@ def look_into_environment(kit: Kit, request: EnvironmentRequest) -> Tool:
     named = () if requirement is None else (requirement,)
     asked = [_normal_form(each) for each in named]
     added = sorted({_normal_form(each) for each in request.additions})
+    kit.warn_of_empty_overlays()
     settings = kit.settings()
     indexes = [settings.strategy.value, *(index.digest for index in settings.indexes)]
     no_binary = tuple(sorted({each if each.startswith(":") else project_name(each) for each in request.no_binary}))
