@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,9 +23,9 @@ from aiocache_engine.model.value import replace
 from aiocache_engine.pipeline.builds.backend import BackendCall, build_wheel, prepare_metadata, requires_for_wheel
 from aiocache_engine.pipeline.builds.project import BuildSystem
 from aiocache_engine.system import child
+from marked import Mark
 
 WHEEL = "a-1-py3-none-any.whl"
-MARK = "AIOC_TEST_MARK"
 # What most of the backends below begin with: building right, and processes that nothing but a kill ends.
 COMMON = f"""
 import os, signal, subprocess, sys, time
@@ -98,7 +97,7 @@ class World:
         for directory in (self.project, self.home, self.wheels):
             directory.mkdir()
         self.log = root / "log"
-        self.mark = uuid.uuid4().hex
+        self.mark = Mark()
         self.call = BackendCall(
             what="a-1.tar.gz",
             root=str(self.project),
@@ -108,7 +107,7 @@ class World:
             log=str(self.log),
             home=str(self.home),
             time_limit_seconds=120.0,
-            variables={**os.environ, MARK: self.mark},
+            variables={**os.environ, **self.mark.environ},
         )
 
     def backend(self, code: str) -> None:
@@ -125,7 +124,7 @@ class World:
     async def failure(self, **changes: Any) -> BuildError:
         with pytest.raises(BuildError) as caught:
             await self.build(**changes)
-        assert not self.alive()
+        assert not self.mark.alive()
         return caught.value
 
     def noted(self) -> list[str]:
@@ -141,29 +140,12 @@ class World:
             while name not in self.noted():  # noqa: ASYNC110 - another process tells it
                 await anyio.sleep(0.01)
 
-    def alive(self) -> list[psutil.Process]:
-        """List the processes of the build, wherever they have gone: they inherit the mark."""
-        found = []
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):
-                if process.environ().get(MARK) == self.mark and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
-        return found
-
-    async def wait_dead(self, *, but: int | None = None) -> None:
-        with anyio.fail_after(60):
-            while {process.pid for process in self.alive()} - {but}:  # noqa: ASYNC110 - as above
-                await anyio.sleep(0.02)
-
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     world = World(tmp_path)
     yield world
-    left = world.alive()
-    for process in left:
-        process.kill()
-    assert not left
+    world.mark.end()
 
 
 async def test_hooks_are_called_with_what_they_are_told_and_answer(world: World) -> None:
@@ -303,7 +285,7 @@ async def test_what_a_backend_leaves_behind_ends_with_it(world: World) -> None:
     )
     assert await world.build() == WHEEL
     assert world.noted() == ["daemon"]
-    assert not world.alive()
+    assert not world.mark.alive()
 
 
 async def test_a_swarm_of_processes_ends_with_the_backend(world: World) -> None:
@@ -326,7 +308,7 @@ async def test_a_swarm_of_processes_ends_with_the_backend(world: World) -> None:
     )
     assert await world.build() == WHEEL
     assert len(world.noted()) == 64
-    assert not world.alive()
+    assert not world.mark.alive()
 
 
 async def test_a_backend_that_kills_what_watches_over_it_is_ended_with_its_group(world: World) -> None:
@@ -427,7 +409,7 @@ async def test_an_error_of_who_is_shown_life_ends_the_build(world: World, monkey
 
     with pytest.raises(RuntimeError, match="the lock is lost"):
         await build_wheel(world.call, str(world.wheels), on_life=on_life)
-    assert not world.alive()
+    assert not world.mark.alive()
 
 
 async def cancel_scope(work: Callable[[], Awaitable[object]], ready: Callable[[], Awaitable[None]]) -> None:
@@ -456,7 +438,7 @@ async def test_who_is_cancelled_comes_back_when_every_process_has_ended(
         try:
             await world.build()
         finally:
-            alive.append(world.alive())
+            alive.append(world.mark.alive())
 
     await cancel(work, lambda: world.wait_noted("ready"))
     assert alive == [[]]
@@ -467,7 +449,7 @@ def program(world: World, source: str = PROGRAM) -> Iterator[subprocess.Popen[by
     lease = world.root / "lease"
     lease.touch()
     command = [sys.executable, "-c", source, str(world.root), str(lease)]
-    process = subprocess.Popen(command, env={**os.environ, MARK: world.mark}, start_new_session=True)
+    process = subprocess.Popen(command, env={**os.environ, **world.mark.environ}, start_new_session=True)
     try:
         yield process
     finally:
@@ -491,7 +473,7 @@ async def test_an_interrupt_ends_the_whole_build_before_the_program_ends(world: 
         await world.wait_noted("ready")
         process.send_signal(number)
         assert await anyio.to_thread.run_sync(process.wait) == 130
-        assert not world.alive()
+        assert not world.mark.alive()
     assert is_free(world.root / "lease")
 
 
@@ -500,7 +482,7 @@ async def test_a_build_does_not_outlive_a_program_that_is_killed(world: World) -
     with program(world) as process:
         await world.wait_noted("ready")
         process.kill()
-        await world.wait_dead()
+        world.mark.wait_dead()
     assert is_free(world.root / "lease")
 
 
@@ -524,8 +506,8 @@ threading.Thread(target=fork, daemon=True).start()
         pid = world.noted_pid("fork")
         process.kill()
         try:
-            await world.wait_dead(but=pid)
-            assert [each.pid for each in world.alive()] == [pid]
+            world.mark.wait_dead(but=pid)
+            assert [each.pid for each in world.mark.alive()] == [pid]
         finally:
             os.kill(pid, signal.SIGKILL)
-    await world.wait_dead()
+    world.mark.wait_dead()
