@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _GUARD = os.path.join(os.path.dirname(__file__), "guard.py")
 _TICK_SECONDS = 1.0
 _GRACE_SECONDS = 10.0  #: for the guard to end everything; longer than it tries
+_ORPHANS_SECONDS = 1.0  #: for the system to reap who was killed: in a container, there may be nobody who does
+_PAUSE_SECONDS = 0.005
 _READ_BYTES = 1 << 16
 _MOST_LEFT_BYTES = 1 << 20  #: that are read of what is still in the pipe when all have ended
 
@@ -166,8 +168,7 @@ class _Run:
         self._guard.kill()
         self._guard.wait()
         if self._number("ended") is None and (pid := self._number("began")) is not None:
-            with suppress(OSError):  # none of them lives
-                os.killpg(pid, signal.SIGKILL)
+            _end_group(pid)
         self._close(self._guard.stdout)
 
     def _hear(self) -> bool:
@@ -201,3 +202,12 @@ class _Run:
             while left_bytes > 0 and (piece := os.read(self._output, _READ_BYTES)):
                 on_output(piece)
                 left_bytes -= len(piece)
+
+
+def _end_group(pid: int) -> None:
+    """Kill a process group that is not our own to reap, and wait until it is gone, or at least nearly."""
+    deadline = time.monotonic() + _ORPHANS_SECONDS
+    with suppress(OSError):  # none of them is left
+        while time.monotonic() < deadline:
+            os.killpg(pid, signal.SIGKILL)
+            time.sleep(_PAUSE_SECONDS)
