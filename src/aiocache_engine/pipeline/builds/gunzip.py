@@ -15,6 +15,7 @@ _MIB = 1024 * 1024
 _READ_BYTES = _MIB // 4  #: packed, read at a time
 _PIECE_BYTES = _MIB // 4  #: inflated, at most, at a time
 _WITH_GZIP_HEADER = 31
+_MAGIC = b"\x1f\x8b"
 
 
 class UnsafeTarError(ValueError):
@@ -43,6 +44,8 @@ class Gunzip:
 
     def __init__(self, fd: int, limits: UnpackLimits) -> None:
         """Begin at the start of the file; the descriptor stays the caller's, and its offset is not used."""
+        if os.pread(fd, len(_MAGIC), 0) != _MAGIC:
+            raise UnsafeTarError("it is no gzip file")
         file_bytes = os.fstat(fd).st_size
         self._fd = fd
         self._limits = limits
@@ -92,12 +95,11 @@ class Gunzip:
         if self._inflate.eof and not self._begin_member():
             return None
         if not self._packed and not self._fill():
-            raise UnsafeTarError("it was cut short" if self._read_to else "it is no gzip file: it is empty")
+            raise UnsafeTarError("it was cut short")
         try:
             inflated = self._inflate.decompress(self._packed, _PIECE_BYTES)
         except zlib.error as error:
-            what = "it is no gzip file" if self.position == self._member_count == 0 else "its packed bytes are damaged"
-            raise UnsafeTarError(f"{what} ({error})") from error
+            raise UnsafeTarError(f"its packed bytes are damaged ({error})") from error
         self._packed = self._inflate.unused_data if self._inflate.eof else self._inflate.unconsumed_tail
         return inflated
 
