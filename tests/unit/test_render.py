@@ -74,16 +74,26 @@ def test_a_fetch_tells_what_came_from_what_was_there() -> None:
 
 def test_a_lease_that_cannot_be_read_is_listed_all_the_same() -> None:
     usage = Usage(
-        (LeaseInfo(ID, None, None, None, (), 0),), (LockInfo("/c/.locks/cache.lock", "shared", 7, "aioc ls"),)
+        (
+            LeaseInfo(ID, None, None, None, None, 0),
+            LeaseInfo(ID, 8, "aioc run x", None, None, 0, is_of_newer_release=True),
+        ),
+        (LockInfo("/c/.locks/cache.lock", "shared", 7, "aioc ls"),),
     )
+    consequence = "what it covers is unknown, so everything is kept until it ends"
     assert usage_text(usage, verbosity=0).splitlines() == [
         "PID  SINCE  OBJECTS  SIZE  COMMAND",
-        "  ?  never        0   0 B  (unknown)",
+        "  ?  ?            ?     ?  (unknown)",
+        "  8  ?            ?     ?  aioc run x",
+        f"? The lease {ID} is damaged or of a newer aioc: {consequence}",
+        f"? The lease {ID} was written by a newer aioc: {consequence}",
         "",
         "LOCK    PID  COMMAND  FILE",
         "shared    7  aioc ls  /c/.locks/cache.lock",
     ]
-    assert usage_document(usage)["leases"][0]["since"] is None
+    damaged, newer = usage_document(usage)["leases"]
+    assert (damaged["since"], damaged["objects"], damaged["objects_known"]) == (None, [], False)
+    assert (damaged["newer_release"], newer["newer_release"]) == (False, True)
 
 
 def test_a_size_is_one_line() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from aiocache_engine.cli.terminal import printable
 from aiocache_engine.cli.units import count_of, local_time, size_of, table, utc
 from aiocache_engine.hints import Any
-from aiocache_engine.model.listing import CacheSize, Entry, Usage
+from aiocache_engine.model.listing import CacheSize, Entry, LeaseInfo, Usage
 
 Document = Mapping[str, Any]
 
@@ -83,7 +83,9 @@ def usage_document(usage: Usage) -> Document:
                 "pid": lease.pid,
                 "command": lease.command,
                 "since": utc(lease.since),
-                "objects": list(lease.objects),
+                "objects": list(lease.objects or ()),
+                "objects_known": lease.objects is not None,
+                "newer_release": lease.is_of_newer_release,
                 "bytes": lease.size_bytes,
             }
             for lease in usage.leases
@@ -103,14 +105,15 @@ def usage_text(usage: Usage, *, verbosity: int) -> str:
         rows = [
             [
                 "?" if lease.pid is None else str(lease.pid),
-                local_time(lease.since),
-                str(len(lease.objects)),
-                size_of(lease.size_bytes),
+                "?" if lease.since is None else local_time(lease.since),
+                "?" if lease.objects is None else str(len(lease.objects)),
+                "?" if lease.objects is None else size_of(lease.size_bytes),
                 printable(lease.command or "(unknown)"),
             ]
             for lease in usage.leases
         ]
         lines += table(["PID", "SINCE", "OBJECTS", "SIZE", "COMMAND"], rows, right=(0, 2, 3))
+        lines += [_unknown(lease) for lease in usage.leases if lease.objects is None]
         if verbosity:
             lines += [f"{lease.pid}: {' '.join(lease.objects)}" for lease in usage.leases if lease.objects]
     if usage.locks:
@@ -120,6 +123,12 @@ def usage_text(usage: Usage, *, verbosity: int) -> str:
         ]
         lines += table(["LOCK", "PID", "COMMAND", "FILE"], locks, right=(1,))
     return "\n".join(lines)
+
+
+def _unknown(lease: LeaseInfo) -> str:
+    """Say of a lease whose objects are not known what follows from that."""
+    why = "was written by a newer aioc" if lease.is_of_newer_release else "is damaged or of a newer aioc"
+    return f"? The lease {lease.id} {why}: what it covers is unknown, so everything is kept until it ends"
 
 
 def size_document(size: CacheSize) -> Document:

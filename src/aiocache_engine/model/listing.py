@@ -27,11 +27,12 @@ class LeaseInfo:
     """One live lease."""
 
     id: str
-    pid: int | None  #: None where its record cannot be read
+    pid: int | None  #: None where neither its record nor the system tells
     command: str | None
-    since: float | None  #: seconds since the epoch
-    objects: tuple[str, ...]  #: ids of archives and cached environments
+    since: float | None  #: seconds since the epoch; None where its record cannot be read
+    objects: tuple[str, ...] | None  #: ids of archives and cached environments; None: unknown, it may be everything
     size_bytes: int  #: of all these, what environments share with archives counted once
+    is_of_newer_release: bool = False  #: which says in its record what this one cannot read
 
 
 @value

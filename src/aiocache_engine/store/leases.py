@@ -139,6 +139,7 @@ class LeaseFile:
     path: str
     holder: Holder | None  #: None where the record cannot be read
     objects: frozenset[str] | None  #: None: of a newer format or damaged, so it covers everything
+    is_newer: bool = False  #: whether its record is whole, and of a newer format
 
     def covers(self, object_id: str) -> bool:
         """Tell whether the lease, if alive, protects the object."""
@@ -214,7 +215,7 @@ def _parse(lease_id: str, path: str, content: bytes) -> LeaseFile:
     try:
         record = decode(first)
     except NewerFormatError:
-        record = None
+        return LeaseFile(lease_id, path, None, None, is_newer=True)
     if record is None or not all(isinstance(record.get(name), kind) for name, kind in _HOLDER_KINDS.items()):
         return LeaseFile(lease_id, path, None, None)
     named = record.get("name", "")

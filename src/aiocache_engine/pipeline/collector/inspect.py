@@ -13,7 +13,7 @@ from aiocache_engine.store.cache_dir import CacheDir
 from aiocache_engine.store.documents import list_directory
 from aiocache_engine.store.environments import read_environment_manifest
 from aiocache_engine.store.layout import Layout
-from aiocache_engine.store.leases import LeaseReader
+from aiocache_engine.store.leases import LeaseFile, LeaseReader
 from aiocache_engine.store.name_choice import stored_for
 from aiocache_engine.system.process import command_of, locks_on
 
@@ -95,22 +95,25 @@ def _place(entry: Entry) -> tuple[bool, str, str, str]:
 
 def list_usage(cache: CacheDir) -> Usage:
     """Tell which leases are alive and who holds the lock files."""
-    leases: list[LeaseInfo] = []
-    for lease in LeaseReader(cache.layout.leases).read():
-        if not lease.is_alive():
-            continue
-        objects = tuple(sorted(lease.objects or ()))
-        leases.append(
-            LeaseInfo(
-                id=lease.id,
-                pid=lease.holder.pid if lease.holder else None,
-                command=lease.holder.command if lease.holder else None,
-                since=lease.holder.since if lease.holder else None,
-                objects=objects,
-                size_bytes=sum(_own_bytes(cache.layout, object_id) for object_id in objects),
-            )
-        )
+    alive, _ = LeaseReader(cache.layout.leases).part()
+    leases = [_lease(cache.layout, lease) for lease in alive]
     return Usage(tuple(sorted(leases, key=lambda each: each.since or 0.0)), tuple(_locks(cache)))
+
+
+def _lease(layout: Layout, lease: LeaseFile) -> LeaseInfo:
+    objects = None if lease.objects is None else tuple(sorted(lease.objects))
+    holder = lease.holder
+    pid = holder.pid if holder is not None else next((pid for pid, _ in locks_on(lease.path)), None)
+    told = None if holder is None else holder.command
+    return LeaseInfo(
+        id=lease.id,
+        pid=pid,
+        command=command_of(pid) if told is None and pid is not None else told,
+        since=None if holder is None else holder.since,
+        objects=objects,
+        size_bytes=sum(_own_bytes(layout, object_id) for object_id in objects or ()),
+        is_of_newer_release=lease.is_newer,
+    )
 
 
 def _own_bytes(layout: Layout, object_id: str) -> int:
