@@ -9,7 +9,7 @@ wait for that. Not for threads that run an event loop, nor across a fork: both a
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -20,12 +20,15 @@ from aiocache_engine.engine import CacheEngine
 from aiocache_engine.errors import UsageError
 from aiocache_engine.hints import Any, Self, TypeVar
 from aiocache_engine.model.listing import CacheSize, Entry, Usage
-from aiocache_engine.model.outcome import AddReport, FetchReport, InstallReport, ResolveReport
+from aiocache_engine.model.outcome import AddReport, BuildReport, FetchReport, InstallReport, ResolveReport
 from aiocache_engine.model.python import LinkMode
 from aiocache_engine.model.records import Pin, Referrer
 from aiocache_engine.model.removal import PLAIN, PrunePolicy, Removal, RemovalPlan
 from aiocache_engine.model.why import Explanation
 from aiocache_engine.pipeline.add import DEFAULT_OVERLAY
+from aiocache_engine.pipeline.build import BuildRequest
+from aiocache_engine.pipeline.joining import inside
+from aiocache_engine.pipeline.lease import PipelineLease
 from aiocache_engine.pipeline.shared_loop import LOOPS, SharedCall, SharedLoop, refuse_event_loop
 from aiocache_engine.pipeline.tools.environment import HeldEnvironment
 from aiocache_engine.pipeline.tools.request import EnvironmentRequest, Tool
@@ -272,6 +275,36 @@ class BlockingCacheEngine:
         """Do a fetch that is described by a value, or was looked into already; as `fetch`."""
         return self._call(partial(self._engine.run_fetch, request))
 
+    def build(
+        self,
+        sources: Iterable[str | os.PathLike[str]],
+        *,
+        wheel_dir: str | os.PathLike[str],
+        python: str | None = None,
+        config_settings: Mapping[str, str | Sequence[str]] | None = None,
+        jobs: int | None = None,
+        overlays: Iterable[str] | None = None,
+    ) -> BuildReport:
+        """Build wheels into a directory, several at the same time. What fails is told in the report, and stops nothing.
+
+        Arguments and errors as for `CacheEngine.build`.
+        """
+        return self._call(
+            partial(
+                self._engine.build,
+                listed("sources", sources),
+                wheel_dir=wheel_dir,
+                python=python,
+                config_settings=config_settings,
+                jobs=jobs,
+                overlays=None if overlays is None else listed("overlays", overlays),
+            )
+        )
+
+    def run_build(self, request: BuildRequest) -> BuildReport:
+        """Build what is described by a value; as `build`."""
+        return self._call(partial(self._engine.run_build, request))
+
     def add(self, wheels: Iterable[str | os.PathLike[str]], *, overlay: str = DEFAULT_OVERLAY) -> AddReport:
         """Add wheels that were built elsewhere to an overlay, where whoever names it finds them at once.
 
@@ -409,6 +442,24 @@ class BlockingCacheEngine:
         """
         return self._call(partial(self._engine.why, what, policy))
 
+    @contextmanager
+    def lease(self, *, name: str = "pipeline") -> Iterator[BlockingPipelineLease]:
+        """Hold whatever the calls in the block look up, fetch or build, until it ends.
+
+        Which calls are inside, and arguments, as for `CacheEngine.lease`. Calls of other threads are, too, unless they
+        are made in a block of their own.
+        """
+        using = self._engine.lease(name=name)
+        lease = self._call(using.__aenter__)
+        try:
+            with inside(lease.share):
+                yield BlockingPipelineLease(lease, self._call)
+        finally:
+            if self._loop is not None:
+                self._call(partial(using.__aexit__, None, None, None))
+            elif lease.share is not None:  # the engine was closed before
+                lease.share.end()
+
     def leases(self) -> Usage:
         """Tell who uses the cache now: live leases, and holders of its lock files."""
         return self._call(self._engine.leases)
@@ -433,6 +484,27 @@ class BlockingCacheEngine:
             self._outcomes.add(call.outcome)
         call.outcome.add_done_callback(self._outcomes.discard)
         return loop.wait_for(call)
+
+
+class BlockingPipelineLease:
+    """What a pipeline of threads holds on to; as `PipelineLease`."""
+
+    def __init__(self, lease: PipelineLease, call: Callable[[Callable[[], Awaitable[None]]], None]) -> None:
+        self.name = lease.name  #: as `aioc ps` shows it
+        self.id = lease.id  #: as `leases()` gives it; None in a read-only cache dir, where nothing can be held
+        self._lease = lease
+        self._call = call
+
+    def variables(self, environ: Mapping[str, str] | None = None) -> dict[str, str]:
+        """Give the variables for child processes whose calls shall be held as well; None: those of this process."""
+        return self._lease.variables(environ)
+
+    def drop(self, *names: str) -> None:
+        """Give up what the pipeline holds of these, whichever of its processes used it.
+
+        Arguments and errors as for `PipelineLease.drop`.
+        """
+        self._call(partial(self._lease.drop, *names))
 
 
 def _listed_or_none(what: str, given: Iterable[str] | None) -> tuple[str, ...] | None:

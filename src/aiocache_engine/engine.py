@@ -7,7 +7,7 @@ prune. The engine reports through a `Reporter` and returns values; it prints not
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from types import TracebackType
@@ -15,13 +15,15 @@ from types import TracebackType
 from aiocache_engine.index.client import IndexClient
 from aiocache_engine.keeper import CacheKeeper
 from aiocache_engine.model.names import overlay_name
-from aiocache_engine.model.outcome import AddReport, FetchReport, InstallReport, ResolveReport
+from aiocache_engine.model.outcome import AddReport, BuildReport, FetchReport, InstallReport, ResolveReport
 from aiocache_engine.model.python import LinkMode
 from aiocache_engine.model.value import replace
 from aiocache_engine.pipeline.add import DEFAULT_OVERLAY, add_wheels
+from aiocache_engine.pipeline.build import BuildRequest, build_wheels, settings_of
 from aiocache_engine.pipeline.cold import ending, fetch_cold, install_cold, resolve_cold
 from aiocache_engine.pipeline.deliver import Options
 from aiocache_engine.pipeline.inputs.arguments import path_text
+from aiocache_engine.pipeline.joining import with_pipelines
 from aiocache_engine.pipeline.kit import Kit, end_work
 from aiocache_engine.pipeline.steps import in_thread, in_thread_surely
 from aiocache_engine.pipeline.tools.environment import HeldEnvironment, find_held
@@ -265,6 +267,48 @@ class CacheEngine(CacheKeeper):
             request = await self._off_loop(partial(look_into_fetch, kit, request))
         return await fetch_cold(kit, request, self._index_client)
 
+    async def build(
+        self,
+        sources: Iterable[str | os.PathLike[str]],
+        *,
+        wheel_dir: str | os.PathLike[str],
+        python: str | None = None,
+        config_settings: Mapping[str, str | Sequence[str]] | None = None,
+        jobs: int | None = None,
+        overlays: Iterable[str] | None = None,
+    ) -> BuildReport:
+        """Build wheels into a directory, several at the same time. What fails is told in the report, and stops nothing.
+
+        Wheels of sdists stay in the cache, too: the same one is built once, whoever wants it. A project directory is
+        built anew each time, where it stands.
+
+        Args:
+            sources: paths of project directories (with a slash, or "."), paths or URLs of sdists, and requirement
+                strings, of which the sdist is built whatever wheels there are.
+            wheel_dir: where the wheels go; made if missing.
+            python: the interpreter to build for, as for `fetch`.
+            config_settings: what build backends are told (PEP 517); not those of build requirements.
+            jobs: how many backends run at the same time; None: as configured.
+            overlays: as for `install`, for what builds need as well.
+
+        Raises:
+            UsageError: a source is nothing that can be built.
+            InterpreterError: the interpreter cannot be used.
+            DiskError, ReadOnlyCacheError, LockTimeoutError: the machine refused.
+        """
+        request = BuildRequest(
+            sources=tuple(path_text(each) for each in listed("sources", sources)),
+            wheel_dir=path_text(wheel_dir),
+            python=python,
+            settings=settings_of(config_settings or {}),
+            job_count=jobs,
+        )
+        return await build_wheels(self._with_overlays(overlays), request, self._index_client)
+
+    async def run_build(self, request: BuildRequest) -> BuildReport:
+        """Build what is described by a value; as `build`."""
+        return await build_wheels(self._opened, request, self._index_client)
+
     async def add(self, wheels: Iterable[str | os.PathLike[str]], *, overlay: str = DEFAULT_OVERLAY) -> AddReport:
         """Add wheels that were built elsewhere to an overlay, where whoever names it finds them at once.
 
@@ -382,5 +426,5 @@ class CacheEngine(CacheKeeper):
 def engine_over(kit: Kit) -> CacheEngine:
     """Make an engine on a cache dir that is open already."""
     engine = CacheEngine(kit.cache.root, config=kit.config, reporter=kit.reporter, environ=kit.environ)
-    engine._kit = kit  # noqa: SLF001 - the other way to make one
+    engine._kit = with_pipelines(kit)  # noqa: SLF001 - the other way to make one
     return engine

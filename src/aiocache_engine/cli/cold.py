@@ -1,4 +1,4 @@
-"""The long road of `install`, `fetch` and `run`: through the engine, on an event loop.
+"""The long road of `install`, `fetch`, `build` and `run`: through the engine, on an event loop.
 
 Nothing of it is imported before a function here is called, which happens only where the cache lacks something.
 """
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from aiocache_engine.engine import CacheEngine
-    from aiocache_engine.model.outcome import FetchReport, InstallReport
+    from aiocache_engine.model.outcome import BuildReport, FetchReport, InstallReport
     from aiocache_engine.pipeline.kit import Kit
     from aiocache_engine.pipeline.tools.environment import HeldEnvironment
     from aiocache_engine.pipeline.tools.request import Tool
@@ -31,6 +31,13 @@ def install_cold(kit: Kit, installation: Installation) -> InstallReport:
 def fetch_cold(kit: Kit, fetching: Fetching) -> FetchReport:
     """Fetch what the cache lacks."""
     return _run(kit, lambda engine: engine.run_fetch(fetching))
+
+
+def build_cold(kit: Kit, **request: Any) -> BuildReport:
+    """Build wheels; takes what `BuildRequest` takes."""
+    from aiocache_engine.pipeline.build import BuildRequest  # noqa: PLC0415 - the promise above
+
+    return _run(kit, lambda engine: engine.run_build(BuildRequest(**request)))
 
 
 def hold_cold(kit: Kit, tool: Tool) -> HeldEnvironment:

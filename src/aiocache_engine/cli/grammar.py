@@ -71,6 +71,13 @@ def seconds(text: str) -> float:
     return value
 
 
+def count(text: str) -> int:
+    """Read a number of things, at least one."""
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise ValueError(f"{text!r} is no number from 1 on")
+    return int(text)
+
+
 def age(text: str) -> float:
     """Read an age, as seconds."""
     from aiocache_engine.cli.units import parse_age  # noqa: PLC0415 - a warm `run` knows no ages
@@ -280,6 +287,36 @@ COMMANDS = {
             _OVERLAYS,
         ),
         _REQUIREMENTS,
+    ),
+    "build": Command(
+        "Build wheels into a directory: of project directories, sdists, or the sdists of requirements.",
+        (
+            Option(("--wheel-dir",), Kind.TEXT, "wheel_dir", 'Where the wheels go; by default "dist".', "DIR"),
+            Option(
+                ("--python",),
+                Kind.TEXT,
+                "python",
+                "The interpreter to build for; by default the one that `aioc install` would use.",
+                "EXE|3.12",
+            ),
+            Option(
+                ("-j", "--jobs"),
+                Kind.TEXT,
+                "job_count",
+                "How many builds run at the same time; by default as many as processors and memory bear.",
+                "N",
+                count,
+            ),
+            Option(
+                ("--config-setting",),
+                Kind.TEXTS,
+                "settings",
+                "What build backends are told; may be repeated.",
+                "NAME=VALUE",
+            ),
+            _OVERLAYS,
+        ),
+        ("sources", "SRC", 'Project directories (with a slash, or "."), paths or URLs of sdists, requirements.'),
     ),
     "add": Command(
         "Add wheels that were built elsewhere to an overlay, for whoever names it.",

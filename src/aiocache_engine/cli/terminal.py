@@ -7,12 +7,12 @@ by its code.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 
 from aiocache_engine.cli.exit_codes import ExitCode, exit_code_of, flatten, run_exit_code_of
 from aiocache_engine.cli.streams import write_message, write_result
-from aiocache_engine.errors import CacheEngineError, DiskError, UnsatisfiableError
+from aiocache_engine.errors import BuildError, CacheEngineError, DiskError, UnsatisfiableError
 from aiocache_engine.hints import TYPE_CHECKING, Any
 from aiocache_engine.model.locking import Wait
 from aiocache_engine.report import Reporter
@@ -57,6 +57,11 @@ class Terminal(Reporter):
         """Print a message on stderr, unless -q was given or it is for more curious people."""
         if not self.is_quiet and self.verbosity >= least_verbosity:
             self._line(text)
+
+    def complains(self, lines: Iterable[str]) -> None:
+        """Say on stderr what failed while the command goes on; -q does not silence it."""
+        for line in lines:
+            self._line(line)
 
     def fails(self, error: BaseException, *, runs_tool: bool = False) -> ExitCode:
         """Say why the command failed, one line per error; gives the exit code."""
@@ -129,6 +134,16 @@ class Terminal(Reporter):
         if self._bars is not None:
             self._bars.end(filename)
 
+    def build_started(self, what: str) -> None:
+        """Say it: a build may take long."""
+        self.says(f"building {what}")
+
+    def build_finished(self, what: str, elapsed_seconds: float) -> None:
+        """Say it to those who asked for more."""
+        from aiocache_engine.cli.units import duration_of  # noqa: PLC0415 - as above
+
+        self.says(f"the build of {what} took {duration_of(elapsed_seconds)}", least_verbosity=1)
+
     def published(self, filename: str) -> None:
         """Say it to those who asked for more."""
         self.says(f"fetched {filename}", least_verbosity=1)
@@ -143,6 +158,12 @@ class Terminal(Reporter):
 
 def _lines_of(error: BaseException) -> Iterator[str]:
     """Give what is printed of an error: one line, but for an explanation that needs more."""
+    if isinstance(error, BuildError):
+        yield f"error: {error.what} could not be built: {error.reason}"
+        yield from (f"  {line}" for line in error.last_lines)
+        if error.log is not None:
+            yield f"note: all of its output: {error.log}"
+        return
     if not isinstance(error, UnsatisfiableError):
         yield f"error: {message_of(error)}"
         return
@@ -153,6 +174,9 @@ def _lines_of(error: BaseException) -> Iterator[str]:
 
 def message_of(error: BaseException) -> str:
     """Give one line that says what went wrong."""
+    if isinstance(error, BuildError):
+        where = "" if error.log is None else f"; all of its output: {error.log}"
+        return f"{error.what} could not be built: {error.reason}{where}"
     if isinstance(error, CacheEngineError):
         return " ".join(line.strip() for line in str(error).split("\n"))
     if isinstance(error, KeyboardInterrupt):

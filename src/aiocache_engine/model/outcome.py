@@ -81,3 +81,36 @@ class InstallReport:
     fetch_seconds: float
     link_seconds: float
     total_seconds: float
+
+
+@value
+class BuiltWheel:
+    """One wheel that was built, or had been."""
+
+    source: str  #: as it was named; of a directory its path
+    project: str  #: normalized
+    version: str
+    path: str  #: of the wheel file
+    origin: str  #: "cache" or "built"
+    log: str | None  #: path of what its backend printed; None: it is not there any more
+    seconds: float  #: from the call on
+
+
+@value
+class FailedBuild:
+    """One source of which no wheel could be built."""
+
+    source: str  #: as it was named; of a directory its path
+    message: str  #: one line
+    log: str | None  #: path of what its backend printed; None: it printed nothing, or a clean took it
+    last_lines: tuple[str, ...]  #: the end of that
+
+
+@value
+class BuildReport:
+    """What became of all that was to be built, in its order."""
+
+    built: tuple[BuiltWheel, ...]
+    failed: tuple[FailedBuild, ...]
+    wheel_dir: str  #: absolute path of the directory of the wheels
+    total_seconds: float

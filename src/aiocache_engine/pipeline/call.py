@@ -12,7 +12,7 @@ from aiocache_engine.index.client import IndexClient
 from aiocache_engine.model.python import Interpreter
 from aiocache_engine.model.requirement import Wanted
 from aiocache_engine.model.value import replace
-from aiocache_engine.pipeline.builds.builder import Builder, Settings
+from aiocache_engine.pipeline.builds.builder import Builder, Settings, settings_text
 from aiocache_engine.pipeline.bytecode import Bytecoder
 from aiocache_engine.pipeline.deliver import Supply
 from aiocache_engine.pipeline.fill import Filler
@@ -147,6 +147,19 @@ class Call:
         missing = [each.choice for each in lookup.missing() if each.choice is not None]
         return await self._complete(lookup, missing, self._filler(finder))
 
+    async def choose_source(self, wanted: Wanted) -> Choice:
+        """Choose the sdist of what is wanted, whatever wheels there are; what it needs may still come as wheels.
+
+        Raises:
+            SourceError: there is none, or an index cannot be asked.
+        """
+        finder = await self._finder(replace(self._files, no_binary=(wanted.project,), only_binary=()))
+        (result,) = (await self._conductor.conduct(finder.find_all([wanted]))).results
+        if isinstance(result, Ready):
+            return result.choice
+        (choice,) = await self._filler(finder).choose_all([result])
+        return choice
+
     async def obtain_again(self, supply: Supply) -> Supply:
         """Fetch again what turned out to lack a file."""
         filler = self._filler(await self._finder())
@@ -203,9 +216,10 @@ class Call:
         self.obtained_at = time.monotonic()
         return [there[each.wanted.project] for each in lookup.results]
 
-    async def _finder(self) -> Finder:
+    async def _finder(self, files: FileOptions | None = None) -> Finder:
         settings = await in_thread(partial(self._kit.settings, self._files))
-        chooser = chooser_of(self._interpreter, self._files, settings)
+        told = (settings_text(self._build_settings),) if self._build_settings else ()
+        chooser = chooser_of(self._interpreter, files or self._files, settings, told=told)
         is_offline = self._kit.config.is_offline
         return Finder(self.work, settings, chooser, is_offline=is_offline, refreshes=self._refreshes)
 

@@ -140,8 +140,10 @@ def _supply(kit: Kit, work: Work, conductor: Conductor, sought: Sought, standing
     return None if lookup.missing() else supply(tuple(lookup.ready()))
 
 
-def chooser_of(interpreter: Interpreter, files: FileOptions, settings: IndexSettings) -> WheelChooser:
-    """Make what chooses among the files of a project, as requirements files want it.
+def chooser_of(
+    interpreter: Interpreter, files: FileOptions, settings: IndexSettings, *, told: tuple[str, ...] = ()
+) -> WheelChooser:
+    """Make what chooses among the files of a project, as requirements files want it; build backends are `told` this.
 
     What is built of an sdist depends on the indexes, which have what it is built with; that of an overlay may be
     replaced at any time.
@@ -153,7 +155,9 @@ def chooser_of(interpreter: Interpreter, files: FileOptions, settings: IndexSett
         builds=files.builds,
         is_to_be_built=files.is_to_be_built,
         is_taken_built=files.is_taken_built,
-        build_settings=None if has_overlay else (settings.strategy.value, *(each.digest for each in settings.indexes)),
+        build_settings=None
+        if has_overlay
+        else (settings.strategy.value, *(each.digest for each in settings.indexes), *told),
     )
 
 

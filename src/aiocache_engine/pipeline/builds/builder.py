@@ -169,7 +169,7 @@ class Builder:
 
     async def _build(self, choice: Choice, shop: Shop, equipped: _Equipped, take: Take | None) -> Ready:
         """Build an sdist in its environment, or find what another one built there meanwhile."""
-        full = digest("wheel", shop.content, equipped.environment.digest, dump(_sorted(self._settings)).decode())
+        full = digest("wheel", shop.content, equipped.environment.digest, settings_text(self._settings))
         key = FileKey(choice.wanted.project, BUILT, full, None)
         keys = (key, choice.key) if choice.built else (key,)
         lock = KeyLock(self._kit.cache.layout.key_lock(digest("build", full)))
@@ -262,5 +262,6 @@ class Builder:
             yield _Equipped(call, environment)
 
 
-def _sorted(settings: Settings) -> dict[str, str | list[str]]:
-    return {name: settings[name] for name in sorted(settings)}
+def settings_text(settings: Settings) -> str:
+    """Write settings in one way, whatever their order."""
+    return dump({name: settings[name] for name in sorted(settings)}).decode()

@@ -1,0 +1,237 @@
+"""Build wheels into a directory: of project directories, sdists and requirements, several at the same time.
+
+One that fails does not stop the others. What was built of an sdist stays in the cache; a project directory is built
+anew each time, where it stands, since nobody can tell cheaply whether anything in it has changed.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+
+from anyio import create_task_group
+
+from aiocache_engine.config import absolute
+from aiocache_engine.errors import (
+    BuildError,
+    CacheEngineError,
+    InvalidRequirementError,
+    InvalidSdistError,
+    InvalidWheelError,
+    SourceError,
+    TargetError,
+    UsageError,
+)
+from aiocache_engine.hints import TYPE_CHECKING
+from aiocache_engine.model.names import wheel_name
+from aiocache_engine.model.outcome import BuildReport, BuiltWheel, FailedBuild
+from aiocache_engine.model.python import Interpreter
+from aiocache_engine.model.requirement import Wanted
+from aiocache_engine.model.value import field, replace, value
+from aiocache_engine.pipeline.builds.builder import BuiltProject
+from aiocache_engine.pipeline.builds.built import copied
+from aiocache_engine.pipeline.builds.yard import BuildYard
+from aiocache_engine.pipeline.call import Call
+from aiocache_engine.pipeline.cold import ending
+from aiocache_engine.pipeline.find import Choice, Ready
+from aiocache_engine.pipeline.inputs.arguments import text, texts
+from aiocache_engine.pipeline.inputs.requirements import is_location, parse_requirement
+from aiocache_engine.pipeline.kit import Kit
+from aiocache_engine.pipeline.steps import in_thread
+from aiocache_engine.pipeline.undertake import interpreter_for, listed
+from aiocache_engine.system.disk import disk_error
+
+if TYPE_CHECKING:
+    from aiocache_engine.index.client import IndexClient
+
+#: What is wrong with one source alone. Any other error ends the whole.
+_OF_ONE = (BuildError, SourceError, InvalidSdistError, InvalidWheelError, TargetError)
+
+
+@value(kw_only=True)
+class BuildRequest:
+    """Everything that building is told."""
+
+    sources: tuple[str, ...]  #: paths of project directories and sdists, URLs of sdists, and requirements
+    wheel_dir: str  #: where the wheels go; made if missing
+    python: str | None = None  #: the interpreter to build for; None: the one that an installation would choose
+    settings: Mapping[str, str | list[str]] = field(default_factory=dict)  #: what build backends are told
+    job_count: int | None = None  #: backends that run at the same time; None: as configured
+
+
+def settings_of(given: Mapping[str, str | Sequence[str]]) -> dict[str, str | list[str]]:
+    """Give what backends are told as they are told it.
+
+    Raises:
+        UsageError: a name or a value is no text.
+    """
+    settings: dict[str, str | list[str]] = {}
+    for name, said in given.items():
+        settings[text("each name of config_settings", name)] = (
+            text(name, said) if isinstance(said, str) else list(texts(name, listed(name, said)))
+        )
+    return settings
+
+
+async def build_wheels(kit: Kit, request: BuildRequest, client: Callable[[], Awaitable[IndexClient]]) -> BuildReport:
+    """Build all that is named; errors as for `CacheEngine.build`."""
+    started = time.monotonic()
+    kit.cache.ensure_writable()
+    kit.warn_of_empty_overlays()
+    if request.job_count is not None:
+        if request.job_count < 1:
+            raise UsageError(f"{request.job_count} builds at a time are none; name at least 1")
+        kit = replace(kit, yard=BuildYard(request.job_count))
+    interpreter = await in_thread(partial(interpreter_for, kit, request.python))
+    sources = await in_thread(partial(_read_sources, request.sources, interpreter))
+    wheel_dir = await in_thread(partial(_made_directory, request.wheel_dir))
+    settings = dict(request.settings)
+    outcomes: dict[int, BuiltWheel | FailedBuild] = {}
+
+    async def build(place: int, source: Wanted | str) -> None:
+        call = Call(kit, kit.conductor(), interpreter, client, refreshes=False, build_settings=settings)
+        outcomes[place] = await _One(kit, call, source, wheel_dir).build()
+
+    async with ending(kit), create_task_group() as tasks:
+        for place, source in enumerate(sources):
+            tasks.start_soon(build, place, source)
+    ordered = [outcomes[place] for place in sorted(outcomes)]
+    return BuildReport(
+        built=tuple(each for each in ordered if isinstance(each, BuiltWheel)),
+        failed=tuple(each for each in ordered if isinstance(each, FailedBuild)),
+        wheel_dir=wheel_dir,
+        total_seconds=time.monotonic() - started,
+    )
+
+
+class _One:
+    """The build of one source."""
+
+    def __init__(self, kit: Kit, call: Call, source: Wanted | str, wheel_dir: str) -> None:
+        self._kit = kit
+        self._call = call
+        self._source = source
+        self._wheel_dir = wheel_dir
+        self._started = time.monotonic()
+
+    async def build(self) -> BuiltWheel | FailedBuild:
+        """Build it, and put its wheel where it belongs."""
+        source = self._source
+        async with self._call:
+            try:
+                return await (self._build_project(source) if isinstance(source, str) else self._build_sdist(source))
+            except _OF_ONE as error:
+                return self._failed([error])
+            except ExceptionGroup as group:
+                errors = list(_leaves(group))
+                known = [each for each in errors if isinstance(each, _OF_ONE)]
+                if len(known) < len(errors):
+                    raise
+                return self._failed(known)
+
+    async def _build_sdist(self, wanted: Wanted) -> BuiltWheel:
+        choice = await self._call.choose_source(wanted)
+        ready = await self._call.builder.wheel(choice, take=self._put)
+        return await in_thread(partial(self._built, choice, ready))
+
+    def _built(self, choice: Choice, ready: Ready) -> BuiltWheel:
+        totals, layout = ready.manifest.totals, self._kit.cache.layout
+        log = layout.build_log(totals.project, choice.built) if choice.built else None
+        return BuiltWheel(
+            source=choice.wanted.text,
+            project=totals.project,
+            version=totals.version,
+            path=f"{self._wheel_dir}/{ready.pointer.filename}",
+            origin=ready.origin,
+            log=log if log is not None and os.path.exists(log) else None,
+            seconds=time.monotonic() - self._started,
+        )
+
+    async def _build_project(self, path: str) -> BuiltWheel:
+        async def take(built: BuiltProject) -> None:
+            await in_thread(partial(self._put, built.wheel.file, built.wheel.name.filename))
+
+        built = await self._call.builder.project(path, take)
+        totals = built.wheel.manifest.totals
+        return BuiltWheel(
+            source=path,
+            project=totals.project,
+            version=totals.version,
+            path=f"{self._wheel_dir}/{totals.filename}",
+            origin="built",
+            log=built.log,
+            seconds=time.monotonic() - self._started,
+        )
+
+    def _put(self, wheel: str, filename: str) -> None:
+        """Copy a wheel to where it was asked for, in the place of one of that name; it shares no bytes with ours."""
+        temporary = f"{self._wheel_dir}/.{filename}.{os.urandom(8).hex()}"
+        try:
+            copied(wheel, temporary)
+            os.replace(temporary, f"{self._wheel_dir}/{filename}")
+        except BaseException as error:
+            with suppress(OSError):
+                os.unlink(temporary)
+            if isinstance(error, OSError):
+                raise disk_error(error, f"{self._wheel_dir}/{filename}") from error
+            raise
+
+    def _failed(self, errors: Sequence[CacheEngineError]) -> FailedBuild:
+        build_error = next((each for each in errors if isinstance(each, BuildError)), None)
+        return FailedBuild(
+            source=self._source if isinstance(self._source, str) else self._source.text,
+            message="; ".join(map(_line_of, errors)),
+            log=None if build_error is None else build_error.log,
+            last_lines=() if build_error is None else build_error.last_lines,
+        )
+
+
+def _line_of(error: CacheEngineError) -> str:
+    """Say in one line what went wrong, and what for."""
+    said = f"{error.what} could not be built: {error.reason}" if isinstance(error, BuildError) else str(error)
+    notes = getattr(error, "__notes__", ())
+    return " ".join(f"{said}{''.join(f'; {note}' for note in notes)}".split())
+
+
+def _leaves(group: ExceptionGroup[Exception]) -> Iterator[Exception]:
+    for each in group.exceptions:
+        if isinstance(each, ExceptionGroup):
+            yield from _leaves(each)
+        else:
+            yield each
+
+
+def _read_sources(sources: Sequence[str], interpreter: Interpreter) -> list[Wanted | str]:
+    """Tell what each source is: a project directory, by its path, or something that has or is an sdist.
+
+    Raises:
+        UsageError: one is nothing that can be built.
+    """
+    if not sources:
+        raise UsageError("nothing to build: name a project directory, an sdist or a requirement")
+    return [_read_source(each, interpreter) for each in dict.fromkeys(sources)]
+
+
+def _read_source(source: str, interpreter: Interpreter) -> Wanted | str:
+    path = os.path.expanduser(source)
+    if (is_location(source) or os.sep in source) and os.path.isdir(path):
+        return os.path.realpath(absolute(path))
+    wanted = parse_requirement(source, interpreter.markers)
+    if wanted is None:
+        raise InvalidRequirementError(source, "its marker says that it is not for this interpreter")
+    if wanted.url is not None and wanted.url.partition("#")[0].endswith(".whl"):
+        raise InvalidRequirementError(source, f"{wheel_name(os.path.basename(wanted.url)).filename} is a wheel already")
+    return wanted
+
+
+def _made_directory(path: str) -> str:
+    """Make a directory if it is missing; give its absolute path."""
+    directory = absolute(os.path.expanduser(path))
+    try:
+        os.makedirs(directory, exist_ok=True)
+    except OSError as error:
+        raise disk_error(error, directory) from error
+    return directory
