@@ -16,6 +16,7 @@ from aiocache_engine.model.records import (
     Referrer,
 )
 from aiocache_engine.model.snapshot import (
+    PageKind,
     ReferrerState,
     SeenArchive,
     SeenEnvironment,
@@ -49,9 +50,15 @@ def members(*archive_ids: str) -> tuple[Member, ...]:
 
 
 def environment(
-    environment_id: str, *archive_ids: str, is_readable: bool = True, age: float = 0.0, is_new: bool = False
+    environment_id: str,
+    *archive_ids: str,
+    is_readable: bool = True,
+    age: float = 0.0,
+    is_new: bool = False,
+    name: str = "tiny",
 ) -> SeenEnvironment:
-    manifest = EnvironmentManifest("tiny", "d" * 32, "/python", members(*archive_ids), 1, 10, 0, is_cloned=False)
+    """A cached environment of a tool, or without its name for builds."""
+    manifest = EnvironmentManifest(name, "d" * 32, "/python", members(*archive_ids), 1, 10, 0, is_cloned=False)
     seen = manifest if is_readable else None
     return SeenEnvironment(
         environment_id, f"/{environment_id}", seen, environment_id.encode(), NOW - age, is_new=is_new
@@ -68,16 +75,20 @@ def tool(
     name: str = "tiny",
 ) -> SeenTool:
     pointer = EnvironmentPointer(environment_id, name, digest, executable, members(*archive_ids), (), created_at)
-    return SeenTool(f"/tools-v1/{name}/{digest}.json", pointer, environment_id.encode(), (1, 1, 1), is_runnable)
+    path = f"/tools-v1/{name}/{digest}.json" if name else f"/builds-v1/{digest}.json"
+    return SeenTool(path, pointer, environment_id.encode(), (1, 1, 1), is_runnable)
 
 
-def name(archive_id: str, kind: NameKind = NameKind.INDEX) -> SeenName:
+def name(archive_id: str, kind: NameKind = NameKind.INDEX, overlay: str = "mine") -> SeenName:
+    """A name of an archive; those of the kind are in the overlay."""
     pointer = Pointer(archive_id, PROJECT[archive_id], "1.0", "file.whl", archive_id * 2, "", "")
-    return SeenName(kind, f"/{kind.value}/{archive_id}", pointer, archive_id.encode())
+    path = f"/{kind.value}/{archive_id}"
+    return SeenName(kind, path, pointer, archive_id.encode(), overlay if kind is NameKind.OVERLAY else "")
 
 
-def page(project: str, *, age: float = 0.0) -> SeenPage:
-    return SeenPage(f"/projects-v1/{project}/0/page-{age}", project, NOW - age)
+def page(project: str, *, age: float = 0.0, kind: PageKind = PageKind.PAGE, version: str | None = None) -> SeenPage:
+    path = f"/projects-v1/{project}/0/{kind.value}-{version}-{age}"
+    return SeenPage(path, project, NOW - age, kind, version)
 
 
 def lease(*objects: str) -> SeenLease:
@@ -100,6 +111,7 @@ def snapshot(*seen: Seen, running: tuple[str, ...] = ()) -> Snapshot:
     """Put together what was seen; in the environments of `running` a process was."""
     names = tuple(each for each in seen if isinstance(each, SeenName))
     pages = tuple(each for each in seen if isinstance(each, SeenPage))
+    added = [each for each in names if each.overlay]
     return Snapshot(
         archives={each.id: each for each in seen if isinstance(each, SeenArchive)},
         names=names,
@@ -113,6 +125,9 @@ def snapshot(*seen: Seen, running: tuple[str, ...] = ()) -> Snapshot:
         tool_directories=frozenset({"tiny"}),
         processes={each: (SeenProcess(9, "tiny"),) for each in running},
         pages=pages,
+        overlays=frozenset(
+            {each.overlay for each in added} | {f"{each.overlay}/{each.pointer.project}" for each in added}
+        ),
         taken_at=NOW,
         pins=tuple(each for each in seen if isinstance(each, Pin)),
     )
@@ -131,8 +146,16 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         archive(each, is_linked=draw(st.booleans()), age=draw(AGES)) for each in sorted(draw(st.sets(ARCHIVES)))
     ]
     inside = {each: sorted(draw(st.sets(ARCHIVES, max_size=3))) for each in sorted(draw(st.sets(ENVIRONMENTS)))}
+    for_builds = {each for each in (E, F, G) if draw(RARELY)}
     environments = [
-        environment(each, *inside[each], is_readable=not draw(RARELY), age=draw(AGES), is_new=draw(RARELY))
+        environment(
+            each,
+            *inside[each],
+            is_readable=not draw(RARELY),
+            age=draw(AGES),
+            is_new=draw(RARELY),
+            name="" if each in for_builds else "tiny",
+        )
         for each in inside
     ]
     names = [name(each, kind) for each, kind in sorted(draw(st.sets(NAMES)), key=str)]
@@ -144,6 +167,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
             digest=number * 32,
             created_at=draw(st.sampled_from([1.0, 2.0])),
             executable=draw(st.sampled_from(["/python", "/other"])),
+            name="" if each in for_builds else "tiny",
         )
         for number, each in zip("123", draw(st.lists(ENVIRONMENTS, max_size=3)), strict=False)
     ]
@@ -154,7 +178,13 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         for _ in range(draw(st.integers(0, 1)))
     ]
     pages = [
-        page(draw(st.sampled_from(["tiny", "big", "lost"])), age=draw(AGES)) for _ in range(draw(st.integers(0, 2)))
+        page(
+            draw(st.sampled_from(["tiny", "big", "lost"])),
+            age=draw(AGES),
+            kind=draw(st.sampled_from(PageKind)),
+            version=draw(st.sampled_from(["1.0", "2.0", None])),
+        )
+        for _ in range(draw(st.integers(0, 2)))
     ]
     running = tuple(draw(st.sets(ENVIRONMENTS, max_size=1)) & inside.keys())
     pins = [pin(*sorted(draw(st.sets(ARCHIVES, min_size=1, max_size=2)))) for _ in range(draw(RARELY))]

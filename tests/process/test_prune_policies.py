@@ -159,7 +159,7 @@ def test_a_page_that_is_read_again_before_its_turn_stays(place: Place) -> None:
     age(page, 31)
     collector = Collector(cache)
     plan = perform(cache, collector.plan_prune(PrunePolicy(unused_for_seconds=30 * DAY)))
-    assert [each.path for each in plan.pages] == [str(page)]
+    assert [each.page.path for each in plan.pages] == [str(page)]
     age(page, 0)
     perform(cache, collector._take_pages(plan))
     assert page.exists()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from aiocache_engine.model.records import NameKind
 from aiocache_engine.model.removal import PrunePolicy, RemovalPlan, RemovalReason
-from aiocache_engine.model.snapshot import Leftover, ReferrerState, Snapshot
+from aiocache_engine.model.snapshot import Leftover, PageKind, ReferrerState, Snapshot
 from aiocache_engine.model.value import replace
 from aiocache_engine.policy.prune import plan_prune
 from snapshots import (
@@ -41,6 +41,10 @@ POLICIES = {
     "unused-for, keep-latest": PrunePolicy(unused_for_seconds=100, keeps_latest=True),
     "ci": PrunePolicy(is_ci=True),
 }
+
+
+BUILT, OVERLAY = NameKind.BUILT, NameKind.OVERLAY
+DAY = 86_400.0
 
 
 def told(plan: RemovalPlan) -> dict[str, str]:
@@ -147,6 +151,64 @@ ROWS: dict[str, tuple[Snapshot, str, Mapping[str, str]]] = {
         E,
         dict.fromkeys(POLICIES, "pointer") | {"tools": "tools", "ci": "ci"},
     ),
+    "built here, once linked": (
+        snapshot(archive(A, age=99), name(A, BUILT)), A, dict.fromkeys(POLICIES, "pointer"),
+    ),
+    "built here, idle": (
+        snapshot(archive(A, is_linked=False, age=101), name(A, BUILT)),
+        A,
+        dict.fromkeys(POLICIES, "pointer") | {"unused-for": "unused", "unused-for, keep-latest": "unused"},
+    ),
+    "added, never linked": (
+        snapshot(archive(A, is_linked=False, age=99), name(A, OVERLAY)),
+        A,
+        dict.fromkeys(POLICIES, "pointer") | {"ci": "ci"},
+    ),
+    "added, and replaced": (
+        snapshot(archive(A), name(A, NameKind.HASH), archive(B), name(B, OVERLAY)),
+        A,
+        dict.fromkeys(POLICIES, "unreachable"),
+    ),
+    "build environment, used within 7 days": (
+        snapshot(environment(E, age=7 * DAY, name=""), tool(E, name="")),
+        E,
+        dict.fromkeys(POLICIES, "pointer") | {"ci": "ci", "unused-for": "unused", "unused-for, keep-latest": "unused"},
+    ),
+    "build environment, used lately": (
+        snapshot(environment(E, age=99, name=""), tool(E, name="")),
+        E,
+        dict.fromkeys(POLICIES, "pointer") | {"ci": "ci"},
+    ),
+    "build environment, idle for more than 7 days": (
+        snapshot(environment(E, age=7 * DAY + 1, name=""), tool(E, name="")),
+        E,
+        dict.fromkeys(POLICIES, "unused") | {"ci": "ci"},
+    ),
+    "build environment, its manifest damaged, idle": (
+        snapshot(environment(E, age=7 * DAY + 1, is_readable=False), tool(E, name="")),
+        E,
+        dict.fromkeys(POLICIES, "unused") | {"ci": "ci"},
+    ),
+    "build environment whose interpreter is gone": (
+        snapshot(environment(E, name=""), tool(E, name="", is_runnable=False)),
+        E,
+        dict.fromkeys(POLICIES, "superseded"),
+    ),
+    "build environment in use": (
+        snapshot(environment(E, age=8 * DAY, name=""), tool(E, name=""), lease(E)),
+        E,
+        dict.fromkeys(POLICIES, "lease+pointer"),
+    ),
+    "fetched and built here, idle": (
+        snapshot(archive(A, age=101), name(A, BUILT), name(A)),
+        A,
+        dict.fromkeys(POLICIES, "pointer+pointer") | {"unused-for": "unused", "unused-for, keep-latest": "unused"},
+    ),
+    "in a build environment that stays": (
+        snapshot(archive(A, is_linked=False), environment(E, A, name=""), tool(E, A, name="")),
+        A,
+        dict.fromkeys(POLICIES, "environment") | {"ci": "unreachable"},
+    ),
     "idle and leased": (snapshot(archive(A, age=500), name(A), lease(A)), A, dict.fromkeys(POLICIES, "lease")),
     **{
         f"idle and in an environment by {mode}": (
@@ -180,9 +242,9 @@ def test_what_was_in_a_tool_environment_goes_with_it() -> None:
 def test_pages_of_projects_that_stay_go_by_age_or_before_a_ci_cache_is_saved(policy: str, going: list[int]) -> None:
     seen = snapshot(archive(A), name(A), referrer("copy", A), page("tiny", age=50), page("tiny", age=101))
     plan = plan_prune(seen, POLICIES[policy])
-    assert [NOW - each.last_used_at for each in plan.pages] == going
+    assert [NOW - each.page.last_used_at for each in plan.pages] == going
     assert plan.projects == ()
-    assert not going or plan.page_reason is (RemovalReason.CI if policy == "ci" else RemovalReason.UNUSED)
+    assert {item.reason for item in plan.pages} <= {RemovalReason.CI if policy == "ci" else RemovalReason.UNUSED}
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -193,7 +255,57 @@ def test_pages_go_with_the_last_entry_of_their_project_but_only_idle_ones_where_
     is_by_age = POLICIES[policy].unused_for_seconds is not None
     assert (fresh.projects, fresh.pages) == (() if is_by_age else ("lost",), ())
     assert (idle.projects, idle.pages) == (("lost",), ())
-    assert [NOW - each.last_used_at for each in mixed.pages] == ([101] if is_by_age else [])
+    assert [NOW - each.page.last_used_at for each in mixed.pages] == ([101] if is_by_age else [])
+
+
+SDIST = page("tiny", age=99, kind=PageKind.SDIST, version="1.0")
+OLD_SDIST = page("tiny", age=101, kind=PageKind.SDIST, version="1.0")
+LOG = page("tiny", age=7 * DAY, kind=PageKind.LOG)
+OLD_LOG = page("tiny", age=7 * DAY + 1, kind=PageKind.LOG)
+BY_AGE = {"unused-for": "unused", "unused-for, keep-latest": "unused"}
+#: what becomes of what is stored beside names
+STORED: dict[str, tuple[Snapshot, Mapping[str, str]]] = {
+    "an sdist that nothing was built of": (snapshot(SDIST), {"ci": "ci"}),
+    "an idle sdist that nothing was built of": (snapshot(OLD_SDIST), {**BY_AGE, "ci": "ci"}),
+    "an sdist of which a wheel was built": (
+        snapshot(SDIST, archive(A), name(A, BUILT)),
+        dict.fromkeys(POLICIES, "superseded") | {"ci": "ci", "unused-for": "", "unused-for, keep-latest": ""},
+    ),
+    "an sdist of which a wheel was built that is gone": (snapshot(SDIST, name(A, BUILT)), {"ci": "ci"}),
+    "an sdist beside a wheel that was fetched": (snapshot(SDIST, archive(A), name(A)), {"ci": "ci"}),
+    "an sdist of another version than the wheel that was built": (
+        snapshot(replace(SDIST, version="1.1"), archive(A), name(A, BUILT)),
+        {"ci": "ci"},
+    ),
+    "an sdist whose version is written in another way": (
+        snapshot(replace(SDIST, version="1"), archive(A), name(A, BUILT)),
+        dict.fromkeys(POLICIES, "superseded") | {"ci": "ci", "unused-for": "", "unused-for, keep-latest": ""},
+    ),
+    "an sdist whose version nobody can tell": (
+        snapshot(replace(SDIST, version=None), archive(A), name(A, BUILT)),
+        {"ci": "ci"},
+    ),
+    "a log of 7 days": (snapshot(LOG), {**BY_AGE, "ci": "ci"}),
+    "an older log": (snapshot(OLD_LOG), dict.fromkeys(POLICIES, "unused") | {"ci": "ci"}),
+}
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("case", STORED)
+def test_sdists_and_logs_go_or_stay_as_the_policy_says_and_keep_their_project(case: str, policy: str) -> None:
+    seen, expected = STORED[case]
+    plan = plan_prune(seen, POLICIES[policy])
+    reason = expected.get(policy, "")
+    assert [item.reason.value for item in plan.pages] == [reason] * bool(reason)
+    has_archive = any(kept.object.id == A for kept in plan.kept)
+    assert plan.projects == (() if has_archive or not reason else ("tiny",))
+
+
+def test_an_overlay_without_names_goes_or_the_projects_in_it_that_have_none() -> None:
+    seen = snapshot(archive(A, is_linked=False), name(A, OVERLAY), name(B, OVERLAY), archive(B))
+    assert plan_prune(seen).overlays == ("mine/big",)
+    assert plan_prune(seen, PrunePolicy(is_ci=True)).overlays == ("mine",)
+    assert plan_prune(replace(seen, overlays=seen.overlays | {"lone", "lone/tiny"})).overlays == ("lone", "mine/big")
 
 
 def test_before_a_ci_cache_is_saved_bytecode_goes_but_not_where_symlinks_or_work_may_use_it() -> None:
@@ -277,6 +389,7 @@ def test_a_plan_does_not_depend_on_the_order_in_which_things_were_seen(
 def test_doing_it_twice_is_doing_it_once(seen: Snapshot, policy: PrunePolicy) -> None:
     plan = plan_prune(seen, policy)
     gone = {item.object.id for item in plan.objects}
+    pages = {item.page for item in plan.pages}
     taken = {each.path for item in plan.objects for each in item.names} | {each.path for each in plan.dangling}
     then = replace(
         seen,
@@ -284,11 +397,12 @@ def test_doing_it_twice_is_doing_it_once(seen: Snapshot, policy: PrunePolicy) ->
         environments={i: each for i, each in seen.environments.items() if i not in gone},
         names=tuple(each for each in seen.names if each.path not in taken),
         tools=tuple(each for each in seen.tools if each.path not in taken),
-        pages=tuple(each for each in seen.pages if each not in plan.pages and each.project not in plan.projects),
+        pages=tuple(each for each in seen.pages if each not in pages and each.project not in plan.projects),
+        overlays=frozenset(each for each in seen.overlays if not {each, each.partition("/")[0]} & {*plan.overlays}),
         projects=seen.projects - set(plan.projects),
     )
     again = plan_prune(then, policy)
-    assert (again.objects, again.pages, again.projects, again.dangling) == ((), (), (), ())
+    assert (again.objects, again.pages, again.projects, again.dangling, again.overlays) == ((), (), (), (), ())
 
 
 @law
@@ -308,7 +422,7 @@ def test_the_newest_environment_of_a_tool_stays_where_nothing_but_its_kind_speak
     alive = {
         each.pointer.tool
         for each in seen.tools
-        if each.pointer and each.is_runnable and each.object_id in seen.environments
+        if each.pointer and each.pointer.tool and each.is_runnable and each.object_id in seen.environments
     }
     kept = {each.object.id for each in plan.kept}
     for name_ in alive:

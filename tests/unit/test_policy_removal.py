@@ -10,13 +10,15 @@ from hypothesis import strategies as st
 
 from aiocache_engine.model.manifest import Totals
 from aiocache_engine.model.records import Holder, Member, NameKind, Pin, Pointer, Referrer
-from aiocache_engine.model.removal import CleanTarget, KeepCode, RemovalPlan, RemovalReason
+from aiocache_engine.model.removal import CleanTarget, KeepCode, RemovalPlan, RemovalReason, TargetKind
 from aiocache_engine.model.snapshot import (
     Leftover,
+    PageKind,
     ReferrerState,
     SeenArchive,
     SeenLease,
     SeenName,
+    SeenPage,
     SeenReferrer,
     Snapshot,
 )
@@ -35,9 +37,17 @@ def archive(archive_id: str, project: str = "tiny", version: str = "1.0", *, is_
     return SeenArchive(archive_id, totals, archive_id.encode(), 0.0, is_linked)
 
 
-def name(archive_id: str, project: str = "tiny", version: str = "1.0", kind: NameKind = NameKind.INDEX) -> SeenName:
+def name(
+    archive_id: str,
+    project: str = "tiny",
+    version: str = "1.0",
+    kind: NameKind = NameKind.INDEX,
+    overlay: str = "mine",
+) -> SeenName:
+    """A name of an archive; those of the kind are in the overlay."""
     pointer = Pointer(archive_id, project, version, "file.whl", archive_id * 2, "", "")
-    return SeenName(kind, f"/{project}/{kind.value}/{archive_id}", pointer, archive_id.encode())
+    where = overlay if kind is NameKind.OVERLAY else ""
+    return SeenName(kind, f"/{where}/{project}/{kind.value}/{archive_id}", pointer, archive_id.encode(), where)
 
 
 def lease(*objects: str) -> SeenLease:
@@ -133,6 +143,53 @@ def test_a_clean_of_another_project_or_version_takes_nothing() -> None:
     for target in (CleanTarget("other", None), CleanTarget("tiny", "==2"), CleanTarget("tiny", ">1.0")):
         plan = clean(POINTED, target)
         assert plan.objects == plan.kept == ()
+
+
+ADDED = name(A, kind=NameKind.OVERLAY)
+
+
+@pytest.mark.parametrize(
+    ("names", "target", "is_going"),
+    [
+        ((ADDED,), CleanTarget("tiny", None, overlay="mine"), True),
+        ((ADDED,), CleanTarget("*", None, TargetKind.PATTERN, overlay="mine"), True),
+        ((ADDED,), CleanTarget("tiny", "==1.0", overlay="mine"), True),
+        ((ADDED,), CleanTarget("tiny", "==2.0", overlay="mine"), False),
+        ((ADDED,), CleanTarget("big", None, overlay="mine"), False),
+        ((ADDED,), CleanTarget("tiny", None, overlay="other"), False),
+        ((ADDED,), CleanTarget("tiny", None), True),
+        ((ADDED, name(A, kind=NameKind.HASH)), CleanTarget("tiny", None, overlay="mine"), True),
+        ((ADDED, name(A)), CleanTarget("tiny", None, overlay="mine"), False),
+        ((ADDED, name(A, kind=NameKind.BUILT)), CleanTarget("tiny", None, overlay="mine"), False),
+        (
+            (ADDED, name(A, kind=NameKind.OVERLAY, overlay="other")),
+            CleanTarget("tiny", None, overlay="mine"),
+            False,
+        ),
+        ((name(A, kind=NameKind.HASH),), CleanTarget("tiny", None, overlay="mine"), False),
+    ],
+)
+def test_a_clean_of_an_overlay_takes_what_is_nowhere_else(
+    names: tuple[SeenName, ...], target: CleanTarget, *, is_going: bool
+) -> None:
+    plan = clean(snapshot(archive(A), names=names), target)
+    assert [item.object.id for item in plan.objects] == [A] * is_going
+    assert plan.kept == ()
+
+
+def test_an_overlay_that_is_not_there_is_told_with_near_names() -> None:
+    seen = replace(snapshot(archive(A), names=(ADDED,)), overlays=frozenset({"mine", "mine/tiny"}))
+    target = CleanTarget("*", None, TargetKind.PATTERN, overlay="mane")
+    assert (clean(seen, target).unmatched, clean(seen, target).near_names) == ((target,), ("mine",))
+    assert clean(seen, CleanTarget("tinny", None, overlay="mine")).near_names == ("tiny",)
+    assert clean(seen, CleanTarget("tiny", None, overlay="mine")).unmatched == ()
+
+
+def test_an_sdist_of_a_version_is_a_match_though_nothing_else_is_there() -> None:
+    sdist = SeenPage("/tiny-1.0.tar.gz", "tiny", 0.0, PageKind.SDIST, "1.0")
+    seen = replace(snapshot(projects=frozenset({"tiny"})), pages=(sdist,))
+    assert clean(seen, CleanTarget("tiny", "==1.0")).unmatched == ()
+    assert clean(seen, CleanTarget("tiny", "==2.0")).unmatched != ()
 
 
 def test_a_pointer_names_an_archive_whose_manifest_says_another_version() -> None:
@@ -263,7 +320,12 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
     return replace(seen, pins=tuple(draw(st.lists(st.sets(IDS, min_size=1).map(lambda ids: pin(*ids)), max_size=1))))
 
 
-TARGETS = st.builds(CleanTarget, PROJECTS, st.none() | st.sampled_from(["==1.0", "<3", ">=2"]))
+TARGETS = st.builds(
+    CleanTarget,
+    PROJECTS,
+    st.none() | st.sampled_from(["==1.0", "<3", ">=2"]),
+    overlay=st.sampled_from([None, None, "mine", "other"]),
+)
 PLANS: dict[str, Callable[[Snapshot, tuple[CleanTarget, ...]], RemovalPlan]] = {
     "prune": lambda seen, _: plan_prune(seen),
     "clean": lambda seen, targets: clean(seen, *targets),
@@ -301,8 +363,9 @@ def test_nothing_that_a_root_keeps_is_removed(
         assert not seen.is_pinned(archive_id)
         if made.command == "prune":
             assert not modes
-            pointers = [n for n in seen.names if n.pointer.archive_id == archive_id and n.kind is NameKind.INDEX]
-            assert not pointers or item.object.is_linked
+            kinds = {n.kind for n in seen.names if n.pointer.archive_id == archive_id}
+            assert NameKind.BUILT not in kinds
+            assert not kinds & {NameKind.INDEX, NameKind.OVERLAY} or item.object.is_linked
         assert set(item.names) == {n for n in seen.names if n.pointer.archive_id == archive_id}
 
 

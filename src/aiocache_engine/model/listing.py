@@ -10,16 +10,17 @@ from aiocache_engine.model.value import value
 class Entry:
     """One entry of the cache."""
 
-    kind: str  #: "archive", "environment"
+    kind: str  #: "archive", "environment", "sdist"
     project: str | None  #: normalized; None where its manifest cannot be read, and of an environment
     version: str | None
-    filename: str | None  #: of the wheel
-    id: str
+    filename: str | None  #: of the wheel or sdist
+    id: str  #: "" of an sdist, which is found by its file name alone
     file_count: int
     size_bytes: int
     last_used_at: float  #: seconds since the epoch
-    tool: str | None = None  #: which one a cached environment was made for
+    tool: str | None = None  #: which one a cached environment was made for; "": it is for builds
     distributions: tuple[Member, ...] = ()  #: what is in a cached environment
+    overlays: tuple[str, ...] = ()  #: which ones an archive was added to
 
 
 @value
@@ -32,6 +33,7 @@ class LeaseInfo:
     since: float | None  #: seconds since the epoch; None where its record cannot be read
     objects: tuple[str, ...] | None  #: ids of archives and cached environments; None: unknown, it may be everything
     size_bytes: int  #: of all these, what environments share with archives counted once
+    name: str | None = None  #: of a pipeline; None: it is the lease of one call, or of a tool
     is_of_newer_release: bool = False  #: which says in its record what this one cannot read
 
 

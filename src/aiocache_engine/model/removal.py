@@ -20,7 +20,8 @@ class RemovalReason(enum.Enum):
     DEPENDENCY = "deps"  #: nothing but what a clean named needed it, or had it in it
     UNREACHABLE = "unreachable"  #: nothing refers to it
     ENVIRONMENTS_GONE = "environments-gone"  #: it was linked once, and all its environments are gone
-    SUPERSEDED = "superseded"  #: a tool environment that no request names, or a newer one, or whose interpreter is gone
+    #: a cached environment that no request names, or a newer one, or whose interpreter is gone; an sdist that is built
+    SUPERSEDED = "superseded"
     TOOLS = "tools"  #: a tool environment, where the policy takes them all
     UNUSED = "unused"  #: nobody used it for as long as the policy says
     SIZE = "size"  #: it was used least recently, and room was asked for
@@ -128,12 +129,21 @@ class CleanTarget:
     project: str  #: normalized; else the pattern, the tool or the id
     specifier: str | None  #: PEP 440 specifier set; None: all versions
     kind: TargetKind = TargetKind.PROJECT
+    overlay: str | None = None  #: only what was added to this one; of a project, or of projects that fit a pattern
 
     def takes(self, project: str) -> bool:
         """Tell whether it means this project, or some version of it."""
         if self.kind is TargetKind.PATTERN:
             return fits(self.project, project)
         return self.kind is TargetKind.PROJECT and self.project == project
+
+
+@value
+class PlannedPage:
+    """A page, or something else that is stored beside names, that shall go by itself."""
+
+    page: SeenPage
+    reason: RemovalReason
 
 
 @value
@@ -157,8 +167,8 @@ class RemovalPlan:
     dangling: tuple[SeenName | SeenTool, ...] = ()  #: names whose object is gone
     projects: tuple[str, ...] = ()  #: that have no archive left: what else is stored for them goes too
     tools: tuple[str, ...] = ()  #: that have no name left
-    pages: tuple[SeenPage, ...] = ()  #: pages and metadata that go by themselves
-    page_reason: RemovalReason = RemovalReason.UNUSED  #: why these go
+    overlays: tuple[str, ...] = ()  #: "name", or "name/project", of what has no name left
+    pages: tuple[PlannedPage, ...] = ()  #: pages, metadata, sdists and logs that go by themselves
     bytecode: tuple[PlannedObject, ...] = ()  #: archives that stay and lose their bytecode
     leftovers: tuple[Leftover, ...] = ()
     forgotten: tuple[SeenReferrer, ...] = ()  #: environments that are gone, or could not be reached for too long
@@ -175,7 +185,7 @@ class RemovalPlan:
 class Removed:
     """One entry that went, or in a dry run would go."""
 
-    kind: str  #: "archive", "environment", "bytecode", "pointer", "page", "leftover", "format"
+    kind: str  #: "archive", "environment", "bytecode", "pointer", "page", "sdist", "leftover", "format"
     project: str | None
     version: str | None
     id: str | None

@@ -68,7 +68,7 @@ class SeenEnvironment:
 
     @property
     def tool(self) -> str | None:
-        """For which tool it was made; None where its manifest cannot be read."""
+        """For which tool it was made, "" for builds; None where its manifest cannot be read."""
         return self.manifest.tool if self.manifest is not None else None
 
     @property
@@ -96,6 +96,7 @@ class SeenName:
     path: str  #: absolute
     pointer: Pointer
     content: bytes  #: as read: a name whose content changed since is not the planned one
+    overlay: str = ""  #: which one it stands in, if it does in any
 
     @property
     def object_id(self) -> str:
@@ -108,7 +109,7 @@ FileIdentity = tuple[int, int, int]  #: inode, size and time of the last change 
 
 @value
 class SeenTool:
-    """One name that leads from a tool, and what was asked of it, to a cached environment."""
+    """One name that leads to a cached environment: from a tool and what was asked of it, or from what builds need."""
 
     path: str  #: absolute
     pointer: EnvironmentPointer | None  #: None: it cannot be read, so that it leads nowhere
@@ -121,14 +122,29 @@ class SeenTool:
         """What it leads to; None: nowhere."""
         return self.pointer.environment_id if self.pointer is not None else None
 
+    @property
+    def is_for_builds(self) -> bool:
+        """Tell whether it leads to an environment for builds."""
+        return self.pointer is not None and not self.pointer.tool
+
+
+class PageKind(enum.Enum):
+    """What is stored for a project beside names. All but pages is worth keeping where no archive is there."""
+
+    PAGE = "page"  #: of an index, or the metadata of one file
+    SDIST = "sdist"  #: as it was downloaded
+    LOG = "log"  #: of a failed build
+
 
 @value
 class SeenPage:
-    """One stored page of an index, or the metadata of one wheel."""
+    """One stored page of an index, or something else that no name leads to."""
 
     path: str  #: absolute
     project: str
     last_used_at: float  #: seconds since the epoch; when it was written, or read where the file system notes that
+    kind: PageKind = PageKind.PAGE
+    version: str | None = None  #: of an sdist, where its file name tells it
 
 
 @value
@@ -197,6 +213,7 @@ class Snapshot:
     #: by the id of a cached environment; those alone may have been looked for that would have gone without
     processes: Mapping[str, tuple[SeenProcess, ...]] = field(default_factory=dict)
     pages: tuple[SeenPage, ...] = ()
+    overlays: frozenset[str] = frozenset()  #: every directory in the bucket of overlays: "name", and "name/project"
     taken_at: float = 0.0  #: seconds since the epoch
     needs: Mapping[str, tuple[Need, ...]] = field(default_factory=dict)  #: by archive; empty where nobody asked
     pins: tuple[Pin, ...] = ()

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 from shlex import quote
 
+from aiocache_engine.model.records import NameKind
 from aiocache_engine.model.removal import (
     NAMED_ALONE,
     CleanPolicy,
@@ -19,7 +20,15 @@ from aiocache_engine.model.removal import (
     TargetKind,
     VersionMatch,
 )
-from aiocache_engine.model.snapshot import SeenArchive, SeenEnvironment, SeenName, SeenObject, SeenTool, Snapshot
+from aiocache_engine.model.snapshot import (
+    PageKind,
+    SeenArchive,
+    SeenEnvironment,
+    SeenName,
+    SeenObject,
+    SeenTool,
+    Snapshot,
+)
 from aiocache_engine.model.value import replace
 from aiocache_engine.policy.dependencies import Dependencies
 from aiocache_engine.policy.mark import Marks, by_environment, keep_new, left_alone
@@ -182,7 +191,8 @@ def _in_spite_of(planned: Iterable[PlannedObject]) -> tuple[str, ...]:
     lost: dict[str, list[str]] = {}
     for item in planned:
         seen = item.object
-        called = f"{seen.project} {seen.version}" if seen.project is not None else f"environment of {seen.tool}"
+        environment = f"environment of {seen.tool}" if seen.tool else "environment for builds"
+        called = f"{seen.project} {seen.version}" if seen.project is not None else environment
         for reason in item.in_spite_of:
             lost.setdefault(_user(reason), []).append(called)
     return tuple(f"{user} what is removed: {', '.join(sorted({*what}))}" for user, what in sorted(lost.items()))
@@ -236,10 +246,33 @@ def _is_named(seen: SeenObject, targets: tuple[CleanTarget, ...], marks: Marks, 
         return True
     called = _called(seen, marks)
     return any(
-        (target.takes(project) and (target.specifier is None or matches(target.specifier, version)))
+        target.overlay is None and _takes(target, project, version, matches)
         for target in targets
         for project, version in called
-    ) or any(_is_otherwise_named(seen, target, marks) for target in targets)
+    ) or any(
+        _is_otherwise_named(seen, target, marks)
+        if target.overlay is None
+        else _is_named_in_overlay(seen, target, marks, matches)
+        for target in targets
+    )
+
+
+def _takes(target: CleanTarget, project: str, version: str, matches: VersionMatch) -> bool:
+    return target.takes(project) and (target.specifier is None or matches(target.specifier, version))
+
+
+def _is_named_in_overlay(seen: SeenObject, target: CleanTarget, marks: Marks, matches: VersionMatch) -> bool:
+    """Tell whether a clean of an overlay names an archive that is nowhere else, or an environment with any of it."""
+
+    def is_meant(name: SeenName) -> bool:
+        is_there = name.overlay == target.overlay
+        return is_there and _takes(target, name.pointer.project, name.pointer.version, matches)
+
+    if isinstance(seen, SeenEnvironment):
+        names = (name for member in marks.members(seen) for name in marks.names(member.archive_id))
+        return any(isinstance(name, SeenName) and is_meant(name) for name in names)
+    keeping = [n for n in marks.names(seen.id) if isinstance(n, SeenName) and n.kind is not NameKind.HASH]
+    return bool(keeping) and all(map(is_meant, keeping))
 
 
 def _called(seen: SeenObject, marks: Marks) -> set[tuple[str, str]]:
@@ -280,9 +313,20 @@ def _unmatched(
         target
         for target in targets
         if not any(_is_named(seen, (target,), marks, matches) for seen in named)
-        and not (target.specifier is None and any(map(target.takes, snapshot.projects)))
+        and not _is_known(target, snapshot, matches)
         and not (target.kind is TargetKind.TOOL and target.project in snapshot.tool_directories)
     )
+
+
+def _is_known(target: CleanTarget, snapshot: Snapshot, matches: VersionMatch) -> bool:
+    """Tell whether anything is stored that a target takes, though it may be no object."""
+    if target.overlay is not None:
+        names = (name.pointer for name in snapshot.names if name.overlay == target.overlay)
+        return any(_takes(target, pointer.project, pointer.version, matches) for pointer in names)
+    if target.specifier is None:
+        return any(map(target.takes, snapshot.projects))
+    sdists = ((page.project, page.version) for page in snapshot.pages if page.kind is PageKind.SDIST)
+    return any(version is not None and _takes(target, project, version, matches) for project, version in sdists)
 
 
 def _near_names(snapshot: Snapshot, unmatched: tuple[CleanTarget, ...], marks: Marks) -> tuple[str, ...]:
@@ -291,13 +335,16 @@ def _near_names(snapshot: Snapshot, unmatched: tuple[CleanTarget, ...], marks: M
     from difflib import get_close_matches  # noqa: PLC0415 - only where somebody may have mistyped
 
     known = set(snapshot.projects)
+    overlays = {each for each in snapshot.overlays if "/" not in each}
     known |= {archive.totals.project for archive in snapshot.archives.values() if archive.totals is not None}
     known |= {member.project for seen in snapshot.environments.values() for member in marks.members(seen)}
-    tools = {tool for seen in snapshot.environments.values() for tool in _tools_of(seen, marks) if tool is not None}
+    tools = {tool for seen in snapshot.environments.values() for tool in _tools_of(seen, marks) if tool}
     among = {TargetKind.PROJECT: known, TargetKind.TOOL: tools}
     near: list[str] = []
     for target in unmatched:
-        names = among.get(target.kind, set())
-        if target.project not in names:
-            near += get_close_matches(target.project, sorted(names), n=3)
+        is_strange = target.overlay is not None and target.overlay not in overlays
+        names = overlays if is_strange else among.get(target.kind, set())
+        called = target.overlay if target.overlay is not None and is_strange else target.project
+        if called not in names:
+            near += get_close_matches(called, sorted(names), n=3)
     return tuple(dict.fromkeys(near))

@@ -22,7 +22,7 @@ def within(now: RemovalPlan, planned: RemovalPlan) -> RemovalPlan:
     """Give of a plan that was made now only what an earlier one lists, too."""
     ids = listed_ids(planned)
     dangling = {name.path for name in planned.dangling}
-    pages = {page.path for page in planned.pages}
+    pages = {item.page.path for item in planned.pages}
     compiled = {item.object.id for item in planned.bytecode}
     leftovers = {each.path for each in planned.leftovers}
     forgotten = {seen.referrer.id for seen in planned.forgotten}
@@ -36,7 +36,8 @@ def within(now: RemovalPlan, planned: RemovalPlan) -> RemovalPlan:
         dangling=tuple(name for name in now.dangling if name.path in dangling),
         projects=tuple(each for each in now.projects if each in planned.projects),
         tools=tuple(each for each in now.tools if each in planned.tools),
-        pages=tuple(page for page in now.pages if page.path in pages),
+        overlays=tuple(each for each in now.overlays if each in planned.overlays),
+        pages=tuple(item for item in now.pages if item.page.path in pages),
         bytecode=tuple(item for item in now.bytecode if item.object.id in compiled),
         leftovers=tuple(each for each in now.leftovers if each.path in leftovers),
         forgotten=tuple(seen for seen in now.forgotten if seen.referrer.id in forgotten),

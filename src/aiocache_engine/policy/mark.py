@@ -9,11 +9,13 @@ from shlex import quote
 from aiocache_engine.model.records import Member, NameKind, Pin
 from aiocache_engine.model.removal import KeepCode, KeepReason, Kept, PlannedObject
 from aiocache_engine.model.snapshot import (
+    PageKind,
     ReferrerState,
     SeenEnvironment,
     SeenLease,
     SeenName,
     SeenObject,
+    SeenPage,
     SeenProcess,
     SeenReferrer,
     SeenTool,
@@ -60,6 +62,17 @@ class Marks:
             return environment.manifest.members
         pointers = (name.pointer for name in self._names[environment.id] if isinstance(name, SeenTool))
         return next((pointer.members for pointer in pointers if pointer is not None), ())
+
+    def is_for_builds(self, environment: SeenEnvironment) -> bool:
+        """Tell whether an environment is no tool's: as its manifest says, or where that is damaged, its name."""
+        if environment.manifest is not None:
+            return not environment.manifest.tool
+        return any(isinstance(name, SeenTool) and name.is_for_builds for name in self._names[environment.id])
+
+    def is_built(self, archive_id: str) -> bool:
+        """Tell whether an archive was built here, and can still be found by what it was built of."""
+        names = self._names[archive_id]
+        return any(isinstance(name, SeenName) and name.kind is NameKind.BUILT for name in names)
 
     def containers(self, archive_id: str) -> list[SeenEnvironment]:
         """Give the cached environments that the archive is in."""
@@ -168,10 +181,13 @@ def is_given_up(seen: SeenReferrer, now: float) -> bool:
     return is_lost and now - seen.last_seen_at > FORGOTTEN_AFTER_SECONDS
 
 
-def left_alone(snapshot: Snapshot, planned: Collection[PlannedObject]) -> tuple[str, ...]:
-    """Give the projects that have no archive left once the planned ones are gone."""
+def left_alone(
+    snapshot: Snapshot, planned: Collection[PlannedObject], *, pages: Collection[SeenPage] = ()
+) -> tuple[str, ...]:
+    """Give the projects that have no archive left, nor sdist or log, once what is planned and these pages are gone."""
     staying = snapshot.archives.keys() - {item.object.id for item in planned}
     alive = {name.pointer.project for name in snapshot.names if name.pointer.archive_id in staying}
+    alive |= {page.project for page in snapshot.pages if page.kind is not PageKind.PAGE and page not in pages}
     return tuple(sorted(snapshot.projects - alive))
 
 
@@ -180,8 +196,8 @@ def _is_hash_name(name: SeenName | SeenTool) -> bool:
 
 
 def _by_name(name: SeenName | SeenTool) -> KeepReason:
-    project = name.pointer.project if isinstance(name, SeenName) else name.pointer and name.pointer.tool
-    return KeepReason(KeepCode.POINTER, path=name.path, release=f"aioc clean {project}")
+    called = name.pointer.project if isinstance(name, SeenName) else (name.pointer and name.pointer.tool)
+    return KeepReason(KeepCode.POINTER, path=name.path, release=f"aioc clean {called or name.object_id}")
 
 
 def _by_lease(lease: SeenLease) -> KeepReason:

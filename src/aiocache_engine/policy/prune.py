@@ -6,19 +6,23 @@ the names down: which names keep, then which environments stay, then which archi
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from shlex import quote
 
+from aiocache_engine.model.records import NameKind
 from aiocache_engine.model.removal import (
     PLAIN,
     KeepCode,
     Kept,
     PlannedObject,
+    PlannedPage,
     PrunePolicy,
     RemovalPlan,
     RemovalReason,
 )
 from aiocache_engine.model.snapshot import (
+    PageKind,
     ReferrerState,
     SeenArchive,
     SeenEnvironment,
@@ -37,6 +41,7 @@ from aiocache_engine.policy.mark import (
 )
 
 _DAY_SECONDS = 86_400.0
+_BUILDS_IDLE_SECONDS = 7 * _DAY_SECONDS  #: what only builds need, and logs of those that failed
 _NOTED_EVERY_SECONDS = _DAY_SECONDS  #: that an environment is there: more often would be writing for nothing
 
 
@@ -48,7 +53,7 @@ def plan_prune(
     Args:
         snapshot: what is there.
         policy: its goal is left to whoever chooses `for_room`.
-        for_room: ids of what shall go if nothing but names keeps it.
+        for_room: ids of what shall go if nothing but names keeps it, and paths of sdists.
     """
     marks = Marks(snapshot)
     rules = _Rules(snapshot, policy, for_room)
@@ -67,8 +72,10 @@ def plan_prune(
             kept.append(decision)
         else:
             planned.append(decision)
-    lonely = left_alone(snapshot, planned)
-    going = [page for page in snapshot.pages if rules.takes_page(page)]
+    built = _built(snapshot, planned)
+    reasons = ((page, rules.takes_page(page, built)) for page in snapshot.pages)
+    going = {page: why for page, why in reasons if why is not None}
+    lonely = left_alone(snapshot, planned, pages=going)
     projects = lonely if rules.takes_pages_with_projects else _without(lonely, {*snapshot.pages}.difference(going))
     return RemovalPlan(
         command="prune",
@@ -81,8 +88,12 @@ def plan_prune(
         ),
         projects=projects,
         tools=_tools_left_alone(snapshot, planned),
-        pages=tuple(page for page in going if page.project not in projects),
-        page_reason=RemovalReason.CI if policy.is_ci else RemovalReason.UNUSED,
+        overlays=_overlays_left_alone(snapshot, planned),
+        pages=tuple(
+            PlannedPage(page, why)
+            for page, why in going.items()
+            if page.project not in projects or page.kind is not PageKind.PAGE
+        ),
         bytecode=tuple(PlannedObject(each.object, (), RemovalReason.CI) for each in kept if rules.takes_bytecode(each)),
         leftovers=snapshot.leftovers,
         forgotten=tuple(
@@ -147,27 +158,42 @@ class _Rules:
         self._latest = _latest(snapshot) if policy.keeps_latest else frozenset[str]()
         self.takes_pages_with_projects = policy.is_ci or policy.unused_for_seconds is None
 
-    def takes_environment(self, environment: SeenEnvironment) -> RemovalReason | None:
-        """Say why the environment of a tool goes that could still be run; None: it stays."""
+    def takes_environment(self, environment: SeenEnvironment, *, is_for_builds: bool) -> RemovalReason | None:
+        """Say why an environment goes that could still be used; None: it stays."""
         policy = self._policy
+        if is_for_builds:
+            return self._takes_what_builds_need(environment) or self._for_its_size(environment)
         if (policy.takes_tools or policy.keeps_latest) and environment.id not in self._latest:
             return RemovalReason.TOOLS if policy.takes_tools else RemovalReason.SUPERSEDED
         if policy.is_ci:
             return RemovalReason.CI
         return RemovalReason.UNUSED if self._is_idle(environment) else self._for_its_size(environment)
 
-    def takes_archive(self, archive: SeenArchive) -> RemovalReason | None:
-        """Say why an archive goes that nothing but names leads to; None: it stays."""
+    def takes_archive(self, archive: SeenArchive, *, is_built: bool) -> RemovalReason | None:
+        """Say why an archive goes that nothing but names leads to; None: it stays. Building one again takes long."""
         policy = self._policy
-        if archive.is_linked and self.takes_pages_with_projects:
+        if archive.is_linked and self.takes_pages_with_projects and not is_built:
             return RemovalReason.ENVIRONMENTS_GONE
-        if policy.is_ci:
+        if policy.is_ci and not is_built:
             return RemovalReason.CI
         return RemovalReason.UNUSED if self._is_idle(archive) else self._for_its_size(archive)
 
-    def takes_page(self, page: SeenPage) -> bool:
-        """Tell whether a page or the metadata of a wheel goes, whatever else of its project stays."""
-        return self._policy.is_ci or self._is_idle(page)
+    def takes_page(self, page: SeenPage, built: Mapping[str, Collection[str]]) -> RemovalReason | None:
+        """Say why a page, metadata, an sdist or a log goes, whatever else of its project stays; None: it stays.
+
+        Args:
+            page: which one.
+            built: the versions of each project of which a wheel that was built here stays.
+        """
+        if page.kind is PageKind.LOG:
+            return self._takes_what_builds_need(page)
+        if self._policy.is_ci:
+            return RemovalReason.CI
+        if self._policy.unused_for_seconds is not None:
+            return RemovalReason.UNUSED if self._is_idle(page) else self._for_its_size(page)
+        if page.kind is PageKind.SDIST and _is_among(page.version, built.get(page.project, ())):
+            return RemovalReason.SUPERSEDED
+        return self._for_its_size(page)
 
     def takes_bytecode(self, kept: Kept) -> bool:
         """Tell whether an archive that stays loses its bytecode: if it stays for environments with own links alone."""
@@ -175,8 +201,16 @@ class _Rules:
             reason.code is KeepCode.REFERRER and SYMLINK not in reason.via for reason in kept.reasons
         )
 
-    def _for_its_size(self, seen: SeenObject) -> RemovalReason | None:
-        return RemovalReason.SIZE if seen.id in self._for_room else None
+    def _takes_what_builds_need(self, seen: SeenObject | SeenPage) -> RemovalReason | None:
+        if self._policy.is_ci:
+            return RemovalReason.CI
+        is_timed = self._policy.unused_for_seconds is not None
+        is_idle = self._is_idle(seen) if is_timed else self._now - seen.last_used_at > _BUILDS_IDLE_SECONDS
+        return RemovalReason.UNUSED if is_idle else None
+
+    def _for_its_size(self, seen: SeenObject | SeenPage) -> RemovalReason | None:
+        called = seen.path if isinstance(seen, SeenPage) else seen.id
+        return RemovalReason.SIZE if called in self._for_room else None
 
     def _is_idle(self, seen: SeenObject | SeenPage) -> bool:
         """Tell whether nobody used it for long enough; where a clock was set, the last use may be in the future."""
@@ -188,7 +222,12 @@ def _latest(snapshot: Snapshot) -> frozenset[str]:
     """Give the ids of the environments that were made last for each tool and interpreter."""
     newest: dict[tuple[str, str], tuple[float, str]] = {}
     for seen in snapshot.tools:
-        if seen.pointer is None or not seen.is_runnable or seen.object_id not in snapshot.environments:
+        if (
+            seen.pointer is None
+            or seen.is_for_builds
+            or not seen.is_runnable
+            or seen.object_id not in snapshot.environments
+        ):
             continue
         key = seen.pointer.tool, seen.pointer.executable
         newest[key] = max(newest.get(key, (0.0, "")), (seen.pointer.created_at, seen.pointer.environment_id))
@@ -202,7 +241,7 @@ def _decide_environment(environment: SeenEnvironment, marks: Marks, rules: _Rule
         return PlannedObject(environment, names, RemovalReason.SUPERSEDED)
     if any(reason.code is not KeepCode.POINTER for reason in stays.reasons):
         return stays
-    why = rules.takes_environment(environment)
+    why = rules.takes_environment(environment, is_for_builds=marks.is_for_builds(environment))
     return stays if why is None else PlannedObject(environment, names, why)
 
 
@@ -217,7 +256,8 @@ def _decide_archive(
         environments = [by_environment(each, staying[each.id]) for each in keeping]
         is_referenced = referrers or pointers or not all(staying[each.id].is_condemned for each in keeping)
         return Kept(archive, (*leases, *referrers, *environments), is_condemned=not is_referenced)
-    reason = rules.takes_archive(archive) if pointers else RemovalReason.UNREACHABLE
+    is_built = marks.is_built(archive.id)
+    reason = rules.takes_archive(archive, is_built=is_built) if pointers else RemovalReason.UNREACHABLE
     if reason is None:
         return Kept(archive, tuple(pointers), is_condemned=False)
     return PlannedObject(archive, marks.names(archive.id), reason, tuple(each.id for each in containers))
@@ -232,5 +272,36 @@ def _without(projects: tuple[str, ...], staying: Iterable[SeenPage]) -> tuple[st
 def _tools_left_alone(snapshot: Snapshot, planned: list[PlannedObject]) -> tuple[str, ...]:
     """Give the tools that have no name left once those of the planned environments, and those to nothing, are gone."""
     staying = snapshot.environments.keys() - {item.object.id for item in planned}
-    alive = {name.path.split("/")[-2] for name in snapshot.tools if name.object_id in staying}
+    tools = (name for name in snapshot.tools if not name.is_for_builds)
+    alive = {name.path.split("/")[-2] for name in tools if name.object_id in staying}
     return tuple(sorted(snapshot.tool_directories - alive))
+
+
+def _overlays_left_alone(snapshot: Snapshot, planned: list[PlannedObject]) -> tuple[str, ...]:
+    """Give the overlays that have no name left, as above, and of the others the projects that have none."""
+    staying = snapshot.archives.keys() - {item.object.id for item in planned}
+    names = [name for name in snapshot.names if name.overlay and name.object_id in staying]
+    alive = {name.overlay for name in names} | {f"{name.overlay}/{name.pointer.project}" for name in names}
+    lonely = snapshot.overlays - alive
+    return tuple(sorted(each for each in lonely if each.rpartition("/")[0] not in lonely))
+
+
+def _built(snapshot: Snapshot, planned: list[PlannedObject]) -> dict[str, set[str]]:
+    """Give the versions of each project of which a wheel that was built here stays."""
+    staying = snapshot.archives.keys() - {item.object.id for item in planned}
+    built: dict[str, set[str]] = defaultdict(set)
+    for name in snapshot.names:
+        if name.kind is NameKind.BUILT and name.object_id in staying:
+            built[name.pointer.project].add(name.pointer.version)
+    return built
+
+
+def _is_among(version: str | None, versions: Collection[str]) -> bool:
+    """Tell whether a version is one of these, however it is written (PEP 440)."""
+    if version is None or not versions:
+        return False
+    if version in versions:
+        return True
+    from packaging.utils import canonicalize_version  # noqa: PLC0415 - only of what was built, if it is written oddly
+
+    return canonicalize_version(version) in map(canonicalize_version, versions)

@@ -17,7 +17,7 @@ from aiocache_engine.hints import TypeVar
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.names import is_object_id
 from aiocache_engine.model.removal import PlannedObject
-from aiocache_engine.model.snapshot import SeenEnvironment, SeenName, SeenObject, SeenTool
+from aiocache_engine.model.snapshot import PageKind, SeenEnvironment, SeenName, SeenObject, SeenTool
 from aiocache_engine.model.value import entity, field, replace, value
 from aiocache_engine.store.archives import is_present, read_stamp
 from aiocache_engine.store.cache_dir import CacheDir
@@ -25,7 +25,15 @@ from aiocache_engine.store.documents import list_directory, read_document
 from aiocache_engine.store.generations import Cleaned, bump
 from aiocache_engine.store.layout import Layout
 from aiocache_engine.store.leases import BIRTH_PREFIX, LeaseFile, LeaseReader, is_dead
-from aiocache_engine.store.name_choice import NameChoice, files_of, pointers_of
+from aiocache_engine.store.name_choice import (
+    NameChoice,
+    directories_of,
+    files_in,
+    files_of,
+    overlays_of,
+    page_kind,
+    pointers_of,
+)
 from aiocache_engine.store.notes import write_note
 from aiocache_engine.store.spared import Spared
 from aiocache_engine.store.trash import to_trash
@@ -179,10 +187,14 @@ def unspared(layout: Layout, spared: Spared) -> Iterator[str]:
 
 
 def _in_kept_buckets(layout: Layout, spared: Spared) -> Iterator[str]:
-    """Give the directories of all projects, or tools, if something of any is spared."""
+    """Give the directories of all projects, or tools, if something of any is spared; and that of builds."""
     for bucket in (layout.projects, layout.tools):
         if spared.keeps_in(bucket):
             yield from (f"{bucket}/{name}" for name in list_directory(bucket))
+    if spared.keeps_in(layout.overlays):
+        yield from (f"{each}/{name}" for each in overlays_of(layout) for name in list_directory(each))
+    if spared.keeps_in(layout.builds):
+        yield layout.builds
 
 
 def _take_beside(hold: Hold, layout: Layout, directories: Iterable[str], spared: Spared) -> tuple[list[str], bool]:
@@ -229,7 +241,14 @@ def _bump(cache: CacheDir, path: str, cleaned: Cleaned) -> list[str]:
 
 def name_directories(layout: Layout) -> tuple[str, ...]:
     """Give the directories that a clean of everything takes as a whole, as far as there is anything in them."""
-    directories = (layout.projects, layout.tools, layout.project_generations, layout.interpreters)
+    directories = (
+        layout.projects,
+        layout.overlays,
+        layout.tools,
+        layout.builds,
+        layout.project_generations,
+        layout.interpreters,
+    )
     return tuple(each for each in directories if list_directory(each))
 
 
@@ -275,7 +294,9 @@ def take_damaged(hold: Hold, cache: CacheDir, *, project: str, archive_id: str) 
     hold.require(LockMode.EXCLUSIVE)
     cache.ensure_ours(hold)
     trashed: list[str] = []
-    for path, pointer in pointers_of(cache.layout.project(project)):
+    places = directories_of(cache.layout, project)
+    names = (name for directory in places for name in pointers_of(cache.layout, directory))
+    for path, pointer in names:
         if pointer.archive_id != archive_id:
             continue
         if (gone := to_trash(cache.layout, path, kind="pointer", entry_id=archive_id)) is not None:
@@ -327,7 +348,7 @@ def take_dangling(hold: Hold, cache: CacheDir, queue: deque[SeenName | SeenTool]
 
 
 def take_lonely(hold: Hold, cache: CacheDir, queue: deque[str]) -> list[str]:
-    """Take the directories of projects that have no archive any more, pages included, and of tools without a name.
+    """Take the directories of projects that have nothing but pages any more, and of tools and overlays without a name.
 
     Stops after 10 ms and leaves the rest in the queue. Needs the exclusive lock.
     """
@@ -336,13 +357,24 @@ def take_lonely(hold: Hold, cache: CacheDir, queue: deque[str]) -> list[str]:
 
     def take(directory: str) -> str | None:
         bucket, name = os.path.split(directory)
-        is_tool = bucket == cache.layout.tools
         # Something may have been published since the scan.
-        if any(list_directory(directory)) if is_tool else next(pointers_of(directory), None) is not None:
+        if _is_in_use(cache.layout, directory):
             return None
-        return to_trash(cache.layout, directory, kind="tool" if is_tool else "project", entry_id=name)
+        kind = {cache.layout.tools: "tool", cache.layout.overlays: "overlay"}.get(bucket, "project")
+        return to_trash(cache.layout, directory, kind=kind, entry_id=name)
 
     return _take_each(hold, queue, take)
+
+
+def _is_in_use(layout: Layout, directory: str) -> bool:
+    """Tell whether there is a name in the directory of a project, a tool or an overlay, or something else to keep."""
+    bucket = os.path.dirname(directory)
+    if bucket == layout.tools:
+        return any(list_directory(directory))
+    if bucket == layout.overlays:
+        return any(_is_in_use(layout, f"{directory}/{name}") for name in list_directory(directory))
+    is_kept = any(page_kind(index, path) is not PageKind.PAGE for index, path in files_in(layout, directory))
+    return is_kept or next(pointers_of(layout, directory), None) is not None
 
 
 def _take_each(hold: Hold, queue: deque[Item], take: Callable[[Item], str | None]) -> list[str]:

@@ -6,7 +6,7 @@ Every part of a path that comes from outside is checked by `aiocache_engine.mode
 from __future__ import annotations
 
 from aiocache_engine.errors import InvalidNameError
-from aiocache_engine.model.names import is_object_id, project_name, safe_segment, sha256_hex
+from aiocache_engine.model.names import is_object_id, is_sdist, overlay_name, project_name, safe_segment, sha256_hex
 
 MARKER = "aioc-cache.json"
 PROJECTS = "projects-v1"
@@ -33,7 +33,6 @@ OVERLAY = "overlay/"  #: with the name of one, stands for an index in the keys o
 PAGE = "page"
 METADATA_SUFFIX = ".metadata"
 LOG_SUFFIX = ".log"
-SDIST_SUFFIXES = (".tar.gz", ".zip")
 SETTINGS_MEMO = "settings.json"
 
 
@@ -132,11 +131,11 @@ class Layout:
 
     def overlay(self, name: str) -> str:
         """Give the directory of all names of wheels that were added to an overlay, by project."""
-        return f"{self.overlays}/{safe_segment(name)}"
+        return f"{self.overlays}/{overlay_name(name)}"
 
     def source(self, project: str, index: str, filename: str) -> str:
         """Give the place of an sdist as it was downloaded from an index: beside the page, so that it goes with it."""
-        if not filename.endswith(SDIST_SUFFIXES):
+        if not is_sdist(filename):
             raise InvalidNameError("sdist file name", filename, "it must end in .tar.gz or .zip")
         return f"{self.project(project)}/{_object_id(index)}/{safe_segment(filename)}"
 

@@ -6,14 +6,16 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
+from aiocache_engine.errors import InvalidNameError
+from aiocache_engine.model.names import is_sdist, sdist_name
 from aiocache_engine.model.records import EnvironmentPointer, Pointer
 from aiocache_engine.model.removal import CleanTarget, TargetKind, VersionMatch
-from aiocache_engine.model.snapshot import FileIdentity, SeenName, SeenTool
+from aiocache_engine.model.snapshot import FileIdentity, PageKind, SeenName, SeenTool
 from aiocache_engine.store.archives import read_totals
 from aiocache_engine.store.documents import list_directory
 from aiocache_engine.store.environments import read_environment_pointer
 from aiocache_engine.store.generations import Cleaned
-from aiocache_engine.store.layout import HASH_NAMES, Layout
+from aiocache_engine.store.layout import BUILT, HASH_NAMES, LOG_SUFFIX, OVERLAY, Layout
 from aiocache_engine.store.names import read_pointer
 
 POINTER_SUFFIX = ".json"  #: of the names that `Layout.pointer` and `Layout.tool_pointer` give
@@ -64,11 +66,12 @@ class NameChoice:
         target = self.target
         match target.kind:
             case TargetKind.PATTERN:
-                return [f"{layout.projects}/{each}" for each in list_directory(layout.projects) if target.takes(each)]
+                places = (layout.projects, *overlays_of(layout))
+                return [f"{place}/{each}" for place in places for each in list_directory(place) if target.takes(each)]
             case TargetKind.TOOL:
                 return [layout.tool(target.project)]
             case TargetKind.PROJECT if target.specifier is None:
-                return [layout.project(target.project)]
+                return list(directories_of(layout, target.project))
             case _:
                 return []
 
@@ -79,13 +82,14 @@ class NameChoice:
         """
         if self._is_by_id:
             totals = read_totals(layout.archive(self.target.project))
-            projects = list_directory(layout.projects) if totals is None else [totals.project]
-            for project in projects:
-                yield from stored_for(f"{layout.projects}/{project}")
+            places = list(project_directories(layout)) if totals is None else directories_of(layout, totals.project)
+            for directory in places:
+                yield from files_in(layout, directory)
         elif self.target.specifier is not None:
-            yield from stored_for(layout.project(self.target.project))
+            for directory in directories_of(layout, self.target.project):
+                yield from files_in(layout, directory)
         if self.target.kind is not TargetKind.TOOL:
-            for path in tool_names(layout):
+            for path in environment_names(layout):
                 yield None, path
 
     def knows(self, path: str) -> bool:
@@ -99,7 +103,7 @@ class NameChoice:
     def takes(self, index: str | None, path: str) -> bool:
         """Tell whether the target takes a file.
 
-        Pages and metadata go with the versions of a project: they may still promise what was cleaned.
+        Pages and metadata go with the versions of a project: they may still promise what was cleaned. Logs do, too.
         """
         return not self._is_spared(path) and self._takes(index, path)
 
@@ -112,7 +116,8 @@ class NameChoice:
         if taken is not None:
             return taken
         if not may_be_pointer(index, path):
-            return True
+            version = version_of_sdist(self.target.project, path)
+            return version is None or self._takes_version(version)
         pointer = read_pointer(path)
         if pointer is None:  # it may be whole when somebody looks again
             return True
@@ -165,16 +170,54 @@ def _same_version(version: str) -> Cleaned:
     return Cleaned()
 
 
-def tool_names(layout: Layout) -> Iterator[str]:
-    """List the names of all tools' environments; never through a link."""
-    return (path for _, path in stored_for(layout.tools) if path.endswith(POINTER_SUFFIX))
+def version_of_sdist(project: str, path: str) -> str | None:
+    """Give the version of a stored sdist as its file name tells it; None: it does not, or the file is none."""
+    filename = os.path.basename(path)
+    if not is_sdist(filename):
+        return None
+    try:
+        return sdist_name(filename, project).version
+    except InvalidNameError:
+        return None
+
+
+def environment_names(layout: Layout) -> Iterator[str]:
+    """List the names of all cached environments, those for builds included; never through a link."""
+    for _, path in stored_for(layout.tools):
+        if path.endswith(POINTER_SUFFIX):
+            yield path
+    yield from (f"{layout.builds}/{name}" for name in list_directory(layout.builds) if name.endswith(POINTER_SUFFIX))
+
+
+def overlays_of(layout: Layout) -> list[str]:
+    """Give the directories of all overlays."""
+    return [f"{layout.overlays}/{name}" for name in list_directory(layout.overlays)]
+
+
+def directories_of(layout: Layout, project: str) -> tuple[str, ...]:
+    """Give the directories of a project: of its indexes, and in every overlay that has it."""
+    inside = (f"{overlay}/{project}" for overlay in overlays_of(layout))
+    return layout.project(project), *(each for each in inside if os.path.lexists(each))
+
+
+def project_directories(layout: Layout) -> Iterator[str]:
+    """Give the directories of all projects, those in overlays included."""
+    for bucket in (layout.projects, *overlays_of(layout)):
+        yield from (f"{bucket}/{name}" for name in list_directory(bucket))
+
+
+def files_in(layout: Layout, directory: str) -> Iterator[tuple[str, str]]:
+    """Give every file of the directory of a project, with the index that it stands under; through no link."""
+    if os.path.dirname(os.path.dirname(directory)) == layout.overlays:
+        return ((OVERLAY, f"{directory}/{name}") for name in list_directory(directory))
+    return stored_for(directory)
 
 
 def files_of(layout: Layout, directory: str) -> Iterator[str]:
-    """Give every file of the directory of a project or of a tool."""
-    if os.path.dirname(directory) == layout.tools:
+    """Give every file of the directory of a project or of a tool, or of that of what builds need."""
+    if os.path.dirname(directory) == layout.tools or directory == layout.builds:
         return (f"{directory}/{name}" for name in list_directory(directory))
-    return (path for _, path in stored_for(directory))
+    return (path for _, path in files_in(layout, directory))
 
 
 def stored_for(directory: str) -> Iterator[tuple[str, str]]:
@@ -184,9 +227,9 @@ def stored_for(directory: str) -> Iterator[tuple[str, str]]:
             yield index, f"{directory}/{index}/{name}"
 
 
-def pointers_of(directory: str) -> Iterator[tuple[str, Pointer]]:
+def pointers_of(layout: Layout, directory: str) -> Iterator[tuple[str, Pointer]]:
     """Read every name below a project's directory."""
-    for index, path in stored_for(directory):
+    for index, path in files_in(layout, directory):
         if may_be_pointer(index, path) and (pointer := read_pointer(path)) is not None:
             yield path, pointer
 
@@ -194,6 +237,13 @@ def pointers_of(directory: str) -> Iterator[tuple[str, Pointer]]:
 def may_be_pointer(index: str, path: str) -> bool:
     """Tell names from pages and metadata without opening them."""
     return index == HASH_NAMES or path.endswith(POINTER_SUFFIX)
+
+
+def page_kind(index: str, path: str) -> PageKind:
+    """Tell what a file is that is no name, by where it stands and what it is called."""
+    if index == BUILT:
+        return PageKind.LOG if path.endswith(LOG_SUFFIX) else PageKind.PAGE
+    return PageKind.SDIST if index not in (HASH_NAMES, OVERLAY) and is_sdist(path) else PageKind.PAGE
 
 
 def identity(path: str) -> FileIdentity | None:

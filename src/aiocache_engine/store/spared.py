@@ -11,7 +11,7 @@ from collections.abc import Collection
 
 from aiocache_engine.model.snapshot import FileIdentity
 from aiocache_engine.store.layout import METADATA_SUFFIX, PAGE, Layout
-from aiocache_engine.store.name_choice import POINTER_SUFFIX, NameChoice, files_of, identity, may_be_pointer, stored_for
+from aiocache_engine.store.name_choice import POINTER_SUFFIX, NameChoice, files_in, files_of, identity, may_be_pointer
 from aiocache_engine.store.names import read_pointer
 from aiocache_engine.store.pins import PinReader
 
@@ -59,22 +59,30 @@ class Spared:
 
     def keeps(self, path: str) -> bool:
         """Tell whether a file stays."""
-        return path in self._besides or path in self._pinned_in(os.path.dirname(os.path.dirname(path)))
+        return path in self._besides or path in self._pinned_in(self._directory_around(path))
 
     def keeps_in(self, directory: str) -> bool:
         """Tell whether anything stays in the directory of a project or tool; or may stay, in that of them all."""
-        if directory in self._around or (directory == self._layout.projects and self.has_pins):
+        buckets = (self._layout.projects, self._layout.overlays)
+        if directory in self._around or (directory in buckets and self.has_pins):
             return True
         return bool(self._pinned_in(directory))
+
+    def _directory_around(self, path: str) -> str:
+        """Give the directory of the project that a name stands in."""
+        inner = os.path.dirname(path)
+        outer = os.path.dirname(inner)
+        return inner if os.path.dirname(outer) == self._layout.overlays else outer
 
     def _pinned_in(self, directory: str) -> frozenset[str]:
         """Give what pins keep of a project: names that lead to pinned archives, and what these are looked up by."""
         bucket, project = os.path.split(directory)
-        if bucket != self._layout.projects or not (self._is_everything_pinned or project in self._projects):
+        is_of_project = bucket == self._layout.projects or os.path.dirname(bucket) == self._layout.overlays
+        if not is_of_project or not (self._is_everything_pinned or project in self._projects):
             return frozenset()
         kept = self._kept.get(directory)
         if kept is None:
-            names = (path for index, path in stored_for(directory) if may_be_pointer(index, path))
+            names = (path for index, path in files_in(self._layout, directory) if may_be_pointer(index, path))
             kept = frozenset(each for path in names if self._is_pinned(path) for each in _looked_up_by(path))
             self._kept[directory] = kept
         return kept

@@ -9,29 +9,29 @@ was cleaned, whatever came to be looked up by them since.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 
 from aiocache_engine.model.removal import CleanTarget
 from aiocache_engine.store.archives import is_present
-from aiocache_engine.store.documents import list_directory
 from aiocache_engine.store.environments import read_environment_pointer
 from aiocache_engine.store.layout import Layout
-from aiocache_engine.store.name_choice import pointers_of, tool_names
+from aiocache_engine.store.name_choice import environment_names, pointers_of, project_directories
 
 
 def unlisted_paths(layout: Layout, targets: tuple[CleanTarget, ...], listed: Collection[str]) -> frozenset[str]:
     """Give the names that lead to what is there and not listed; no targets: all of them.
 
-    Opens every name of the projects that the targets take, and of every tool: not for a hold.
+    Opens every name of the projects that the targets take, and of every environment: not for a hold.
     """
     paths: set[str] = set()
-    for project in list_directory(layout.projects):
-        if targets and not any(target.takes(project) for target in targets):
+    for directory in project_directories(layout):
+        if targets and not any(target.takes(os.path.basename(directory)) for target in targets):
             continue
-        for path, pointer in pointers_of(f"{layout.projects}/{project}"):
+        for path, pointer in pointers_of(layout, directory):
             if pointer.archive_id not in listed and is_present(layout.archive(pointer.archive_id)):
                 paths.add(path)
-    for path in tool_names(layout):
+    for path in environment_names(layout):
         made = read_environment_pointer(path)
         if (
             made is not None

@@ -20,12 +20,13 @@ from dataclasses import dataclass
 from aiocache_engine.model.manifest import Directory, Manifest, ManifestError, load_manifest
 from aiocache_engine.model.names import is_object_id
 from aiocache_engine.model.record import hash_value, parse_record
+from aiocache_engine.model.snapshot import PageKind
 from aiocache_engine.store.archives import MANIFEST, STAMP_BYTES, TREE, USED, read_totals
 from aiocache_engine.store.documents import list_directory
 from aiocache_engine.store.environments import ROOT, read_environment_manifest, read_environment_pointer
 from aiocache_engine.store.layout import HASH_NAMES, METADATA_SUFFIX, PAGE, Layout
 from aiocache_engine.store.leases import BIRTH_PREFIX, LeaseReader
-from aiocache_engine.store.name_choice import tool_names
+from aiocache_engine.store.name_choice import environment_names, files_in, overlays_of, page_kind
 from aiocache_engine.store.names import read_pointer
 
 _OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
@@ -142,8 +143,13 @@ def _names(layout: Layout) -> Iterator[Violation]:
         for index in list_directory(f"{layout.projects}/{project}"):
             directory = f"{layout.projects}/{project}/{index}"
             for name in list_directory(directory):
-                if index == HASH_NAMES or (name != PAGE and not name.endswith(METADATA_SUFFIX)):
+                is_other = name == PAGE or name.endswith(METADATA_SUFFIX) or page_kind(index, name) is not PageKind.PAGE
+                if index == HASH_NAMES or not is_other:
                     yield from _name(layout, project, f"{directory}/{name}", is_hash=index == HASH_NAMES)
+    for overlay in overlays_of(layout):
+        for project in list_directory(overlay):
+            for _, path in files_in(layout, f"{overlay}/{project}"):
+                yield from _name(layout, project, path, is_hash=False)
 
 
 def _name(layout: Layout, project: str, path: str, *, is_hash: bool) -> Iterator[Violation]:
@@ -184,12 +190,12 @@ def _environments(layout: Layout) -> Iterator[Violation]:
 
 
 def _tools(layout: Layout) -> Iterator[Violation]:
-    for path in tool_names(layout):
+    for path in environment_names(layout):
         pointer = read_environment_pointer(path)
         if pointer is None:
             yield Violation(path, "the name cannot be read")
             continue
-        if path != layout.tool_pointer(pointer.tool, pointer.digest):
+        if path != layout.environment_pointer(pointer.tool, pointer.digest):
             yield Violation(path, f"it is the name of {pointer.tool} {pointer.digest}")
         manifest = read_environment_manifest(layout.environment(pointer.environment_id))
         if manifest is None:

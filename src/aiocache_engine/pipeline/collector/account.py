@@ -9,21 +9,22 @@ from collections.abc import Iterable
 from aiocache_engine.model.removal import (
     CleanTarget,
     PlannedObject,
+    PlannedPage,
     Removal,
     RemovalPlan,
     RemovalReason,
     Removed,
     TargetKind,
 )
-from aiocache_engine.model.snapshot import Leftover, SeenEnvironment
+from aiocache_engine.model.snapshot import Leftover, PageKind, SeenEnvironment
 from aiocache_engine.model.value import replace, value
 from aiocache_engine.policy.limit import nameless_ids
 from aiocache_engine.store.cache_dir import CacheDir
 from aiocache_engine.store.detach import BYTECODE, name_directories, object_path, unspared
 from aiocache_engine.store.generations import version_matches
 from aiocache_engine.store.name_choice import NameChoice
+from aiocache_engine.store.overlay_choice import name_choice
 from aiocache_engine.store.spared import Spared, matching_names
-from aiocache_engine.store.stored_pages import PAGE_KIND
 from aiocache_engine.store.trash import Links, Swept, measure
 from aiocache_engine.store.unlisted import unlisted_paths
 
@@ -48,6 +49,12 @@ def names_of(target: CleanTarget) -> Names:
     return Names(target.project if target.kind is TargetKind.PROJECT else None, RemovalReason.NAMED)
 
 
+def names_of_page(item: PlannedPage) -> Names:
+    """Say as what a page, or what else stands beside names, is reported."""
+    kind = "leftover" if item.page.kind is PageKind.LOG else item.page.kind.value
+    return Names(item.page.project, item.reason, kind)
+
+
 def foresee(cache: CacheDir, plan: RemovalPlan) -> Removal:
     """Tell what executing the plan now would give, by looking at every file it names and touching none."""
     layout = cache.layout
@@ -67,6 +74,7 @@ def foresee(cache: CacheDir, plan: RemovalPlan) -> Removal:
         compiled = layout.bytecode(item.object.id)
         if not isinstance(item.object, SeenEnvironment) and os.path.lexists(compiled):
             removed.append(object_removed(item, BYTECODE, measure(compiled, links=links)))
+    with_object |= {item.page.path for item in plan.pages}  # told by themselves, whatever else of the project goes
     alone = {
         names: total(measure(p, without=with_object, links=links) for p in paths) for names, paths in by_names.items()
     }
@@ -101,7 +109,7 @@ def _names_of_clean(cache: CacheDir, plan: RemovalPlan) -> defaultdict[Names, li
         directories += unspared(cache.layout, spared)
         return defaultdict(list, {Names(None, RemovalReason.NAMED): directories})
     targets = (*plan.targets, *plan.dependencies_in_use)
-    choices = [NameChoice(target, (), (), matches=version_matches) for target in targets]
+    choices = [name_choice(target, (), (), matches=version_matches) for target in targets]
     paths: defaultdict[Names, list[str]] = defaultdict(list)
     taken: set[str] = set()  # each once, though several targets name it
 
@@ -127,12 +135,13 @@ def _names_of_prune(cache: CacheDir, plan: RemovalPlan) -> defaultdict[Names, li
     """Give the paths that a prune takes by themselves: lonely directories, and names in others that lead nowhere."""
     lonely = [f"{cache.layout.projects}/{project}" for project in plan.projects]
     lonely += [f"{cache.layout.tools}/{tool}" for tool in plan.tools]
+    lonely += [f"{cache.layout.overlays}/{each}" for each in plan.overlays]
     others = [name.path for name in plan.dangling if not name.path.startswith(tuple(f"{path}/" for path in lonely))]
     paths: defaultdict[Names, list[str]] = defaultdict(
         list, {Names(None, RemovalReason.UNREACHABLE): [*lonely, *others]}
     )
-    for page in plan.pages:
-        paths[Names(page.project, plan.page_reason, PAGE_KIND)].append(page.path)
+    for item in plan.pages:
+        paths[names_of_page(item)].append(item.page.path)
     return paths
 
 

@@ -27,10 +27,10 @@ from aiocache_engine.model.snapshot import SeenReferrer, Snapshot
 from aiocache_engine.model.value import replace
 from aiocache_engine.pipeline.collector.account import (
     OLD_FORMAT,
-    Names,
     foresee,
     leftover_removed,
     names_of,
+    names_of_page,
 )
 from aiocache_engine.pipeline.collector.key_locks import remove_idle_key_locks
 from aiocache_engine.pipeline.collector.passes import PASSES, Passes, in_parts, is_in_use
@@ -53,12 +53,13 @@ from aiocache_engine.store.generations import version_matches
 from aiocache_engine.store.layout import Layout
 from aiocache_engine.store.name_choice import NameChoice
 from aiocache_engine.store.notes import read_notes, remove_notes
+from aiocache_engine.store.overlay_choice import OverlayChoice, name_choice
 from aiocache_engine.store.pins import PinReader
 from aiocache_engine.store.referrers import forget, note_renamed, note_seen
 from aiocache_engine.store.release import release_pins
 from aiocache_engine.store.reserve import restore_reserve, spend_reserve
 from aiocache_engine.store.spared import Spared, matching_names
-from aiocache_engine.store.stored_pages import PAGE_KIND, take_pages
+from aiocache_engine.store.stored_pages import take_pages
 from aiocache_engine.store.trash import Swept, sweep
 from aiocache_engine.store.unlisted import unlisted_paths
 
@@ -96,11 +97,11 @@ class Collector(Passes):
         """
         self._cache.ensure_writable()
         yield Outside(partial(spend_reserve, self._cache.layout))
-        for_room = [item.object.id for item in planned.objects if item.reason is RemovalReason.SIZE] if planned else ()
+        for_room = _for_room(planned) if planned is not None else ()
         plan = yield from self._collect(_limited(partial(plan_prune, policy=policy, for_room=for_room), planned))
         yield from self._take_dangling(plan)
-        yield from self._take_lonely(plan)
         yield from self._take_pages(plan)
+        yield from self._take_lonely(plan)
         yield from self._take_bytecode(plan)
         removed = yield from self._sweep()
         removed += yield from self._take_leftovers(plan)
@@ -128,6 +129,7 @@ class Collector(Passes):
                 break
             last = yield from self._collect(partial(plan_prune, policy=policy, for_room=choice.ids))
             plan = replace(last, is_freed_exact=plan.is_freed_exact and last.is_freed_exact)
+            yield from self._take_pages(plan)
             yield from self._take_lonely(plan)
             removed += yield from self._sweep()
         return plan, removed
@@ -165,10 +167,11 @@ class Collector(Passes):
         besides: frozenset[str] = frozenset()
         if planned is not None:
             besides = yield Outside(partial(unlisted_paths, self._cache.layout, targets, nameless_ids(planned)))
+        led_to: set[str] = set()
         if targets:
             yield Outside(self._leases.unlink_dead)  # every later collector would look at them again
             for target in (*targets, *named.dependencies_in_use):
-                yield from self._take_names(target, seen, besides)
+                led_to |= yield from self._take_names(target, seen, besides)
         else:
             spared = Spared(self._cache.layout, besides=besides)
             yield Outside(partial(_look_ahead, self._cache.layout, spared, None))
@@ -179,7 +182,7 @@ class Collector(Passes):
                 self._trash(trashed, RemovalReason.NAMED)
 
         def decide(snapshot: Snapshot) -> RemovalPlan:
-            ids = _without_names(snapshot, named.named | cleaning(snapshot).named)
+            ids = _without_names(snapshot, named.named | led_to | cleaning(snapshot).named)
             return plan_named(snapshot, ids, named.dependencies, matches=version_matches, policy=policy)
 
         yield from self._collect(_limited(decide, planned))
@@ -226,7 +229,8 @@ class Collector(Passes):
             work = partial(release_pins, cache=self._cache, reader=reader, archive_ids=archive_ids)
             is_all = yield InHold(LockMode.EXCLUSIVE, work)
 
-    def _take_names(self, target: CleanTarget, seen: Snapshot, besides: Collection[str]) -> Steps[None]:
+    def _take_names(self, target: CleanTarget, seen: Snapshot, besides: Collection[str]) -> Steps[set[str]]:
+        """Take all names of a target; gives the ids of what those led to that no manifest tells (rule 37)."""
         choice: NameChoice = yield Outside(partial(_choice, target, seen))
         spared = Spared(self._cache.layout, besides=besides)
         yield Outside(partial(_look_ahead, self._cache.layout, spared, choice))
@@ -235,6 +239,7 @@ class Collector(Passes):
             work = partial(take_names, cache=self._cache, choice=choice, spared=spared)
             trashed, is_all = yield InHold(LockMode.EXCLUSIVE, work)
             self._trash(trashed, RemovalReason.NAMED, project=names_of(target).project)
+        return choice.archive_ids if isinstance(choice, OverlayChoice) else set()
 
     def _take_dangling(self, plan: RemovalPlan) -> Steps[None]:
         queue = deque(plan.dangling)
@@ -243,7 +248,12 @@ class Collector(Passes):
             self._trash((yield InHold(LockMode.EXCLUSIVE, work)), RemovalReason.UNREACHABLE)
 
     def _take_lonely(self, plan: RemovalPlan) -> Steps[None]:
-        for bucket, names in ((self._cache.layout.projects, plan.projects), (self._cache.layout.tools, plan.tools)):
+        layout = self._cache.layout
+        for bucket, names in (
+            (layout.projects, plan.projects),
+            (layout.tools, plan.tools),
+            (layout.overlays, plan.overlays),
+        ):
             queue = deque(f"{bucket}/{name}" for name in names)
             while queue:
                 work = partial(take_lonely, cache=self._cache, queue=queue)
@@ -253,7 +263,7 @@ class Collector(Passes):
         queue = deque(plan.pages)
         while queue:
             trashed = yield InHold(LockMode.EXCLUSIVE, partial(take_pages, cache=self._cache, queue=queue))
-            self._trashed += [(path, Names(page.project, plan.page_reason, PAGE_KIND)) for path, page in trashed]
+            self._trashed += [(path, names_of_page(item)) for path, item in trashed]
 
     def _take_bytecode(self, plan: RemovalPlan) -> Steps[None]:
         queue = deque(plan.bytecode)
@@ -275,6 +285,12 @@ class Collector(Passes):
         return removed
 
 
+def _for_room(planned: RemovalPlan) -> list[str]:
+    """Give what a plan takes for the sake of its goal: ids of objects, and paths of sdists."""
+    objects = [item.object.id for item in planned.objects if item.reason is RemovalReason.SIZE]
+    return [*objects, *(item.page.path for item in planned.pages if item.reason is RemovalReason.SIZE)]
+
+
 def _still_so(referrers: Iterable[SeenReferrer]) -> list[Referrer]:
     whereabouts = Whereabouts()
     return [seen.referrer for seen in referrers if whereabouts.look_at(seen.referrer).state is seen.state]
@@ -288,7 +304,7 @@ def _limited(
 
 
 def _choice(target: CleanTarget, seen: Snapshot) -> NameChoice:
-    return NameChoice(target, seen.names, seen.tools, matches=version_matches)
+    return name_choice(target, seen.names, seen.tools, matches=version_matches)
 
 
 def _look_ahead(layout: Layout, spared: Spared, choice: NameChoice | None) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 
 from aiocache_engine.model.listing import CacheSize, Entry, LeaseInfo, LockInfo, Usage
 from aiocache_engine.model.names import is_object_id
 from aiocache_engine.model.removal import CleanTarget, VersionMatch
+from aiocache_engine.model.snapshot import PageKind
 from aiocache_engine.store.archives import read_stamp, read_totals
 from aiocache_engine.store.bytecode import read_bytecode_totals
 from aiocache_engine.store.cache_dir import CacheDir
@@ -14,14 +17,17 @@ from aiocache_engine.store.documents import list_directory
 from aiocache_engine.store.environments import read_environment_manifest
 from aiocache_engine.store.layout import Layout
 from aiocache_engine.store.leases import LeaseFile, LeaseReader
-from aiocache_engine.store.name_choice import stored_for
+from aiocache_engine.store.name_choice import overlays_of, page_kind, pointers_of, stored_for, version_of_sdist
+from aiocache_engine.store.stored_pages import last_use_of_page
 from aiocache_engine.system.process import command_of, locks_on
 
 
 def list_entries(cache: CacheDir, target: CleanTarget | None, *, matches: VersionMatch) -> tuple[Entry, ...]:
-    """List archives by project and version, and after them the cached environments; of one project, or of all."""
+    """List archives and sdists by project and version, and last the cached environments; of one project, or of all."""
     layout = cache.layout
-    entries = [_archive(layout, each) for each in _ids(layout.archives)]
+    overlays = _overlays(layout)
+    entries = [_archive(layout, each, overlays) for each in _ids(layout.archives)]
+    entries += [_sdist(path, project) for project, path in _sdists(layout)]
     entries += [_environment(layout, each) for each in _ids(layout.environments)]
     if target is not None:
         entries = [each for each in entries if _is_of(each, target, matches)]
@@ -29,21 +35,23 @@ def list_entries(cache: CacheDir, target: CleanTarget | None, *, matches: Versio
 
 
 def measure_cache(cache: CacheDir) -> CacheSize:
-    """Add up what the manifests say. What an environment shares with archives is counted with them."""
+    """Add up what the manifests say, and the sdists. What an environment shares with archives is counted with them."""
     layout = cache.layout
     archives = [each for each in (read_totals(layout.archive(i)) for i in _ids(layout.archives)) if each]
     environments = [read_environment_manifest(layout.environment(i)) for i in _ids(layout.environments)]
     compiled = [read_bytecode_totals(path) for _, path in stored_for(layout.bytecodes)]
+    sdists = [_size_of(path) for _, path in _sdists(layout)]
     buckets = {
         "archives": sum(each.size_bytes for each in archives),
         "environments": sum(each.own_bytes for each in environments if each is not None),
         "bytecode": sum(each.size_bytes for each in compiled if each is not None),
+        "sdists": sum(sdists),
     }
     described = (*archives, *environments, *compiled)
     return CacheSize(
         size_bytes=sum(buckets.values()),
-        file_count=sum(each.file_count for each in described if each is not None),
-        entry_count=len(_ids(layout.archives)) + len(environments),
+        file_count=sum(each.file_count for each in described if each is not None) + len(sdists),
+        entry_count=len(_ids(layout.archives)) + len(environments) + len(sdists),
         buckets=buckets,
     )
 
@@ -52,7 +60,44 @@ def _ids(bucket: str) -> list[str]:
     return [name for name in list_directory(bucket) if is_object_id(name)]
 
 
-def _archive(layout: Layout, archive_id: str) -> Entry:
+def _sdists(layout: Layout) -> Iterator[tuple[str, str]]:
+    for project in list_directory(layout.projects):
+        for index, path in stored_for(f"{layout.projects}/{project}"):
+            if page_kind(index, path) is PageKind.SDIST:
+                yield project, path
+
+
+def _overlays(layout: Layout) -> dict[str, list[str]]:
+    """Give the names of the overlays that each archive was added to."""
+    overlays: dict[str, list[str]] = defaultdict(list)
+    for overlay in overlays_of(layout):
+        for project in list_directory(overlay):
+            for _, pointer in pointers_of(layout, f"{overlay}/{project}"):
+                overlays[pointer.archive_id].append(os.path.basename(overlay))
+    return overlays
+
+
+def _sdist(path: str, project: str) -> Entry:
+    return Entry(
+        kind="sdist",
+        project=project,
+        version=version_of_sdist(project, path),
+        filename=os.path.basename(path),
+        id="",
+        file_count=1,
+        size_bytes=_size_of(path),
+        last_used_at=last_use_of_page(path) or 0.0,
+    )
+
+
+def _size_of(path: str) -> int:
+    try:
+        return os.lstat(path).st_size
+    except FileNotFoundError:  # it went a moment ago
+        return 0
+
+
+def _archive(layout: Layout, archive_id: str, overlays: Mapping[str, list[str]]) -> Entry:
     path = layout.archive(archive_id)
     totals = read_totals(path)
     return Entry(
@@ -64,6 +109,7 @@ def _archive(layout: Layout, archive_id: str) -> Entry:
         file_count=totals.file_count if totals is not None else 0,
         size_bytes=totals.size_bytes if totals is not None else 0,
         last_used_at=_last_used_at(path),
+        overlays=tuple(sorted(set(overlays.get(archive_id, ())))),
     )
 
 
@@ -90,7 +136,8 @@ def _last_used_at(path: str) -> float:
 
 
 def _place(entry: Entry) -> tuple[bool, str, str, str]:
-    return entry.kind == "environment", entry.project or entry.tool or "", entry.version or "", entry.id
+    called = entry.id or entry.filename or ""
+    return entry.kind == "environment", entry.project or entry.tool or "", entry.version or "", called
 
 
 def list_usage(cache: CacheDir) -> Usage:
@@ -112,6 +159,7 @@ def _lease(layout: Layout, lease: LeaseFile) -> LeaseInfo:
         since=None if holder is None else holder.since,
         objects=objects,
         size_bytes=sum(_own_bytes(layout, object_id) for object_id in objects or ()),
+        name=None if holder is None else holder.name or None,
         is_of_newer_release=lease.is_newer,
     )
 

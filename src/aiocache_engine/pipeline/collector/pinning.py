@@ -5,6 +5,7 @@ Leased is in short holds, however much it is; the last hold finds the names as t
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -20,10 +21,9 @@ from aiocache_engine.pipeline.kit import Kit, end_work
 from aiocache_engine.pipeline.steps import InHold, Outside, Steps
 from aiocache_engine.store.archives import is_present
 from aiocache_engine.store.detach import is_over
-from aiocache_engine.store.documents import list_directory
 from aiocache_engine.store.generations import version_matches
 from aiocache_engine.store.layout import HASH_NAMES, Layout
-from aiocache_engine.store.name_choice import identity, may_be_pointer, stored_for
+from aiocache_engine.store.name_choice import files_in, identity, may_be_pointer, project_directories
 from aiocache_engine.store.names import read_pointer
 from aiocache_engine.store.pins import read_pins, take_pin_off, write_pin
 from aiocache_engine.store.work import Work
@@ -89,17 +89,17 @@ def _called(target: CleanTarget) -> str:
 def _find(layout: Layout, target: CleanTarget) -> _Named:
     """Give the archives that are meant and to which a name leads: what has none was cleaned."""
     found: _Named = {}
-    for project in list_directory(layout.projects):
-        if target.kind is not TargetKind.ID and not target.takes(project):
+    for directory in project_directories(layout):
+        if target.kind is not TargetKind.ID and not target.takes(os.path.basename(directory)):
             continue
-        for path, file, member in _members(layout, project):
+        for path, file, member in _members(layout, directory):
             if _is_meant(member, target):
                 found.setdefault(member, []).append((path, file))
     return found
 
 
-def _members(layout: Layout, project: str) -> Iterator[tuple[str, FileIdentity | None, Member]]:
-    for index, path in stored_for(f"{layout.projects}/{project}"):
+def _members(layout: Layout, directory: str) -> Iterator[tuple[str, FileIdentity | None, Member]]:
+    for index, path in files_in(layout, directory):
         if index == HASH_NAMES or not may_be_pointer(index, path):
             continue
         file = identity(path)

@@ -11,7 +11,7 @@ import os
 from collections import ChainMap
 
 from aiocache_engine.model.removal import KeepCode, PrunePolicy, RemovalPlan
-from aiocache_engine.model.snapshot import SeenEnvironment, SeenObject, Snapshot
+from aiocache_engine.model.snapshot import PageKind, SeenEnvironment, SeenObject, Snapshot
 from aiocache_engine.model.value import value
 from aiocache_engine.pipeline.collector.inspect import measure_cache
 from aiocache_engine.policy.prune import plan_prune
@@ -28,7 +28,7 @@ from aiocache_engine.store.trash import FreedFiles, Links, freed_files, measure
 class Choice:
     """What is to go for the sake of a goal."""
 
-    ids: frozenset[str]
+    ids: frozenset[str]  #: of objects, and paths of sdists
     missing_bytes: int  #: by which the goal would still be missed
 
 
@@ -45,12 +45,20 @@ def choose_for_room(cache: CacheDir, snapshot: Snapshot, policy: PrunePolicy) ->
     for leftover in plan.leftovers:
         room.lacking_bytes -= measure(leftover.path, links=room.links).freed_bytes
     room.takes([item.object for item in plan.objects], is_sure=True)
+    for item in plan.pages:
+        if item.page.kind is PageKind.SDIST:
+            room.takes_file(item.page.path)
+    sdists = {page.path for page in snapshot.pages if page.kind is PageKind.SDIST}
     chosen: set[str] = set()
     looked_at: set[str] = set()
-    queue = _candidates(plan, looked_at)
+    queue = _candidates(snapshot, plan, looked_at)
     while room.missing_bytes and queue:
         _, object_id = heapq.heappop(queue)
         looked_at.add(object_id)
+        if object_id in sdists:
+            room.takes_file(object_id)
+            chosen.add(object_id)
+            continue
         if object_id not in snapshot.environments:
             chosen |= {object_id} if room.takes([snapshot.archives[object_id]]) else set()
             continue
@@ -59,7 +67,7 @@ def choose_for_room(cache: CacheDir, snapshot: Snapshot, policy: PrunePolicy) ->
         if room.takes([item.object for item in again.objects if item.object.id not in going]):
             chosen.add(object_id)
             plan = again
-            queue = _candidates(plan, looked_at)
+            queue = _candidates(snapshot, plan, looked_at)
     return Choice(frozenset(chosen), room.missing_bytes)
 
 
@@ -97,13 +105,25 @@ class _Room:
         self.excess_bytes -= sum(_size(self._layout, each) for each in objects)
         return True
 
+    def takes_file(self, path: str) -> None:
+        """Count a file as gone."""
+        swept = measure(path, links=self.links)
+        self.lacking_bytes -= swept.freed_bytes
+        self.excess_bytes -= swept.size_bytes
 
-def _candidates(plan: RemovalPlan, looked_at: set[str]) -> list[tuple[float, str]]:
-    """Give what nothing but its own names keeps, as a heap by the last use."""
+
+def _candidates(snapshot: Snapshot, plan: RemovalPlan, looked_at: set[str]) -> list[tuple[float, str]]:
+    """Give what nothing but its own names keeps, and sdists by their paths, as a heap by the last use."""
     queue = [
         (kept.object.last_used_at, kept.object.id)
         for kept in plan.kept
         if kept.object.id not in looked_at and all(reason.code is KeepCode.POINTER for reason in kept.reasons)
+    ]
+    going = {item.page.path for item in plan.pages}
+    queue += [
+        (page.last_used_at, page.path)
+        for page in snapshot.pages
+        if page.kind is PageKind.SDIST and page.path not in going | looked_at
     ]
     heapq.heapify(queue)
     return queue

@@ -35,15 +35,23 @@ from aiocache_engine.store.environments import (
     decode_environment_pointer,
     read_environment_manifest,
 )
-from aiocache_engine.store.layout import BUCKETS, HASH_NAMES, Layout
+from aiocache_engine.store.layout import BUCKETS, BUILT, HASH_NAMES, Layout
 from aiocache_engine.store.leases import LeaseFile, LeaseReader
-from aiocache_engine.store.name_choice import identity, may_be_pointer, tool_names
+from aiocache_engine.store.name_choice import (
+    environment_names,
+    files_in,
+    identity,
+    may_be_pointer,
+    page_kind,
+    version_of_sdist,
+)
 from aiocache_engine.store.names import decode_pointer
 from aiocache_engine.store.pins import read_pins
 from aiocache_engine.store.referrers import last_seen_at, read_referrers
 from aiocache_engine.store.stored_pages import last_use_of_page
 from aiocache_engine.system.clock import SystemClock
 
+_KINDS = {HASH_NAMES: NameKind.HASH, BUILT: NameKind.BUILT}
 _VERSIONED = re.compile(r"([a-z]+)-v(\d+)")
 
 
@@ -55,6 +63,7 @@ def scan(cache: CacheDir, leases: LeaseReader) -> Snapshot:
     environment_stamps = _stamps(layout.environments)
     alive, dead = leases.part()
     names, pages, projects = _names(layout)
+    added, overlays = _overlays(layout)
     tool_directories = list_directory(layout.tools)
     tools = _tools(layout)
     pins = read_pins(layout)
@@ -73,7 +82,7 @@ def scan(cache: CacheDir, leases: LeaseReader) -> Snapshot:
     whereabouts = Whereabouts()
     return Snapshot(
         archives=archives,
-        names=tuple(names),
+        names=(*names, *added),
         leases=tuple(SeenLease(lease.id, lease.holder, lease.objects) for lease in alive),
         referrers=tuple(
             replace(whereabouts.look_at(referrer), last_seen_at=last_seen_at(layout, referrer.id))
@@ -90,6 +99,7 @@ def scan(cache: CacheDir, leases: LeaseReader) -> Snapshot:
         tools=tuple(tools),
         tool_directories=frozenset(tool_directories),
         pages=tuple(pages),
+        overlays=frozenset(overlays),
         taken_at=SystemClock().now(),
         pins=pins.readable,
         unreadable_pins=pins.unreadable,
@@ -140,7 +150,7 @@ def _environments(layout: Layout, stamps: Mapping[str, tuple[bytes, float]]) -> 
 def _tools(layout: Layout) -> list[SeenTool]:
     tools: list[SeenTool] = []
     runnable: dict[str, bool] = {}
-    for path in tool_names(layout):
+    for path in environment_names(layout):
         file = identity(path)
         content = read_document(path)
         if file is None:
@@ -174,16 +184,31 @@ def _names(layout: Layout) -> tuple[list[SeenName], list[SeenPage], list[str]]:
             for filename in list_directory(directory):
                 path = f"{directory}/{filename}"
                 if may_be_pointer(index, path):
-                    names += _name(path, NameKind.HASH if index == HASH_NAMES else NameKind.INDEX)
+                    names += _name(path, _KINDS.get(index, NameKind.INDEX))
                 elif (last_used_at := last_use_of_page(path)) is not None:
-                    pages.append(SeenPage(path, project, last_used_at))
+                    version = version_of_sdist(project, path)
+                    pages.append(SeenPage(path, project, last_used_at, page_kind(index, path), version))
     return names, pages, projects
 
 
-def _name(path: str, kind: NameKind) -> list[SeenName]:
+def _overlays(layout: Layout) -> tuple[list[SeenName], set[str]]:
+    """Read the names in all overlays, and list their directories."""
+    names: list[SeenName] = []
+    directories: set[str] = set()
+    for overlay in list_directory(layout.overlays):
+        directories.add(overlay)
+        for project in list_directory(f"{layout.overlays}/{overlay}"):
+            directories.add(f"{overlay}/{project}")
+            for index, path in files_in(layout, f"{layout.overlays}/{overlay}/{project}"):
+                if may_be_pointer(index, path):
+                    names += _name(path, NameKind.OVERLAY, overlay)
+    return names, directories
+
+
+def _name(path: str, kind: NameKind, overlay: str = "") -> list[SeenName]:
     content = read_document(path)
     pointer = decode_pointer(content)
-    return [] if content is None or pointer is None else [SeenName(kind, path, pointer, content)]
+    return [] if content is None or pointer is None else [SeenName(kind, path, pointer, content, overlay)]
 
 
 def _leftovers(layout: Layout, dead: list[LeaseFile]) -> list[Leftover]:

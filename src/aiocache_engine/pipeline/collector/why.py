@@ -8,15 +8,17 @@ from functools import partial
 from aiocache_engine.config import absolute
 from aiocache_engine.model.names import is_object_id
 from aiocache_engine.model.removal import KeepCode, KeepReason, PrunePolicy, RemovalPlan, RemovalReason
+from aiocache_engine.model.snapshot import PageKind
 from aiocache_engine.model.why import Explanation, Question, StoredPages
 from aiocache_engine.pipeline.collector.collect import Collector
 from aiocache_engine.pipeline.inputs.requirements import parse_clean_target
 from aiocache_engine.pipeline.steps import Outside, Steps
 from aiocache_engine.policy.why import explain
 from aiocache_engine.store.cache_dir import CacheDir
+from aiocache_engine.store.environments import read_environment_pointer
 from aiocache_engine.store.generations import version_matches
 from aiocache_engine.store.layout import Layout
-from aiocache_engine.store.name_choice import may_be_pointer, stored_for
+from aiocache_engine.store.name_choice import may_be_pointer, page_kind, stored_for
 
 
 def why(cache: CacheDir, what: str, policy: PrunePolicy) -> Steps[tuple[Explanation, ...]]:
@@ -31,7 +33,10 @@ def why(cache: CacheDir, what: str, policy: PrunePolicy) -> Steps[tuple[Explanat
     if answers or question.project is None or question.specifier is not None:
         return answers
     pages: StoredPages | None = yield Outside(partial(_pages, cache.layout, question.project))
-    return () if pages is None else (_about_pages(pages, plan),)
+    if pages is None:
+        return ()
+    answer: Explanation = yield Outside(partial(_about_pages, cache.layout, pages, plan))
+    return (answer,)
 
 
 def _pages(layout: Layout, project: str) -> StoredPages | None:
@@ -46,9 +51,18 @@ def _size_bytes(path: str) -> int:
         return 0
 
 
-def _about_pages(pages: StoredPages, plan: RemovalPlan) -> Explanation:
+def _worth_keeping(layout: Layout, project: str) -> str | None:
+    """Give the path of an sdist or log that is stored for a project."""
+    files = stored_for(f"{layout.projects}/{project}")
+    return next((path for index, path in files if page_kind(index, path) is not PageKind.PAGE), None)
+
+
+def _about_pages(layout: Layout, pages: StoredPages, plan: RemovalPlan) -> Explanation:
     if pages.project in plan.projects:
         return Explanation(pages, (), RemovalReason.UNREACHABLE)
+    if (stored := _worth_keeping(layout, pages.project)) is not None:
+        kept = KeepReason(KeepCode.POINTER, path=stored, release=f"aioc clean {pages.project}")
+        return Explanation(pages, (kept,), None)
     kept = KeepReason(KeepCode.RECENTLY_USED, release="nobody used it for as long as AIOC_UNUSED_FOR says")
     return Explanation(pages, (kept,), None)
 
@@ -75,4 +89,9 @@ def _at(cache: CacheDir, path: str) -> Question:
             if bucket == layout.projects:
                 return Question(project=key)
             return Question(tool=key) if bucket == layout.tools else Question(object_id=key)
+        if place.startswith(f"{layout.overlays}/"):
+            project = f"{place.removeprefix(f'{layout.overlays}/')}/".split("/")[1]
+            return Question(project=project) if project else Question(paths=places)
+        if place.startswith(f"{layout.builds}/") and (pointer := read_environment_pointer(place)) is not None:
+            return Question(object_id=pointer.environment_id)
     return Question(paths=places)
