@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import os
 import signal
@@ -18,9 +19,10 @@ import anyio
 import psutil
 import pytest
 
-from aiocache_engine.errors import BuildError, DiskError
+from aiocache_engine.errors import BuildError, DiskError, OutOfSpaceError
 from aiocache_engine.model.value import replace
 from aiocache_engine.pipeline.builds.backend import BackendCall, build_wheel, prepare_metadata, requires_for_wheel
+from aiocache_engine.pipeline.builds.log import BuildLog
 from aiocache_engine.pipeline.builds.project import BuildSystem
 from aiocache_engine.system import child
 from marked import Mark
@@ -190,6 +192,8 @@ async def test_a_backend_may_lack_the_hooks_that_need_not_be_there(world: World)
         ("os._exit(0)", "ended without an answer"),
         ("os.mkfifo(sys.argv[2] + '/output.json'); os._exit(0)", "ended without an answer"),
         ("open(sys.argv[2] + '/output.json', 'w').write('[' * 200_000); os._exit(0)", "ended without an answer"),
+        ("open(sys.argv[2] + '/output.json', 'w').write('[]'); os._exit(0)", "ended without an answer"),
+        ("open(sys.argv[2] + '/output.json', 'w').write('{}'); os._exit(0)", "answered None"),
         ("os.symlink('/dev/zero', sys.argv[2] + '/output.json'); os._exit(0)", "ended without an answer"),
         ("return None", "answered None, which is not the file name of a wheel"),
         ("return ['a.whl']", "answered ['a.whl'], which is not the file name of a wheel"),
@@ -385,30 +389,18 @@ async def test_descriptors_that_are_passed_on_are_held_by_the_build_and_no_longe
     assert is_free(lease)
 
 
-async def test_life_is_shown_as_long_as_the_backend_lives(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(child, "_TICK_SECONDS", 0.01)
-    world.building("while not os.path.exists('go'): time.sleep(0.01)\nreturn right(directory)")
-    count = 0
+async def test_a_log_that_cannot_be_written_ends_the_build(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = BuildLog.write
 
-    def on_life() -> None:
-        nonlocal count
-        count += 1
-        if count == 3:
-            (world.project / "go").touch()
+    def refuse(log: BuildLog, piece: bytes) -> None:
+        if b"here" in piece:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(log, piece)
 
-    assert await build_wheel(world.call, str(world.wheels), on_life=on_life) == WHEEL
-    assert count >= 3
-
-
-async def test_an_error_of_who_is_shown_life_ends_the_build(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(child, "_TICK_SECONDS", 0.01)
-    world.building("stay()")
-
-    def on_life() -> None:
-        raise RuntimeError("the lock is lost")
-
-    with pytest.raises(RuntimeError, match="the lock is lost"):
-        await build_wheel(world.call, str(world.wheels), on_life=on_life)
+    monkeypatch.setattr(BuildLog, "write", refuse)
+    world.building("print('here', flush=True)\nstay()")
+    with pytest.raises(OutOfSpaceError, match=str(world.log)):
+        await world.build()
     assert not world.mark.alive()
 
 

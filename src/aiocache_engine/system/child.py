@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from typing import IO
 
 _GUARD = os.path.join(os.path.dirname(__file__), "guard.py")
-_TICK_SECONDS = 1.0
+_LONGEST_POLL_SECONDS = 3600.0  #: the system counts milliseconds in 32 bits
 _GRACE_SECONDS = 10.0  #: for the guard to end everything; longer than it tries
 _ORPHANS_SECONDS = 1.0  #: for the system to reap who was killed: in a container, there may be nobody who does
 _PAUSE_SECONDS = 0.005
@@ -74,13 +74,12 @@ class Child:
             if self._wake is not None:
                 os.write(self._wake, b"x")
 
-    def run(self, command: Command, *, on_output: Callable[[bytes], object], on_tick: Callable[[], object]) -> int:
+    def run(self, command: Command, *, on_output: Callable[[bytes], object]) -> int:
         """Run it to its end; give its exit code, or minus the number of the signal that ended it.
 
         Args:
             command: to be run.
-            on_output: gets all that it prints, in pieces.
-            on_tick: called about every second while it runs. An error of these two ends it.
+            on_output: gets all that it prints, in pieces. An error of it ends the command.
 
         Raises:
             ChildNotStartedError, ChildStoppedError, ChildTimeoutError, ChildLostError: as they say.
@@ -97,7 +96,7 @@ class Child:
                 place = error.filename or command.python
                 raise ChildNotStartedError(f"{place} cannot be started ({error.strerror})") from error
             try:
-                return run.watch(on_output, on_tick)
+                return run.watch(on_output)
             finally:
                 run.end()
         finally:
@@ -129,21 +128,17 @@ class _Run:
         self._status, self._output = self._guard.stdout.fileno(), self._guard.stderr.fileno()
         self._told = b""
 
-    def watch(self, on_output: Callable[[bytes], object], on_tick: Callable[[], object]) -> int:
+    def watch(self, on_output: Callable[[bytes], object]) -> int:
         """Wait for the end of the guard, which comes after that of the command."""
         deadline = time.monotonic() + self._time_limit_seconds
-        next_tick = time.monotonic() + _TICK_SECONDS
         poll = select.poll()
         for descriptor in (self._wakes, self._status, self._output):
             poll.register(descriptor, select.POLLIN)
         while True:
-            now = time.monotonic()
-            if now >= deadline:
+            left_seconds = deadline - time.monotonic()
+            if left_seconds <= 0:
                 raise ChildTimeoutError
-            if now >= next_tick:
-                on_tick()
-                next_tick = now + _TICK_SECONDS
-            ready = {descriptor for descriptor, _ in poll.poll(max(0, min(deadline, next_tick) - now) * 1000)}
+            ready = {descriptor for descriptor, _ in poll.poll(min(left_seconds, _LONGEST_POLL_SECONDS) * 1000)}
             if self._wakes in ready:
                 raise ChildStoppedError
             if self._output in ready:

@@ -42,8 +42,7 @@ def main(command: list[str]) -> None:
     _tell("began", pid)
     code = _wait(pid, wakes, parent)
     _end_all(pid)
-    if code is not None:
-        _tell("ended", code)
+    _tell("ended", -signal.SIGKILL if code is None else code)
 
 
 def _adopt_orphans() -> None:

@@ -52,36 +52,24 @@ class BackendCall:
     pass_fds: tuple[int, ...] = ()  #: descriptors that all processes of the build keep open: of its lease
 
 
-def _nothing() -> None:
-    pass
-
-
-async def requires_for_wheel(call: BackendCall, *, on_life: Callable[[], object] = _nothing) -> tuple[str, ...]:
+async def requires_for_wheel(call: BackendCall) -> tuple[str, ...]:
     """Ask what the build of a wheel needs beside what the project says; nothing if the backend lacks that hook.
 
     This and the following: cancelling ends and reaps all processes of the call before it returns.
-
-    Args:
-        call: whom to ask, and where.
-        on_life: called in a worker thread, about every second while the backend lives.
 
     Raises:
         BuildError: it failed, did not end in time, or gave no proper answer.
         DiskError: the log or a temporary file cannot be written.
     """
-    return await _ask(call, "get_requires_for_build_wheel", lambda hooks: _requirements(call, hooks), on_life)
+    return await _ask(call, "get_requires_for_build_wheel", lambda hooks: _requirements(call, hooks))
 
 
-async def prepare_metadata(
-    call: BackendCall, directory: str, *, on_life: Callable[[], object] = _nothing
-) -> str | None:
+async def prepare_metadata(call: BackendCall, directory: str) -> str | None:
     """Have the metadata of the wheel written into an empty directory; give the name of the .dist-info directory.
 
     None if the backend lacks that hook.
     """
-    return await _ask(
-        call, "prepare_metadata_for_build_wheel", lambda hooks: _metadata(call, hooks, directory), on_life
-    )
+    return await _ask(call, "prepare_metadata_for_build_wheel", lambda hooks: _metadata(call, hooks, directory))
 
 
 async def build_wheel(
@@ -89,7 +77,6 @@ async def build_wheel(
     directory: str,
     *,
     metadata_directory: str | None = None,
-    on_life: Callable[[], object] = _nothing,
 ) -> str:
     """Have a wheel built into an empty directory; give its file name.
 
@@ -99,22 +86,20 @@ async def build_wheel(
         call: whom to ask, and where.
         directory: where the wheel goes.
         metadata_directory: the .dist-info directory (its whole path) that `prepare_metadata` made.
-        on_life: as for `requires_for_wheel`.
     """
-    return await _ask(call, "build_wheel", lambda hooks: _wheel(call, hooks, directory, metadata_directory), on_life)
+    return await _ask(call, "build_wheel", lambda hooks: _wheel(call, hooks, directory, metadata_directory))
 
 
 async def _ask(
     call: BackendCall,
     hook: str,
     ask: Callable[[BuildBackendHookCaller], Answer],
-    on_life: Callable[[], object],
 ) -> Answer:
     from anyio import CapacityLimiter  # noqa: PLC0415 - a warm command has no event loop
 
     child = Child()
     return await in_thread(
-        lambda: _asked(call, hook, ask, child, on_life),
+        lambda: _asked(call, hook, ask, child),
         limiter=CapacityLimiter(1),  # who holds a build slot waits for no thread
         on_cancel=child.stop,
     )
@@ -125,7 +110,6 @@ def _asked(
     hook: str,
     ask: Callable[[BuildBackendHookCaller], Answer],
     child: Child,
-    on_life: Callable[[], object],
 ) -> Answer:
     """Ask in this thread, and turn whatever comes of it into an answer or an error of ours."""
     from pyproject_hooks import BackendUnavailable, BuildBackendHookCaller, HookMissing  # noqa: PLC0415 - rarely needed
@@ -137,7 +121,7 @@ def _asked(
 
         backend = call.system.backend
         log.write(f"[{hook} of {backend}]\n".encode("utf-8", "backslashreplace"))
-        runner = _Runner(call, child, log, on_life)
+        runner = _Runner(call, child, log)
         paths = call.system.backend_path
         try:
             hooks = BuildBackendHookCaller(
@@ -148,7 +132,7 @@ def _asked(
         try:
             return ask(hooks)
         except BackendUnavailable as error:
-            log.write(error.traceback.encode("utf-8", "backslashreplace"))
+            log.write(str(error.traceback).encode("utf-8", "backslashreplace"))
             log.finish()
             raise failed(f"its build backend {backend!r} cannot be imported") from error
         except HookMissing as error:
@@ -171,8 +155,8 @@ class _FailedError(Exception):
 class _Runner:
     """Starts the process in which pyproject-hooks calls the backend."""
 
-    def __init__(self, call: BackendCall, child: Child, log: BuildLog, on_life: Callable[[], object]) -> None:
-        self._call, self._child, self._log, self._on_life = call, child, log, on_life
+    def __init__(self, call: BackendCall, child: Child, log: BuildLog) -> None:
+        self._call, self._child, self._log = call, child, log
 
     def __call__(
         self, cmd: Sequence[str], cwd: str | None = None, extra_environ: Mapping[str, str] | None = None
@@ -188,7 +172,7 @@ class _Runner:
             time_limit_seconds=call.time_limit_seconds,
         )
         try:
-            code = self._child.run(command, on_output=self._log.write, on_tick=self._on_life)
+            code = self._child.run(command, on_output=self._log.write)
         finally:
             self._log.finish()
         if code != 0:
@@ -199,12 +183,11 @@ class _Runner:
         """Leave an answer that pyproject-hooks reads without harm: it would raise the backend's warnings in here."""
         try:
             answer = json.loads(_read_small(path))
-            warnings = [f"{each['filename']}:{each['lineno']}: {each['message']}\n" for each in answer["warnings"]]
-            answer["warnings"] = []
-            content = json.dumps(answer)
-        except KeyError:  # of a pyproject-hooks that tells no warnings
-            return
-        except (OSError, ValueError, TypeError, RecursionError) as error:
+            warnings = [
+                f"{each['filename']}:{each['lineno']}: {each['message']}\n" for each in answer.pop("warnings", ())
+            ]
+            content = json.dumps({"return_val": None, **answer})
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise _FailedError("ended without an answer") from error
         self._log.write("".join(warnings).encode("utf-8", "backslashreplace"))
         os.unlink(path)
