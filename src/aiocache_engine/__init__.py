@@ -9,6 +9,7 @@ TYPE_CHECKING = False  # what type checkers take for true; importing typing cost
 
 if TYPE_CHECKING:
     from aiocache_engine.blocking import BlockingCacheEngine as BlockingCacheEngine
+    from aiocache_engine.blocking import BlockingPipelineLease as BlockingPipelineLease
     from aiocache_engine.config import Config as Config
     from aiocache_engine.engine import CacheEngine as CacheEngine
     from aiocache_engine.errors import BuildError as BuildError
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
     from aiocache_engine.model.removal import RemovalReason as RemovalReason
     from aiocache_engine.model.removal import Removed as Removed
     from aiocache_engine.model.why import Explanation as Explanation
+    from aiocache_engine.pipeline.lease import PipelineLease as PipelineLease
     from aiocache_engine.pipeline.tools.environment import HeldEnvironment as HeldEnvironment
     from aiocache_engine.python.target import TargetChoice as TargetChoice
     from aiocache_engine.report import Reporter as Reporter
@@ -82,7 +84,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _NAMES = {
-    "blocking": "BlockingCacheEngine",
+    "blocking": "BlockingCacheEngine BlockingPipelineLease",
     "config": "Config",
     "engine": "CacheEngine",
     "errors": (
@@ -102,6 +104,7 @@ _NAMES = {
     "model.records": "Member Pin Referrer",
     "model.removal": "KeepCode KeepReason Kept PrunePolicy Removal RemovalPlan RemovalReason Removed",
     "model.why": "Explanation",
+    "pipeline.lease": "PipelineLease",
     "pipeline.tools.environment": "HeldEnvironment",
     "python.target": "TargetChoice",
     "report": "Reporter",

@@ -7,8 +7,8 @@ anybody else does to the same cache dir at the same time.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from types import TracebackType
 
@@ -17,7 +17,7 @@ from aiocache_engine.errors import UsageError
 from aiocache_engine.hints import Self, TypeVar
 from aiocache_engine.model.listing import CacheSize, Entry, Usage
 from aiocache_engine.model.records import Pin, Referrer
-from aiocache_engine.model.removal import PLAIN, CleanPolicy, PrunePolicy, Removal, RemovalPlan
+from aiocache_engine.model.removal import PLAIN, CleanPolicy, CleanTarget, PrunePolicy, Removal, RemovalPlan
 from aiocache_engine.model.why import Explanation
 from aiocache_engine.pipeline.cold import ending
 from aiocache_engine.pipeline.collector.account import foresee
@@ -29,8 +29,10 @@ from aiocache_engine.pipeline.collector.remove import carry_out, clean_steps, ti
 from aiocache_engine.pipeline.collector.why import why
 from aiocache_engine.pipeline.inputs.arguments import path_text, prune_policy, removal_plan, text, texts
 from aiocache_engine.pipeline.inputs.requirements import clean_targets, parse_clean_target
+from aiocache_engine.pipeline.joining import inside, with_pipelines
 from aiocache_engine.pipeline.kit import Kit, open_kit
-from aiocache_engine.pipeline.steps import Steps, in_thread
+from aiocache_engine.pipeline.lease import PipelineLease, begin_pipeline, end_pipeline
+from aiocache_engine.pipeline.steps import Steps, in_thread, in_thread_surely
 from aiocache_engine.pipeline.undertake import listed
 from aiocache_engine.report import Reporter
 from aiocache_engine.store.generations import version_matches
@@ -79,7 +81,7 @@ class CacheKeeper:
             return self
         config = self._config or Config.from_environ(self._environ)
         opening = partial(open_kit, self._cache_dir, config=config, environ=self._environ, reporter=self._reporter)
-        self._kit = await in_thread(opening)
+        self._kit = with_pipelines(await in_thread(opening))
         return self
 
     async def __aexit__(
@@ -99,15 +101,16 @@ class CacheKeeper:
         names: Iterable[str] = (),
         *,
         tools: Iterable[str] = (),
+        overlay: str | None = None,
         dependencies: bool = False,
         even_in_use: bool = False,
     ) -> RemovalPlan:
         """Plan a clean, as `clean` does it. Touches nothing.
 
         Raises:
-            InvalidRequirementError: a name means nothing that can be cleaned.
+            InvalidRequirementError, InvalidNameError, UsageError: as for `clean`.
         """
-        targets = clean_targets(_texts("names", names), _texts("tools", tools))
+        targets = _targets(names, tools, overlay)
         policy = CleanPolicy(takes_dependencies=dependencies, takes_in_use=even_in_use)
         return await self._opened.conductor().conduct(Collector(self._opened.cache).plan_clean(targets, policy))
 
@@ -116,6 +119,7 @@ class CacheKeeper:
         names: Iterable[str] | RemovalPlan = (),
         *,
         tools: Iterable[str] = (),
+        overlay: str | None = None,
         dependencies: bool = False,
         even_in_use: bool = False,
         wait: bool = False,
@@ -131,6 +135,8 @@ class CacheKeeper:
             names: projects, versions of them ("torch<2.5"), patterns of projects ("nvidia-*") and ids of archives or
                 cached environments; or a plan.
             tools: tools whose cached environments go, and nothing else of them.
+            overlay: what is named, or without names everything, goes from this overlay alone, and with it cached
+                environments that have some of it in them.
             dependencies: what is named goes with what it needs, and with what else was in the environments that go, as
                 far as nothing else uses or needs that.
             even_in_use: what is used by running work, or by an environment through symbolic links, or pinned, goes with
@@ -139,18 +145,18 @@ class CacheKeeper:
                 uses itself is not waited for.
 
         Raises:
-            InvalidRequirementError: a name means nothing that can be cleaned.
-            UsageError: it is a plan of a prune, or options of a plan are given beside it.
+            InvalidRequirementError: a name means nothing that can be cleaned, or not in an overlay.
+            InvalidNameError: no overlay can be called so.
+            UsageError: it is a plan of a prune, or options of a plan are given beside it, or tools beside an overlay.
             LockTimeoutError, ReadOnlyCacheError, DiskError: the machine refused.
         """
-        its_tools = _texts("tools", tools)
         if isinstance(names, RemovalPlan):
             plan = removal_plan(names, "clean")
-            if its_tools or dependencies or even_in_use:
-                raise UsageError("give tools, dependencies and even_in_use to plan_clean, not beside a plan")
+            if _texts("tools", tools) or overlay is not None or dependencies or even_in_use:
+                raise UsageError("give tools, overlay, dependencies and even_in_use to plan_clean, not beside a plan")
             steps = clean_steps(self._opened, plan.targets, plan.clean_policy, waits=wait, planned=plan)
         else:
-            targets = clean_targets(_texts("names", names), its_tools)
+            targets = _targets(names, tools, overlay)
             policy = CleanPolicy(takes_dependencies=dependencies, takes_in_use=even_in_use)
             steps = clean_steps(self._opened, targets, policy, waits=wait)
         return await self._remove(steps)
@@ -252,6 +258,27 @@ class CacheKeeper:
             why(self._opened.cache, text("what `why` is asked about", what), prune_policy(policy))
         )
 
+    @asynccontextmanager
+    async def lease(self, *, name: str = "pipeline") -> AsyncIterator[PipelineLease]:
+        """Hold whatever the calls in the block look up, fetch or build, until it ends.
+
+        Inside are the calls of this engine in the block itself and in tasks and threads that were started in it and
+        have its context. A call that is in no such block, such as of a thread that was there before, counts as inside
+        every one that is open. Child processes join by `PipelineLease.variables`. What is cleaned inside is given up.
+
+        Args:
+            name: as those who ask who uses the cache are told.
+        """
+        kit = self._opened
+        lease = await begin_pipeline(kit, name)
+        try:
+            with inside(lease.share):
+                yield lease
+        finally:
+            await in_thread_surely(partial(end_pipeline, kit, lease))
+            async with ending(kit):  # nothing is left to do but what every end of a lease does
+                pass
+
     async def leases(self) -> Usage:
         """Tell who uses the cache now: live leases, and holders of its lock files."""
         return await self._off_loop(partial(list_usage, self._opened.cache))
@@ -274,6 +301,11 @@ class CacheKeeper:
     async def _remove(self, steps: Steps[Removal]) -> Removal:
         conductor = self._opened.conductor()
         return timed(await conductor.conduct(steps), conductor)
+
+
+def _targets(names: Iterable[str], tools: Iterable[str], overlay: str | None) -> tuple[CleanTarget, ...]:
+    where = None if overlay is None else text("the overlay", overlay)
+    return clean_targets(_texts("names", names), _texts("tools", tools), where)
 
 
 def _texts(what: str, given: Iterable[str]) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ def entries_document(entries: Sequence[Entry]) -> Document:
                 "files": entry.file_count,
                 "bytes": entry.size_bytes,
                 "last_used": utc(entry.last_used_at),
+                "overlays": list(entry.overlays),
                 **(_contents(entry) if entry.kind == "environment" else {}),
             }
             for entry in entries
@@ -65,7 +66,13 @@ def entries_text(entries: Sequence[Entry], *, verbosity: int) -> str:
 
 def _called(entry: Entry) -> str:
     if entry.kind == "environment":
-        return f"(environment of {entry.tool})" if entry.tool is not None else "(unreadable environment)"
+        if entry.tool is None:
+            return "(unreadable environment)"
+        return f"(environment of {entry.tool})" if entry.tool else "(environment for builds)"
+    if entry.kind == "sdist":
+        return f"{entry.project} (sdist)"
+    if entry.overlays:
+        return f"{entry.project} (overlay {', '.join(entry.overlays)})"
     return entry.project or "(unreadable)"
 
 
@@ -82,6 +89,7 @@ def usage_document(usage: Usage) -> Document:
                 "id": lease.id,
                 "pid": lease.pid,
                 "command": lease.command,
+                "name": lease.name,
                 "since": utc(lease.since),
                 "objects": list(lease.objects or ()),
                 "objects_known": lease.objects is not None,
@@ -108,7 +116,7 @@ def usage_text(usage: Usage, *, verbosity: int) -> str:
                 "?" if lease.since is None else local_time(lease.since),
                 "?" if lease.objects is None else str(len(lease.objects)),
                 "?" if lease.objects is None else size_of(lease.size_bytes),
-                printable(lease.command or "(unknown)"),
+                printable(_user(lease)),
             ]
             for lease in usage.leases
         ]
@@ -123,6 +131,11 @@ def usage_text(usage: Usage, *, verbosity: int) -> str:
         ]
         lines += table(["LOCK", "PID", "COMMAND", "FILE"], locks, right=(1,))
     return "\n".join(lines)
+
+
+def _user(lease: LeaseInfo) -> str:
+    command = lease.command or "(unknown)"
+    return f"{lease.name}: {command}" if lease.name else command
 
 
 def _unknown(lease: LeaseInfo) -> str:

@@ -7,12 +7,17 @@ while does no harm. Also those that this process was started in, by AIOC_LEASE.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from aiocache_engine.hints import TYPE_CHECKING
 from aiocache_engine.model.names import is_object_id
+from aiocache_engine.model.value import replace
 from aiocache_engine.store.shares import Share
+
+if TYPE_CHECKING:
+    from aiocache_engine.pipeline.kit import Kit
 
 _inside: ContextVar[tuple[Share, ...]] = ContextVar("aiocache_engine_pipeline_leases", default=())
 
@@ -57,13 +62,22 @@ class Pipelines:
 
     def named(self, inner: Share | None) -> str:
         """Give what AIOC_LEASE is to say to processes that join this one and those around it."""
-        shares: Iterable[Share] = self._joined if inner is None else (*self._joined, inner)
-        return " ".join(share.id for share in shares)
+        around = (share for share in _inside.get() if share in self._open)
+        own = () if inner is None else (inner,)
+        return " ".join(dict.fromkeys(share.id for share in (*self._joined, *around, *own)))
+
+
+def with_pipelines(kit: Kit) -> Kit:
+    """Give a kit whose calls may be part of pipelines that begin later."""
+    return kit if kit.pipelines is not None else replace(kit, pipelines=Pipelines(kit.cache.layout.leases))
 
 
 @contextmanager
-def inside(share: Share) -> Iterator[None]:
-    """Have the calls of this block, and of tasks started in it, belong to a pipeline."""
+def inside(share: Share | None) -> Iterator[None]:
+    """Have the calls of this block, and of tasks started in it, belong to a pipeline; None: to none."""
+    if share is None:
+        yield
+        return
     _inside.set((*_inside.get(), share))
     try:
         yield

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
+from aiocache_engine.hints import TYPE_CHECKING
 from aiocache_engine.model.removal import (
     NAMED_ALONE,
     PLAIN,
@@ -19,7 +20,12 @@ from aiocache_engine.pipeline.collector.account import foresee
 from aiocache_engine.pipeline.collector.collect import Collector
 from aiocache_engine.pipeline.kit import Kit
 from aiocache_engine.pipeline.steps import Conductor, Outside, Steps
+from aiocache_engine.store.archives import is_present
 from aiocache_engine.store.cache_dir import CacheDir
+from aiocache_engine.store.detach import object_path
+
+if TYPE_CHECKING:
+    from aiocache_engine.store.shares import Share
 
 
 def carry_out(cache: CacheDir, remove: Callable[[Collector], Steps[Removal]]) -> Steps[Removal]:
@@ -37,13 +43,32 @@ def clean_steps(
     waits: bool,
     planned: RemovalPlan | None = None,
 ) -> Steps[Removal]:
-    """Clean, and then wait for those who use what was cleaned if that is asked for (rule 39)."""
+    """Clean, and then wait for those who use what was cleaned if that is asked for (rule 39).
+
+    The pipeline that this is done in gives up what was cleaned: it asked for it.
+    """
     removal = yield from carry_out(kit.cache, lambda collector: collector.clean(targets, policy, planned=planned))
+    if shares := kit.shares():
+        removal = yield from _give_up(kit, shares, removal)
     if not waits:
         return removal
     from aiocache_engine.pipeline.collector.wait import wait_for_users  # noqa: PLC0415 - only who asks for it waits
 
     return (yield from wait_for_users(kit, removal))
+
+
+def _give_up(kit: Kit, shares: Sequence[Share], removal: Removal) -> Steps[Removal]:
+    """Take what was cleaned off these leases, and free what nobody else uses; gives the whole."""
+    ids = [kept.object.id for kept in removal.kept if kept.is_condemned]
+    if not ids:
+        return removal
+    for share in shares:
+        yield Outside(partial(share.drop, ids))
+    freed = yield from Collector(kit.cache).free_condemned()
+    staying = yield Outside(
+        lambda: tuple(kept for kept in removal.kept if is_present(object_path(kit.cache.layout, kept.object)))
+    )
+    return replace(removal, removed=(*removal.removed, *freed), kept=staying)
 
 
 def timed(removal: Removal, conductor: Conductor) -> Removal:

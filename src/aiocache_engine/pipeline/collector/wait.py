@@ -1,7 +1,7 @@
 """Waiting until what was cleaned while it was in use is freed (rule 39). Nothing is held meanwhile.
 
-Not waited for: leases of this very process, and whoever uses the cached environment that this command was started from:
-a tool that waits for the command would wait for itself.
+Not waited for: leases of this very process, those of the pipeline that it is part of, and whoever uses the cached
+environment that this command was started from: a tool that waits for the command would wait for itself.
 """
 
 from __future__ import annotations
@@ -63,12 +63,14 @@ def _users(kit: Kit, leases: LeaseReader, object_ids: Collection[str]) -> _Users
     """Give who is to be waited for, by the objects in use; nobody, where only those use one who are not waited for."""
     home = kit.environ.get(ENVIRONMENT_VARIABLE, "")
     alive, _ = leases.part()
+    pipelines = {share.id for share in kit.shares()}
     users: _Users = {}
     for object_id in object_ids:
         for lease in alive:
             if lease.covers(object_id):
                 names = users.setdefault(object_id, [])
-                names += [] if _is_of_this_process(lease) or home in (lease.objects or ()) else [_name(lease)]
+                is_ours = lease.id in pipelines or _is_of_this_process(lease) or home in (lease.objects or ())
+                names += [] if is_ours else [_name(lease)]
     for object_id, processes in find_processes(kit.cache.layout, object_ids).items():
         others = [] if object_id == home else [each for each in processes if each.pid != os.getpid()]
         users.setdefault(object_id, []).extend(f"pid {each.pid} ({each.command})" for each in others)
