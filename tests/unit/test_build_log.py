@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -76,3 +78,10 @@ def test_the_last_lines_are_twenty_that_say_something(path: Path) -> None:
 def test_a_last_line_is_no_longer_than_a_person_reads(path: Path) -> None:
     (line,) = written(path, b"x" * 10_000, most_bytes=100_000)
     assert line == "x" * 400
+
+
+@pytest.mark.parametrize("make", [lambda path: path.symlink_to("other"), os.mkfifo, Path.mkdir])
+def test_what_a_build_put_in_its_place_is_not_written(path: Path, make: Callable[[Path], None]) -> None:
+    make(path)
+    with pytest.raises(OSError, match=str(path)):
+        BuildLog(str(path))

@@ -24,7 +24,7 @@ class BuildLog:
         Raises:
             OSError: it cannot be written, or is no file of its own.
         """
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         self._file = os.open(path, flags, 0o600)
         self._left_bytes = most_bytes - os.fstat(self._file).st_size
         self._line = b""  #: that has not ended
