@@ -13,6 +13,7 @@ import pytest
 
 from aiocache_engine.testing.index_server import Fault, IndexServer
 from aiocache_engine.testing.invariants import assert_environment_sound
+from aiocache_engine.testing.sdists import make_sdist
 from aiocache_engine.testing.wheels import build_wheel
 
 from .conftest import Aioc
@@ -37,7 +38,9 @@ def server(tmp_path: Path) -> Iterator[IndexServer]:
     build_wheel(wheels, "alien", "1.0", tag="cp27-cp27m-win32")
     build_wheel(wheels, "needs-alien", "1.0", requires=["alien"])
     for version in ("0.9", "1.0"):
-        (wheels / f"source-{version}.tar.gz").write_bytes(b"nobody looks into it")
+        make_sdist(wheels, "source", version, requires=["base<2"])
+    make_sdist(wheels, "base", "1.5")
+    (wheels / "rotten-1.0.tar.gz").write_bytes(b"no sdist")
     build_wheel(wheels, "needs-source", "1.0", requires=["source"])
     with IndexServer(wheels) as server:
         server.cache_control = "max-age=600"
@@ -246,9 +249,8 @@ def test_a_lock_file_is_installed_as_it_is(aioc: Aioc, server: IndexServer) -> N
         ("nonsense", "pylock.toml: it is no lock file (PEP 751): "),
         (LOCK.replace("1.0", "7.0"), "pylock.toml: it is no lock file (PEP 751): "),
         (
-            LOCK + '[[packages]]\nname = "source"\nversion = "1.0"\n[packages.sdist]\nname = "source-1.0.tar.gz"\n'
-            'url = "https://x.invalid/source-1.0.tar.gz"\nhashes = {sha256 = "' + "0" * 64 + '"}\n',
-            "pylock.toml: it names no wheel for source==1.0, only source-1.0.tar.gz, and building is not supported yet",
+            LOCK + '[[packages]]\nname = "source"\nversion = "1.0"\n[packages.directory]\npath = "source"\n',
+            "pylock.toml: it names neither a wheel nor an sdist of source==1.0",
         ),
     ],
 )
@@ -286,15 +288,15 @@ def test_a_hint_has_a_line_of_its_own(aioc: Aioc) -> None:
     [
         ("alien", ["alien", "cp27-cp27m-win32"]),
         ("needs-alien", ["needs-alien", "alien", "cp27-cp27m-win32"]),
-        ("source", ["source-1.0.tar.gz", "building is not supported yet"]),
-        ("needs-source", ["needs-source", "1 older version", "source-1.0.tar.gz", "building is not supported yet"]),
+        ("source", ["source-1.0.tar.gz", "--no-build rules building it out"]),
+        ("needs-source", ["needs-source", "1 older version", "source-1.0.tar.gz", "--no-build rules building it out"]),
     ],
 )
 @pytest.mark.parametrize("deps", [(), ("--no-deps",)])
 def test_what_has_no_wheel_for_this_platform_is_named_with_what_there_is(
     aioc: Aioc, requirement: str, parts: list[str], deps: tuple[str, ...]
 ) -> None:
-    ran = aioc("install", requirement, "--venv", "env", *deps)
+    ran = aioc("install", requirement, "--venv", "env", "--no-build", *deps)
     if deps and requirement.startswith("needs"):
         assert ran.code == 0
         return
@@ -313,11 +315,58 @@ def test_a_project_that_nobody_knows_is_named_with_near_ones_of_the_cache(aioc: 
         assert "did you mean speed?" in one_line(aioc("install", "spede", "--venv", "env", *deps), 1)
 
 
-def test_a_wheel_that_is_to_be_built_is_not_taken(aioc: Aioc) -> None:
-    (aioc.home / "r.txt").write_text("--no-binary base\nlib\n")
-    ran = aioc("install", "-r", "r.txt", "--venv", "env")
-    assert ran.code == 1
-    assert "--no-binary wants it built from source, and building is not supported yet" in ran.err
+def test_what_is_there_only_as_source_is_built_once_and_then_found_without_a_network(
+    aioc: Aioc, server: IndexServer
+) -> None:
+    first = aioc("install", "needs-source", "--venv", "env", "--json").document
+    assert there(aioc) == {"needs_source": "1.0", "source": "1.0", "base": "1.5"}
+    assert {each["name"]: each["from"] for each in first["installed"]} == {
+        "needs-source": "index", "source": "built", "base": "index"
+    }  # fmt: skip
+    server.counts.clear()
+    again = aioc("install", "needs-source", "--venv", "other", "--offline", "--json").document
+    assert {each["from"] for each in again["installed"]} == {"cache"}
+    assert (there(aioc, "other"), dict(server.counts)) == (there(aioc), {})
+
+
+def test_the_sdist_of_a_lock_file_is_built(aioc: Aioc, server: IndexServer) -> None:
+    wheel, sdist = "source-1.0-py3-none-any.whl", "source-1.0.tar.gz"
+    source = locked(server, "source", "1.0", sha256=server._sha256(sdist)).replace(wheel, sdist)
+    source = source.replace("[[packages.wheels]]", "[packages.sdist]")
+    (aioc.home / "pylock.toml").write_text(LOCK + source + locked(server, "base", "1.5"))
+    aioc("install", "-r", "pylock.toml", "--venv", "env")
+    assert there(aioc) == {"source": "1.0", "base": "1.5"}
+    assert not list((aioc.home / "env").rglob("direct_url.json"))
+
+
+def test_an_sdist_named_by_path_is_built_again_when_it_was_replaced(aioc: Aioc) -> None:
+    path = make_sdist(aioc.home, "mine", "1.0", files={"src/mine.py": b"X = 1"})
+    assert aioc("install", f"./{path.name}", "--venv", "env", "--json").document["installed"][0]["from"] == "built"
+    assert aioc("install", f"./{path.name}", "--venv", "two", "--json").document["installed"][0]["from"] == "cache"
+    (told,) = (aioc.home / "env").rglob("direct_url.json")
+    assert json.loads(told.read_text()) == {"url": path.as_uri(), "archive_info": {}}
+    make_sdist(aioc.home, "mine", "1.0", files={"src/mine.py": b"X = 22"})
+    assert aioc("install", f"./{path.name}", "--venv", "env", "--json").document["installed"][0]["from"] == "built"
+    assert next((aioc.home / "env").rglob("mine.py")).read_text() == "X = 22"
+    assert "--no-build rules building it out" in one_line(aioc("fetch", f"./{path.name}", "--no-build"), 1)
+
+
+def test_a_project_that_is_to_be_built_is_built_whatever_wheels_it_has(aioc: Aioc) -> None:
+    assert aioc("fetch", "base<2", "--json").document["fetched"][0]["from"] == "index"
+    (aioc.home / "r.txt").write_text("--no-binary base\nbase<2\n")
+    for words in (("-r", "r.txt"), ("base<2", "--no-binary", "Base"), ("base<2", "--no-binary", ":all:")):
+        (told,) = aioc("fetch", *words, "--json").document["fetched"]
+        assert (told["version"], told["from"]) == ("1.5", "built" if words[0] == "-r" else "cache")
+    refused = one_line(aioc("fetch", "-r", "r.txt", "--no-build"), 1)
+    assert "--no-binary wants it built from source, and --no-build rules that out" in refused
+    assert "is there only as wheels" in one_line(aioc("fetch", "speed", "--no-binary", "speed"), 1)
+    both = one_line(aioc("fetch", "base", "--no-binary", "base", "--no-build"), 2)
+    assert both == "--no-binary wants base built, and --no-build rules that out; leave one of them out"
+
+
+def test_what_is_no_sdist_is_one_clear_line(aioc: Aioc) -> None:
+    assert "rotten-1.0.tar.gz" in one_line(aioc("install", "rotten", "--venv", "env"), 1)
+    assert not (aioc.home / "env").exists()
 
 
 def test_an_extra_that_does_not_exist_is_warned_of(aioc: Aioc) -> None:

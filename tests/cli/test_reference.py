@@ -16,7 +16,7 @@ DOCS = ROOT / "docs"
 PAGE = (DOCS / "reference" / "cli.md").read_text("utf-8")
 OPTIONS = [option for command in COMMANDS.values() for option in command.options] + list(COMMON)
 
-IN_FILES = {"--hash", "--no-index", "--trusted-host", "--pre", "--only-binary", "--no-binary"}  # of requirements alone
+IN_FILES = {"--hash", "--no-index", "--trusted-host", "--pre", "--only-binary"}  # of requirements alone
 
 
 def test_every_option_of_the_table_is_in_the_reference() -> None:
@@ -41,7 +41,7 @@ def test_every_command_and_exit_code_is_in_the_reference() -> None:
         ("reason", {reason.value for reason in RemovalReason}),
         ("code", {code.value for code in KeepCode}),
         ("kind", {"archive", "environment", "bytecode", "pointer", "page", "leftover", "format"}),
-        ("from", {"cache", "index"}),
+        ("from", {"cache", "index", "built", "overlay"}),
     ],
 )
 def test_the_values_that_a_key_can_have_are_in_the_reference(key: str, values: set[str]) -> None:

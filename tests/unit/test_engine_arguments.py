@@ -17,6 +17,7 @@ from caches import Place
 LISTS = [
     *((verb, name) for verb in ("resolve", "install", "plan_install", "fetch") for name in ("requirements", "files")),
     *((verb, name) for verb in ("resolve", "install", "plan_install", "fetch") for name in ("constraints",)),
+    *((verb, "no_binary") for verb in ("resolve", "install", "plan_install", "fetch", "environment")),
     *((verb, "constraint_files") for verb in ("resolve", "install", "plan_install", "fetch")),
     *((verb, name) for verb in ("plan_clean", "clean") for name in ("names", "tools")),
     ("environment", "additions"),

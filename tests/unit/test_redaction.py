@@ -95,7 +95,7 @@ def test_a_requirement_keeps_the_secret_in_its_url_alone_and_shows_none() -> Non
 @pytest.mark.parametrize(
     "line",
     [
-        "alpha @ http://user:s3cr3t@127.0.0.1:9/alpha-1.0.tar.gz",
+        "alpha @ http://user:s3cr3t@127.0.0.1:9/alpha.tar.gz",
         f"{SECRET_URL} nonsense",
         f"http://user:s3cr3t\u2100@127.0.0.1:9/{WHEEL}",
         "http://user:s3cr3t@127.0.0.1:9/alpha 1.0.whl",
