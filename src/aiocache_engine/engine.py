@@ -23,8 +23,7 @@ from aiocache_engine.pipeline.build import BuildRequest, build_wheels, settings_
 from aiocache_engine.pipeline.cold import ending, fetch_cold, install_cold, resolve_cold
 from aiocache_engine.pipeline.deliver import Options
 from aiocache_engine.pipeline.inputs.arguments import path_text
-from aiocache_engine.pipeline.joining import with_pipelines
-from aiocache_engine.pipeline.kit import Kit, end_work
+from aiocache_engine.pipeline.kit import Kit, end_work, with_pipelines
 from aiocache_engine.pipeline.steps import in_thread, in_thread_surely
 from aiocache_engine.pipeline.tools.environment import HeldEnvironment, find_held
 from aiocache_engine.pipeline.tools.make import make_held

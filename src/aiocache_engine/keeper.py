@@ -29,8 +29,8 @@ from aiocache_engine.pipeline.collector.remove import carry_out, clean_steps, ti
 from aiocache_engine.pipeline.collector.why import why
 from aiocache_engine.pipeline.inputs.arguments import path_text, prune_policy, removal_plan, text, texts
 from aiocache_engine.pipeline.inputs.requirements import clean_targets, parse_clean_target
-from aiocache_engine.pipeline.joining import inside, with_pipelines
-from aiocache_engine.pipeline.kit import Kit, open_kit
+from aiocache_engine.pipeline.joining import inside
+from aiocache_engine.pipeline.kit import Kit, open_kit, with_pipelines
 from aiocache_engine.pipeline.lease import PipelineLease, begin_pipeline, end_pipeline
 from aiocache_engine.pipeline.steps import Steps, in_thread, in_thread_surely
 from aiocache_engine.pipeline.undertake import listed

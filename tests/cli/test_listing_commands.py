@@ -68,7 +68,7 @@ def test_ps_names_who_uses_what(filled) -> None:
     (lease,) = document["leases"]
     assert (lease["pid"], lease["objects"]) == (os.getpid(), [archive_id])
     assert (lease["objects_known"], lease["newer_release"]) == (True, False)
-    assert set(lease) == {"id", "pid", "command", "since", "objects", "objects_known", "newer_release", "bytes"}
+    assert set(lease) == {"id", "pid", "command", "name", "since", "objects", "objects_known", "newer_release", "bytes"}
 
 
 def test_dir_prints_a_path_and_makes_nothing(aioc) -> None:

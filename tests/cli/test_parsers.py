@@ -108,6 +108,7 @@ VALUES = {
     "--unused-for": "30d",
     "--max-size": "20GB",
     "--min-free": "1GiB",
+    "--overlay": "mine",
 }
 
 

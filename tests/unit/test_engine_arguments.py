@@ -22,13 +22,22 @@ LISTS = [
     *((verb, name) for verb in ("plan_clean", "clean") for name in ("names", "tools")),
     ("environment", "additions"),
     ("pin", "requirements"),
+    *((verb, "overlays") for verb in ("resolve", "install", "plan_install", "fetch", "environment", "build")),
 ]
 NO_LISTS = ["tiny", b"tiny", 7, None, Path("tiny")]
 NO_TARGETS = ["env", Path("env"), {"venv": "env"}]
 
 
 def arguments(verb: str, **wrong: Any) -> dict[str, Any]:
-    return {**({"requirement": "tiny"} if verb == "environment" else {}), **wrong}
+    needed: dict[str, dict[str, Any]] = {
+        "environment": {"requirement": "tiny"},
+        "build": {"sources": ["tiny"], "wheel_dir": "dist"},
+    }
+    return {**needed.get(verb, {}), **wrong}
+
+
+def no_lists(name: str) -> list[Any]:
+    return [given for given in NO_LISTS if name != "overlays" or given is not None]
 
 
 @pytest.fixture
@@ -48,14 +57,14 @@ async def call(engine: CacheEngine, verb: str, given: dict[str, Any]) -> None:
 @pytest.mark.parametrize(("verb", "name"), LISTS)
 async def test_one_text_where_a_list_is_meant_is_refused(place: Place, verb: str, name: str) -> None:
     async with place.engine() as engine:
-        for given in NO_LISTS:
+        for given in no_lists(name):
             with pytest.raises(UsageError, match=rf"^{name} is to be a list of texts, and .*(tiny|7|None)"):
                 await call(engine, verb, arguments(verb, **{name: given}))
 
 
 @pytest.mark.parametrize(("verb", "name"), LISTS)
 def test_the_blocking_engine_refuses_it_too(blocking: BlockingCacheEngine, verb: str, name: str) -> None:
-    for given in NO_LISTS:
+    for given in no_lists(name):
         with pytest.raises(UsageError, match=f"^{name} is to be a list of texts"):
             getattr(blocking, verb)(**arguments(verb, **{name: given})).__enter__()
 

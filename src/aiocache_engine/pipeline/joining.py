@@ -11,13 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from aiocache_engine.hints import TYPE_CHECKING
 from aiocache_engine.model.names import is_object_id
-from aiocache_engine.model.value import replace
 from aiocache_engine.store.shares import Share
-
-if TYPE_CHECKING:
-    from aiocache_engine.pipeline.kit import Kit
 
 _inside: ContextVar[tuple[Share, ...]] = ContextVar("aiocache_engine_pipeline_leases", default=())
 
@@ -65,11 +60,6 @@ class Pipelines:
         around = (share for share in _inside.get() if share in self._open)
         own = () if inner is None else (inner,)
         return " ".join(dict.fromkeys(share.id for share in (*self._joined, *around, *own)))
-
-
-def with_pipelines(kit: Kit) -> Kit:
-    """Give a kit whose calls may be part of pipelines that begin later."""
-    return kit if kit.pipelines is not None else replace(kit, pipelines=Pipelines(kit.cache.layout.leases))
 
 
 @contextmanager

@@ -22,7 +22,6 @@ from aiocache_engine.store.cache_dir import CacheDir, open_cache_dir
 from aiocache_engine.store.documents import read_document
 from aiocache_engine.store.layout import SETTINGS_MEMO
 from aiocache_engine.store.leases import LEASE_VARIABLE
-from aiocache_engine.store.overlays import overlays_in, projects_in
 from aiocache_engine.store.work import Work
 from aiocache_engine.system.disk import replace_bytes, translated
 from aiocache_engine.system.process import me
@@ -119,6 +118,10 @@ class Kit:
 
     def warn_of_empty_overlays(self) -> None:
         """Say which overlay of those that are named has nothing: a misspelt one looks just so."""
+        if not self.config.overlays:
+            return
+        from aiocache_engine.store.overlays import overlays_in, projects_in  # noqa: PLC0415 - most calls name none
+
         layout = self.cache.layout
         for name in self.config.overlays:
             if projects_in(layout, name):
@@ -174,6 +177,13 @@ def open_kit(
             f"{cache.root} is read-only: what it holds is used, and nothing keeps others from cleaning it"
         )
     return kit
+
+
+def with_pipelines(kit: Kit) -> Kit:
+    """Give a kit whose calls may be part of pipelines that begin later."""
+    from aiocache_engine.pipeline.joining import Pipelines  # noqa: PLC0415 - a warm command begins none
+
+    return kit if kit.pipelines is not None else replace(kit, pipelines=Pipelines(kit.cache.layout.leases))
 
 
 def end_work(work: Work) -> None:
