@@ -1,6 +1,7 @@
 """What is checked, and how. `nox` alone runs what a change must pass; the README's test command is that.
 
-Beyond the default: `network` (the real index), `torture` (long sweeps), `model` (the models of the protocol).
+Beyond the default: `network` (the real index), `fromager` (a real client, from the real index too), `torture` (long
+sweeps), `model` (the models of the protocol).
 Arguments after `--` go to pytest, or to `spec/check.py` for `model`.
 """
 
@@ -98,6 +99,14 @@ def network(session: nox.Session) -> None:
     """Run the tests that need the real index."""
     session.install(".[test]")
     session.run("pytest", "-m", "network", *WITHOUT_END, *session.posargs)
+
+
+@nox.session
+def fromager(session: nox.Session) -> None:
+    """Drive an unmodified Fromager on this cache, and on uv's beside it: a real client from the real index."""
+    # The newest that runs on Python 3.11; from 3.12 on the newest there is.
+    session.install(".", "fromager==0.77" if RUNNING == "3.11" else "fromager")
+    session.run("python", "examples/fromager/drive.py", *(session.posargs or ["stevedore==5.5.0"]))
 
 
 @nox.session
