@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import assert_type
 
 from aiocache_engine import (
+    Added,
+    AddReport,
     BlockingCacheEngine,
+    BlockingPipelineLease,
     CacheEngine,
     CacheSize,
     Entry,
@@ -16,6 +20,7 @@ from aiocache_engine import (
     InstallReport,
     Obtained,
     Pin,
+    PipelineLease,
     PrunePolicy,
     Referrer,
     Removal,
@@ -72,11 +77,20 @@ async def embed() -> None:
         assert_type(installed.installed, tuple[Obtained, ...])
         assert_type(await engine.plan_install(["six"], constraints=["six<2"], upgrade=True), InstallReport)
         assert_type(await engine.fetch((name for name in ("six",)), python="3.12"), FetchReport)
+        added = await engine.add(["mine-1.0-py3-none-any.whl", Path("mine-2.0-py3-none-any.whl")], overlay="ci")
+        assert_type(added, AddReport)
+        assert_type(added.added, tuple[Added, ...])
+        assert_type(await engine.fetch(["mine"], overlays=("ci", "default")), FetchReport)
+        async with engine.lease(name="nightly") as lease:
+            assert_type(lease, PipelineLease)
+            assert_type(lease.id, str | None)
+            assert_type(lease.variables(os.environ), dict[str, str])
+            await lease.drop("torch<2.5", "mine")
         plan = await engine.plan_clean(["torch<2.5"])
         assert_type(plan, RemovalPlan)
         assert_type(await engine.foresee(plan), Removal)
         assert_type(await engine.clean(plan), Removal)
-        assert_type(await engine.clean(["torch"], dependencies=True, even_in_use=True), Removal)
+        assert_type(await engine.clean(["torch"], overlay="ci", dependencies=True, even_in_use=True), Removal)
         (pin, *_) = await engine.pin(["torch<2.5"], name="release")
         assert_type(pin, Pin)
         assert_type(await engine.unpin("release"), Pin)
@@ -103,6 +117,11 @@ def embed_in_threads() -> None:
         assert_type(engine.cache_dir, str)
         assert_type(engine.install(["six"], target=TargetChoice(venv=".venv")), InstallReport)
         assert_type(engine.fetch(["six"]), FetchReport)
+        assert_type(engine.add([Path("mine-1.0-py3-none-any.whl")]), AddReport)
+        with engine.lease(name="nightly") as lease:
+            assert_type(lease, BlockingPipelineLease)
+            assert_type(lease.variables(), dict[str, str])
+            lease.drop("mine")
         plan = engine.plan_clean(["torch<2.5"])
         assert_type(plan, RemovalPlan)
         assert_type(engine.foresee(plan), Removal)

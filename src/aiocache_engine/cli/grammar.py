@@ -334,6 +334,14 @@ COMMANDS = {
                 "TOOL",
             ),
             Option(
+                ("--overlay",),
+                Kind.TEXT,
+                "overlay",
+                "What is named, or everything, in this overlay alone.",
+                "NAME",
+                overlay,
+            ),
+            Option(
                 ("--deps",),
                 Kind.FLAG,
                 "takes_dependencies",
