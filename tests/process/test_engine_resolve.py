@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from anyio import create_task_group, fail_after, to_thread
 
 from aiocache_engine.errors import UnsatisfiableError
 from aiocache_engine.model.outcome import Named
@@ -33,6 +34,14 @@ async def test_resolving_follows_dependencies_markers_and_constraints(place: Pla
     assert [(pin.project, pin.version) for pin in plain.pins] == [("app", "1.0"), ("base", "2.0"), ("lib", "2.0")]
     assert plain.asked == ("app",)
     assert [(pin.project, pin.version) for pin in held.pins] == [("app", "1.0"), ("base", "1.0"), ("lib", "1.0")]
+
+
+async def test_more_resolutions_than_there_are_threads_end(place: Place) -> None:
+    to_thread.current_default_thread_limiter().total_tokens = 2
+    with fail_after(30):
+        async with place.engine() as engine, create_task_group() as tasks:
+            for _ in range(4):
+                tasks.start_soon(lambda: engine.resolve(["app"], python=sys.executable))
 
 
 async def test_the_pins_that_come_back_can_be_installed_as_they_are(place: Place) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 
-from anyio import Event, create_task_group, from_thread, sleep_forever
+from anyio import CapacityLimiter, Event, create_task_group, from_thread, sleep_forever
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
@@ -91,7 +91,8 @@ class LiveSource:
         async with create_task_group() as self._tasks:
             self._tasks.start_soon(self._notice_cancellation)
             try:
-                outcome.append(await in_thread(work))
+                # A thread of its own: it waits for what takes threads as well, and so do forty others.
+                outcome.append(await in_thread(work, limiter=CapacityLimiter(1)))
             except StoppedError:
                 await checkpoint()  # which tells that this was cancelled
                 raise
