@@ -121,16 +121,25 @@ class Filler:
                 ExceptionGroup.
         """
         ready: list[Ready | None] = [None] * len(choices)
+        failures: list[Exception] = []
 
         async def obtain(place: int, choice: Choice) -> None:
-            with translated(self._work.cache.root):
-                ready[place] = done = await self._obtain(choice)
-                if self._on_ready is not None:
-                    await in_thread(partial(self._on_ready, done))
+            try:
+                with translated(self._work.cache.root):
+                    ready[place] = done = await self._obtain(choice)
+                    if self._on_ready is not None:
+                        await in_thread(partial(self._on_ready, done))
+            except Exception as error:  # noqa: BLE001 - raised below: alone, it shall not come in a group
+                failures.append(error)
+                journeys.cancel_scope.cancel()
 
         async with create_task_group() as journeys:
             for place, choice in enumerate(choices):
                 journeys.start_soon(obtain, place, choice)
+        if len(failures) > 1:
+            raise ExceptionGroup("several wheels cannot be had", failures)
+        if failures:
+            raise failures[0]
         return [each for each in ready if each is not None]
 
     async def discard_damaged(self, suspects: Sequence[Ready]) -> None:

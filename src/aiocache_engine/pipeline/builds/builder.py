@@ -119,7 +119,7 @@ class Builder:
 
     async def metadata(self, choice: Choice) -> bytes:
         """Give the METADATA that the wheel built of an sdist will have; errors as for `wheel`."""
-        return await self._once(choice, partial(self._metadata, choice))
+        return await self._once(choice, partial(self._metadata, choice), shares=True)
 
     async def project(self, path: str, take: Callable[[BuiltProject], Awaitable[None]]) -> BuiltProject:
         """Build a project directory, where it stands and whatever was built of it before; errors as for `wheel`.
@@ -131,10 +131,11 @@ class Builder:
         chain = (*self._chain, path)
         return await self._kit.yard.once(chain, path, partial(self._project, path, chain, take))
 
-    async def _once(self, choice: Choice, work: Callable[[], Awaitable[_Result]]) -> _Result:
+    async def _once(self, choice: Choice, work: Callable[[], Awaitable[_Result]], *, shares: bool = False) -> _Result:
         self._work.cache.ensure_writable()
-        place = f"{self._interpreter.base_executable} {choice.file.url}"
-        return await self._kit.yard.once(self._chain_to(choice), place, work)
+        told = settings_text(self._settings)
+        place = f"{shares} {self._interpreter.base_executable} {choice.file.url} {choice.sha256} {told}"
+        return await self._kit.yard.once(self._chain_to(choice), place, work, shares=shares)
 
     def _chain_to(self, choice: Choice) -> tuple[str, ...]:
         name = sdist_name(choice.file.filename, choice.wanted.project)

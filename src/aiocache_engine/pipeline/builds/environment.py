@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from aiocache_engine.pipeline.call import Call
 
 
+_MOST_NOTES = 5
+
+
 @value
 class BuildEnvironment:
     """An environment for a build, there until its block ends."""
@@ -139,13 +142,18 @@ class _Making:
 @contextmanager
 def _said_to_be_for(what: str) -> Iterator[None]:
     """Add to an error what could not be had for."""
-    note = f"it is needed to build {what}"
     try:
         yield
     except CacheEngineError as error:
-        error.add_note(note)
+        _note(error, what)
         raise
     except ExceptionGroup as group:
         for each in group.exceptions:
-            each.add_note(note)
+            _note(each, what)
         raise
+
+
+def _note(error: Exception, what: str) -> None:
+    note, notes = f"it is needed to build {what}", getattr(error, "__notes__", ())
+    if note not in notes and len(notes) < _MOST_NOTES:  # an error of one build is that of all who wait for it
+        error.add_note(note)

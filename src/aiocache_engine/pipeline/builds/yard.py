@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import asynccontextmanager, contextmanager
 
 from aiocache_engine.errors import BuildCycleError
-from aiocache_engine.hints import TYPE_CHECKING, Final, TypeVar
+from aiocache_engine.hints import TYPE_CHECKING, Any, Final, TypeVar
 from aiocache_engine.system.memory import available_memory_bytes
 
 if TYPE_CHECKING:
@@ -52,13 +52,17 @@ class BuildYard:
         async with self._slots:
             yield
 
-    async def once(self, chain: Sequence[str], place: str, work: Callable[[], Awaitable[Result]]) -> Result:
+    async def once(
+        self, chain: Sequence[str], place: str, work: Callable[[], Awaitable[Result]], *, shares: bool = False
+    ) -> Result:
         """Do this, but not while another task builds the same; then do it all the same: it finds what that one made.
 
         Args:
             chain: what is being built, outermost first; the last is what this is for.
-            place: what tells it from another file of the same name: an error of that one is not repeated.
+            place: what tells it from other work on the same, or on another file of that name: an error of the same
+                work is that of all who waited for it.
             work: to be done.
+            shares: so is its result, which nobody has to lease.
 
         Raises:
             BuildCycleError: it is needed by itself, or without end.
@@ -70,8 +74,11 @@ class BuildYard:
             self._refuse_circle(chain)
             with _needing(outer, what):
                 await other.is_done.wait()
-            if other.error is not None and other.place == place:
+            if other.place == place and other.error is not None:
                 raise other.error
+            if other.place == place and shares and other.results:
+                shared: Result = other.results[0]
+                return shared
         with _needing(outer, what):
             return await self._do(what, place, work)
 
@@ -80,10 +87,13 @@ class BuildYard:
 
         mine = self._under_way[what] = _Build(place, Event())
         try:
-            return await work()
+            result = await work()
         except Exception as error:
             mine.error = error
             raise
+        else:
+            mine.results.append(result)
+            return result
         finally:
             del self._under_way[what]
             mine.is_done.set()
@@ -107,13 +117,14 @@ class BuildYard:
 class _Build:
     """One build under way."""
 
-    __slots__ = ("error", "is_done", "needs", "place")
+    __slots__ = ("error", "is_done", "needs", "place", "results")
 
     def __init__(self, place: str, is_done: Event) -> None:
         self.place = place
         self.is_done = is_done
         self.needs: list[str] = []  #: what its build requirements have being built now
         self.error: Exception | None = None
+        self.results: list[Any] = []  #: one when it is done, none if it failed or was cancelled
 
 
 @contextmanager
