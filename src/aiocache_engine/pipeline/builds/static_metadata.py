@@ -1,4 +1,4 @@
-"""The metadata that an sdist states for every wheel built of it (PEP 643), so that nothing has to be run to know it."""
+"""The metadata that an sdist states for every wheel built of it (PEP 643, 621): nothing has to be run to know it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,22 @@ _LONGEST_BYTES = 32 * 1024 * 1024
 
 
 def static_metadata(root: str) -> bytes | None:
-    """Give PKG-INFO of the unpacked sdist at `root` if a wheel's METADATA says the same in all that resolving needs.
+    """Give what the unpacked sdist at `root` states, if a wheel's METADATA says the same in all that resolving needs.
 
     None: it has to be asked of the build backend. Name and version are the caller's to compare.
 
     Raises:
-        DiskError: PKG-INFO cannot be read.
+        DiskError: PKG-INFO or pyproject.toml cannot be read.
     """
+    from aiocache_engine.pipeline.builds.project_metadata import (  # noqa: PLC0415 - only where something is built
+        project_metadata,
+    )
+
+    return _pkg_info(root) or project_metadata(root)
+
+
+def _pkg_info(root: str) -> bytes | None:
+    """Give PKG-INFO, if it is static."""
     from aiocache_engine.pipeline.resolution.metadata import (  # noqa: PLC0415 - only where something is built
         MetadataError,
         is_static,
