@@ -52,6 +52,8 @@ async def test_what_is_fetched_inside_stays_until_the_block_ends(place: Place) -
             fetched = await fetch(engine, "tiny")
             removal = await engine.prune(GIVEN_UP)
             assert ({kept.object.id for kept in removal.kept}, removal.removed) == (fetched, ())
+            (reason,) = removal.kept[0].reasons
+            assert (reason.release or "").startswith(f"the pipeline nightly (process {os.getpid()} on ")
             (seen,) = (await engine.leases()).leases
             assert (seen.name, seen.id, set(seen.objects), seen.pid) == ("nightly", lease.id, fetched, os.getpid())
         assert place.archives() == fetched

@@ -203,12 +203,10 @@ def _by_name(name: SeenName | SeenTool) -> KeepReason:
 def _by_lease(lease: SeenLease) -> KeepReason:
     if lease.holder is None:
         return KeepReason(KeepCode.LEASE, path=lease.id, release="the work of a newer aioc that holds this lease ends")
-    return KeepReason(
-        KeepCode.LEASE,
-        pid=lease.holder.pid,
-        command=lease.holder.command,
-        release=f"process {lease.holder.pid} on {lease.holder.host} ends",
-    )
+    holder = lease.holder
+    process = f"process {holder.pid} on {holder.host}"
+    release = f"the pipeline {holder.name} ({process}) drops it or ends" if holder.name else f"{process} ends"
+    return KeepReason(KeepCode.LEASE, pid=holder.pid, command=holder.command, release=release)
 
 
 def _by_process(process: SeenProcess) -> KeepReason:
