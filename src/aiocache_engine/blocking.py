@@ -359,6 +359,7 @@ class BlockingCacheEngine:
         names: Iterable[str] = (),
         *,
         tools: Iterable[str] = (),
+        overlay: str | None = None,
         dependencies: bool = False,
         even_in_use: bool = False,
     ) -> RemovalPlan:
@@ -368,13 +369,14 @@ class BlockingCacheEngine:
         """
         named, its_tools = listed("names", names), listed("tools", tools)
         options = {"dependencies": dependencies, "even_in_use": even_in_use}
-        return self._call(partial(self._engine.plan_clean, named, tools=its_tools, **options))
+        return self._call(partial(self._engine.plan_clean, named, tools=its_tools, overlay=overlay, **options))
 
     def clean(
         self,
         names: Iterable[str] | RemovalPlan = (),
         *,
         tools: Iterable[str] = (),
+        overlay: str | None = None,
         dependencies: bool = False,
         even_in_use: bool = False,
         wait: bool = False,
@@ -386,7 +388,7 @@ class BlockingCacheEngine:
         named = names if isinstance(names, RemovalPlan) else listed("names", names)
         its_tools = listed("tools", tools)
         options = {"dependencies": dependencies, "even_in_use": even_in_use, "wait": wait}
-        return self._call(partial(self._engine.clean, named, tools=its_tools, **options))
+        return self._call(partial(self._engine.clean, named, tools=its_tools, overlay=overlay, **options))
 
     def plan_prune(self, policy: PrunePolicy = PLAIN) -> RemovalPlan:
         """Plan a prune. Touches nothing."""

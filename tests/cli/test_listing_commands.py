@@ -32,7 +32,7 @@ def test_the_json_of_ls_has_the_promised_keys(filled) -> None:
     document = filled("ls", "tiny", "--json").document
     assert document["schema"] == "aioc.ls/1"
     (entry,) = document["entries"]
-    assert set(entry) == {"kind", "project", "version", "file", "id", "files", "bytes", "last_used"}
+    assert set(entry) == {"kind", "project", "version", "file", "id", "files", "bytes", "last_used", "overlays"}
     assert (entry["kind"], entry["file"], entry["files"]) == ("archive", "tiny-1.0-py3-none-any.whl", 3)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", entry["last_used"])
 
@@ -51,7 +51,7 @@ def test_size_adds_up_what_ls_lists(filled) -> None:
         "bytes": total,
         "files": sum(entry["files"] for entry in entries),
         "entries": 2,
-        "buckets": {"archives": total, "environments": 0, "bytecode": 0},
+        "buckets": {"archives": total, "environments": 0, "bytecode": 0, "sdists": 0},
     }
     assert filled("size").out == "SIZE in 7 files of 2 entries\n"
 

@@ -19,6 +19,7 @@ class CleanOptions(Options):
 
     names: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
+    overlay: str | None = None
     takes_dependencies: bool = False
     takes_in_use: bool = False
     waits: bool = False
@@ -31,10 +32,10 @@ OPTIONS = CleanOptions
 def run(options: CleanOptions, terminal: Terminal) -> None:
     """Clean, and tell what went and what stays until its users are gone."""
     targets: tuple[CleanTarget, ...] = ()
-    if options.names or options.tools:
+    if options.names or options.tools or options.overlay is not None:
         from aiocache_engine.pipeline.inputs.requirements import clean_targets  # noqa: PLC0415 - names need `packaging`
 
-        targets = clean_targets(options.names, options.tools)
+        targets = clean_targets(options.names, options.tools, options.overlay)
     kit = open_kit(options.cache_dir, config=options.config(os.environ), environ=os.environ, reporter=terminal)
     policy = CleanPolicy(takes_dependencies=options.takes_dependencies, takes_in_use=options.takes_in_use)
     removal = clean_now(kit, targets, policy, is_dry_run=options.is_dry_run, waits=options.waits)

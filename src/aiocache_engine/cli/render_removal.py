@@ -8,7 +8,16 @@ from collections.abc import Mapping, Sequence
 from aiocache_engine.cli.terminal import printable
 from aiocache_engine.cli.units import count_of, duration_of, size_of, table
 from aiocache_engine.hints import Any
-from aiocache_engine.model.removal import CleanTarget, KeepCode, KeepReason, Kept, Removal, Removed, TargetKind
+from aiocache_engine.model.removal import (
+    EVERY_PROJECT,
+    CleanTarget,
+    KeepCode,
+    KeepReason,
+    Kept,
+    Removal,
+    Removed,
+    TargetKind,
+)
 from aiocache_engine.model.snapshot import SeenEnvironment, SeenObject
 
 _NAMED = frozenset({KeepCode.POINTER, KeepCode.ENVIRONMENT})  #: that it is there to be used again, no more
@@ -131,7 +140,7 @@ def _removed_lines(removed: Sequence[Removed]) -> list[str]:
 
 def _row_of(removed: Removed) -> str:
     if removed.tool is not None:
-        return f"(environments of {removed.tool})"
+        return f"(environments of {removed.tool})" if removed.tool else "(environments for builds)"
     return removed.project or _ROWS_WITHOUT_PROJECT.get(removed.kind, "(unreadable)")
 
 
@@ -189,7 +198,9 @@ def name_of(seen: SeenObject) -> str:
     """Call an object as people know it."""
     if seen.project is not None:
         return f"{seen.project} {seen.version}"
-    return f"environment of {seen.tool} {seen.id}" if seen.tool is not None else seen.id
+    if seen.tool is None:
+        return seen.id
+    return f"environment of {seen.tool} {seen.id}" if seen.tool else f"environment for builds {seen.id}"
 
 
 def _total(kept: Sequence[Kept]) -> str:
@@ -222,4 +233,7 @@ def reason_document(reason: KeepReason) -> Mapping[str, Any]:
 
 
 def _called(target: CleanTarget) -> str:
-    return f"{'--tool ' if target.kind is TargetKind.TOOL else ''}{target.project}{target.specifier or ''}"
+    if target.overlay is not None and target.project == EVERY_PROJECT:
+        return f"the overlay {target.overlay}"
+    where = f" in the overlay {target.overlay}" if target.overlay is not None else ""
+    return f"{'--tool ' if target.kind is TargetKind.TOOL else ''}{target.project}{target.specifier or ''}{where}"

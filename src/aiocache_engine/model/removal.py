@@ -122,6 +122,9 @@ class TargetKind(enum.Enum):
     ID = "id"  #: one archive, with the cached environments it is in, or one cached environment
 
 
+EVERY_PROJECT = "*"  #: the pattern of a clean that names an overlay and nothing in it
+
+
 @value
 class CleanTarget:
     """What a clean names: a project, and which of its versions; or something else, by its kind."""
@@ -160,7 +163,7 @@ class RemovalPlan:
     is_everything: bool = False  #: a clean without arguments
     clean_policy: CleanPolicy = NAMED_ALONE  #: of a clean
     prune_policy: PrunePolicy = PLAIN  #: of a prune
-    named: frozenset[str] = frozenset()  #: ids of all objects that a clean names
+    named: frozenset[str] = frozenset()  #: ids of all objects that a clean names, or takes a name from in an overlay
     dependencies: frozenset[str] = frozenset()  #: ids of all archives that these need or contain, whoever else does
     #: those of them, by id, that nothing but running environments which go uses: they lose their names as if named
     dependencies_in_use: tuple[CleanTarget, ...] = ()

@@ -51,9 +51,10 @@ def plan_clean(
     everything: tuple[SeenObject, ...] = (*snapshot.environments.values(), *snapshot.archives.values())
     named = [seen for seen in everything if _is_named(seen, targets, marks, matches)]
     ids = frozenset(seen.id for seen in named)
-    released = pins_released(snapshot, ids) if policy.takes_in_use else ()
+    nameless = ids | _led_to_by_overlays(snapshot, targets, matches)
+    released = pins_released(snapshot, nameless) if policy.takes_in_use else ()
     if policy.takes_in_use:
-        snapshot = _without_pins_on(snapshot, ids)
+        snapshot = _without_pins_on(snapshot, nameless)
         marks = Marks(snapshot)
     takes_more = policy.takes_dependencies and targets
     needed = _dependencies(snapshot, marks, ids, matches).find() - ids if takes_more else frozenset[str]()
@@ -61,6 +62,7 @@ def plan_clean(
     unmatched = _unmatched(snapshot, targets, named, marks, matches)
     return replace(
         plan,
+        named=nameless,
         targets=targets,
         is_everything=not targets,
         leftovers=snapshot.leftovers if not targets else (),
@@ -261,18 +263,28 @@ def _takes(target: CleanTarget, project: str, version: str, matches: VersionMatc
     return target.takes(project) and (target.specifier is None or matches(target.specifier, version))
 
 
+def _led_to_by_overlays(snapshot: Snapshot, targets: tuple[CleanTarget, ...], matches: VersionMatch) -> frozenset[str]:
+    """Give the archives that lose a name in an overlay, wherever else they have one."""
+    return frozenset(
+        name.object_id
+        for target in targets
+        for name in snapshot.names
+        if target.overlay is not None and _is_meant(name, target, matches)
+    )
+
+
+def _is_meant(name: SeenName, target: CleanTarget, matches: VersionMatch) -> bool:
+    """Tell whether a clean of an overlay names this one."""
+    return name.overlay == target.overlay and _takes(target, name.pointer.project, name.pointer.version, matches)
+
+
 def _is_named_in_overlay(seen: SeenObject, target: CleanTarget, marks: Marks, matches: VersionMatch) -> bool:
     """Tell whether a clean of an overlay names an archive that is nowhere else, or an environment with any of it."""
-
-    def is_meant(name: SeenName) -> bool:
-        is_there = name.overlay == target.overlay
-        return is_there and _takes(target, name.pointer.project, name.pointer.version, matches)
-
     if isinstance(seen, SeenEnvironment):
         names = (name for member in marks.members(seen) for name in marks.names(member.archive_id))
-        return any(isinstance(name, SeenName) and is_meant(name) for name in names)
+        return any(isinstance(name, SeenName) and _is_meant(name, target, matches) for name in names)
     keeping = [n for n in marks.names(seen.id) if isinstance(n, SeenName) and n.kind is not NameKind.HASH]
-    return bool(keeping) and all(map(is_meant, keeping))
+    return bool(keeping) and all(_is_meant(name, target, matches) for name in keeping)
 
 
 def _called(seen: SeenObject, marks: Marks) -> set[tuple[str, str]]:

@@ -10,15 +10,13 @@ from collections.abc import Iterable, Iterator
 
 from aiocache_engine.errors import InvalidNameError
 from aiocache_engine.model.records import EnvironmentPointer, Pointer
-from aiocache_engine.model.removal import CleanTarget, TargetKind, VersionMatch
+from aiocache_engine.model.removal import EVERY_PROJECT, CleanTarget, TargetKind, VersionMatch
 from aiocache_engine.model.snapshot import SeenName, SeenTool
 from aiocache_engine.store.documents import list_directory
 from aiocache_engine.store.generations import Cleaned
 from aiocache_engine.store.layout import HASH_NAMES, OVERLAY, Layout
 from aiocache_engine.store.name_choice import NameChoice, environment_names
 from aiocache_engine.store.names import read_pointer
-
-ALL = "*"  #: the pattern of a clean that names an overlay and no project
 
 
 class OverlayChoice(NameChoice):
@@ -31,15 +29,15 @@ class OverlayChoice(NameChoice):
         self.archive_ids: set[str] = set()
         self._tools = list(tools)
         self._empty: set[str] = set()  #: directories in which nothing was left: what comes there now began after that
-        super().__init__(target, (), (), matches=matches)
-        inside = (name for name in seen if name.overlay == target.overlay and target.takes(name.pointer.project))
-        self._learn({name.object_id for name in inside if self._takes_version(name.pointer.version)})
+        inside = [name for name in seen if name.overlay == target.overlay]
+        super().__init__(target, inside, (), matches=matches)
+        self._learn({name.object_id for name in inside if self._of_path.get(name.path)})
 
     def cleaned(self, layout: Layout) -> tuple[str, Cleaned] | None:
         """Give which generation to bump, and what to say there: environments with something of it are refused."""
         target = self.target
         if target.kind is TargetKind.PATTERN:
-            pattern = None if target.project == ALL else target.project
+            pattern = None if target.project == EVERY_PROJECT else target.project
             return f"{layout.generations}/global", Cleaned(projects=pattern, overlay=target.overlay)
         return layout.generation(target.project), Cleaned(target.specifier, overlay=target.overlay)
 
@@ -56,8 +54,9 @@ class OverlayChoice(NameChoice):
         known = set(self.archive_ids)
         yield from ((None, path) for path in environment_names(layout))
         for path in self._inside(layout):
-            pointer = read_pointer(path)
-            if pointer is not None and self.takes(OVERLAY, path):
+            if not self.takes(OVERLAY, path):
+                continue
+            if (pointer := read_pointer(path)) is not None:
                 self._learn({pointer.archive_id})
                 if (hash_name := _hash_name(layout, pointer)) is not None:
                     yield HASH_NAMES, hash_name
@@ -76,10 +75,16 @@ class OverlayChoice(NameChoice):
     def _takes(self, index: str | None, path: str) -> bool:
         if index is None:
             return self._takes_now(path, self._takes_tool)
-        pointer = read_pointer(path)
         if index == HASH_NAMES:
-            return pointer is not None and pointer.archive_id in self.archive_ids
-        return pointer is None or self._takes_version(pointer.version)
+            return True
+        taken = self._of_path.get(path)
+        if taken is not None:
+            return taken
+        pointer = read_pointer(path)
+        if pointer is None:  # it may be whole when somebody looks again
+            return True
+        taken = self._of_path[path] = self._takes_version(pointer.version)
+        return taken
 
     def _takes_environment(self, pointer: EnvironmentPointer) -> bool:
         return any(each.archive_id in self.archive_ids for each in pointer.members)
@@ -105,7 +110,10 @@ def name_choice(
 
 
 def _hash_name(layout: Layout, pointer: Pointer) -> str | None:
+    """Give the hash name that leads to the same archive, if there is one."""
     try:
-        return layout.hash_name(pointer.project, pointer.sha256)
+        path = layout.hash_name(pointer.project, pointer.sha256)
     except InvalidNameError:  # whoever wrote that name was not us
         return None
+    found = read_pointer(path)
+    return path if found is not None and found.archive_id == pointer.archive_id else None

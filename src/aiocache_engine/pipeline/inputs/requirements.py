@@ -13,16 +13,17 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_version
 
-from aiocache_engine.errors import InvalidNameError, InvalidRequirementError, redacted
+from aiocache_engine.errors import InvalidNameError, InvalidRequirementError, UsageError, redacted
 from aiocache_engine.model.names import (
     file_name,
     is_object_id,
     is_sdist,
+    overlay_name,
     project_name,
     project_pattern,
     sha256_hex,
 )
-from aiocache_engine.model.removal import CleanTarget, TargetKind
+from aiocache_engine.model.removal import EVERY_PROJECT, CleanTarget, TargetKind
 from aiocache_engine.model.requirement import Wanted
 from aiocache_engine.model.value import replace
 from aiocache_engine.pipeline.inputs.mistakes import advice
@@ -36,6 +37,7 @@ _NAMED = re.compile(r"[A-Za-z0-9][\w.-]*\s*(\[[^\]]*\]\s*)?@", re.ASCII)
 _MARKER = re.compile(";")
 _PATTERN = re.compile(r"[\w.-]*[*?][\w.*?-]*", re.ASCII)  # of names of projects
 _MARKER_AFTER_URL = re.compile(r"\s;|;\s")  # a URL may hold a semicolon
+_EVERYTHING = CleanTarget(EVERY_PROJECT, None, TargetKind.PATTERN)
 _EXTRAS_LAST = re.compile(r"\[[^\[\]]*\]\Z")
 
 
@@ -141,14 +143,31 @@ def parse_tool(text: str) -> CleanTarget:
         raise InvalidRequirementError(text, "name the tool alone, such as ruff") from error
 
 
-def clean_targets(names: Iterable[str], tools: Iterable[str]) -> tuple[CleanTarget, ...]:
+def clean_targets(names: Iterable[str], tools: Iterable[str], overlay: str | None = None) -> tuple[CleanTarget, ...]:
     """Parse all that a clean names, each target once; nothing: everything.
 
+    Args:
+        names: projects, with or without versions; patterns of them; ids.
+        tools: names of tools.
+        overlay: names are meant in this one alone; without names, all of it is.
+
     Raises:
-        InvalidRequirementError: a name means nothing that can be cleaned.
+        InvalidRequirementError: a name means nothing that can be cleaned, or not in an overlay.
+        InvalidNameError: no overlay can be called so.
+        UsageError: tools are not in overlays.
     """
     targets = [*map(parse_clean_target_or_id, names), *map(parse_tool, tools)]
+    if overlay is not None:
+        targets = [_in_overlay(each, overlay_name(overlay)) for each in targets or [_EVERYTHING]]
     return tuple(dict.fromkeys(targets))
+
+
+def _in_overlay(target: CleanTarget, overlay: str) -> CleanTarget:
+    if target.kind is TargetKind.TOOL:
+        raise UsageError("a tool is in no overlay; clean the one and the other by two commands")
+    if target.kind is TargetKind.ID:
+        raise InvalidRequirementError(target.project, "an id names one entry wherever it is; leave the overlay out")
+    return replace(target, overlay=overlay)
 
 
 def without_line_options(line: str) -> str:
