@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import os
@@ -11,10 +12,13 @@ import struct
 import subprocess
 import sys
 import tarfile
+import tempfile
 import zlib
 from pathlib import Path
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
 from aiocache_engine.errors import InvalidSdistError
 from aiocache_engine.pipeline.builds.unpack import unpack_sdist
@@ -162,6 +166,12 @@ def test_the_sdist_that_all_hostile_ones_are_made_from_is_right(world):
 def test_the_raw_headers_that_hostile_ones_are_made_from_are_right(world):
     root = unpacked(world, raw(header(b"demo-1.0/more", size=b"%011o\0" % 3), padded(b"yes")))
     assert (root / "more").read_bytes() == b"yes"
+
+
+def test_the_old_format_tells_directories_by_a_slash_and_the_new_one_by_their_type(world):
+    assert (unpacked(world, raw(header(b"demo-1.0/old/", kind=b"\0", magic=b""))) / "old").is_dir()
+    shutil.rmtree(world / "staging" / "tree" / "demo-1.0")
+    assert "name of a directory" in refusal(world, raw(header(b"demo-1.0/new/", kind=b"0")))
 
 
 @pytest.mark.parametrize(
@@ -562,6 +572,48 @@ def test_big_sdists_and_bombs_take_little_memory_and_time(world):
     assert float(user_seconds) < 4  # of the processor, for all of them: whoever else is busy does not count
 
 
+OF_ALL_KINDS = padded(
+    tar_bytes(
+        directory("demo-1.0/d"),
+        symlink("demo-1.0/s", "d/.."),
+        RIGHT,
+        hard_link("demo-1.0/h", "demo-1.0/pyproject.toml"),
+        member("demo-1.0/" + "n" * 120, b"long", pax_headers={"mtime": "1.5", "comment": "none"}),
+    ).rstrip(b"\0")
+) + padded(tar_bytes(member("demo-1.0/" + "g" * 120, b"long"), form=tarfile.GNU_FORMAT).rstrip(b"\0"))
+
+
+def test_what_is_damaged_next_is_right(world):
+    assert len(list(unpacked(world, gzip.compress(OF_ALL_KINDS)).iterdir())) == 6
+
+
+@hypothesis.settings(max_examples=120)
+@hypothesis.given(st.data())
+def test_any_damage_to_headers_is_refused_or_harmless(data):
+    """Checksums are put right, so that all that a header can say is met."""
+    tar = bytearray(OF_ALL_KINDS)
+    for _ in range(data.draw(st.integers(1, 3))):
+        start = 512 * data.draw(st.integers(0, len(tar) // 512 - 1))
+        # Most of a block is zeros; the fields that mean something begin at these places.
+        at = start + data.draw(st.sampled_from([0, 8, 9, 100, 124, 134, 136, 156, 157, 257, 262, 263, 345]))
+        new = data.draw(
+            st.sampled_from([b"/", b".", b"..", b"../", b"\0", b"\x80", b"\xff", b"0", b"2", b"x", b"L", b"S"])
+        )
+        tar[at : at + len(new)] = new
+        block = bytes(tar[start : start + 148]) + b" " * 8 + bytes(tar[start + 156 : start + 512])
+        tar[start + 148 : start + 156] = b"%06o\0 " % sum(block)
+    with tempfile.TemporaryDirectory() as place:
+        (Path(place) / "decoy").write_text("mine")
+        (Path(place) / "staging" / "tree").mkdir(parents=True)
+        with contextlib.suppress(InvalidSdistError):
+            unpacked(Path(place), gzip.compress(tar, 1))
+        assert {"decoy", "staging", FILENAME} == set(os.listdir(place))
+        assert os.listdir(Path(place) / "staging") == ["tree"]
+        assert (Path(place) / "decoy").read_text() == "mine"
+        for path in listing(place):
+            assert os.path.realpath(path).startswith(f"{os.path.realpath(place)}/")
+
+
 @pytest.mark.parametrize("mode", [0o7777, 0o4755, 0o2755, 0o666, 0o777, 0o000, 0o200])
 def test_of_modes_only_the_executable_bit_is_kept(world, mode):
     before = os.umask(0)
@@ -613,6 +665,7 @@ ZIP = "demo-1.0.zip"
         pytest.param([ZipEntry("demo-1.0/device", mode=0o020644)], "a link", id="a device"),
         pytest.param([ZipEntry("demo-1.0/a"), ZipEntry("demo-1.0/A")], "occurs twice", id="case"),
         pytest.param([ZipEntry("demo-1.0/a"), ZipEntry("demo-1.0/a/b")], "a file and a directory", id="both"),
+        pytest.param([ZipEntry("demo-1.0/d/", mode=0o040755, local={"crc32": 1})], "disagree", id="a directory"),
         pytest.param([ZipEntry("other/a")], "found demo-1.0, other", id="two top directories"),
         pytest.param([ZipEntry("demo-1.0/a", b"x", local={"crc32": 1})], "disagree", id="disagreement"),
         pytest.param([ZipEntry("demo-1.0/a", bytes(80 * MIB))], "times its size", id="a bomb"),

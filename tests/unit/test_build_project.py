@@ -101,6 +101,11 @@ def test_what_cannot_be_meant_is_refused_in_one_line(project, pyproject, reason)
     assert len(str(caught.value)) < 500
 
 
+def test_an_absolute_backend_path_is_refused_even_inside(project):
+    with pytest.raises(BuildError, match="leads out"):
+        read(project, f'[build-system]\nrequires = []\nbuild-backend = "b"\nbackend-path = ["{project}"]\n')
+
+
 def test_bytes_that_are_no_text_are_refused(project):
     (project / "pyproject.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(BuildError, match="is malformed"):

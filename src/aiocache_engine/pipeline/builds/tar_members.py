@@ -155,7 +155,7 @@ def _pax_records(content: bytes) -> dict[str, bytes]:
         line = content[blank + 1 : at + int(length)]
         at += int(length)
         key, equals, text = line[:-1].partition(b"=")
-        if at <= blank or at > len(content) or not line.endswith(b"\n") or not key or not equals:
+        if at > len(content) or not line.endswith(b"\n") or not key or not equals:
             raise UnsafeTarError("a pax header is malformed")
         name = key.decode("utf-8", "replace")
         if name in records and name in _USED:
