@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,37 +18,15 @@ from aiocache_engine.pipeline.collector.collect import Collector
 from aiocache_engine.pipeline.collector.pinning import pin
 from aiocache_engine.pipeline.inputs.requirements import clean_targets
 from aiocache_engine.pipeline.kit import open_kit
-from aiocache_engine.pipeline.steps import Conductor, InHold
 from aiocache_engine.store import detach
-from aiocache_engine.store.cache_dir import CacheDir
 from aiocache_engine.store.pins import read_pins, take_pin_off
 from aiocache_engine.store.spared import Spared
 from aiocache_engine.system.lock import Hold
 from caches import Place, perform
+from holds import watched_holds
 from toolsheds import fetched
 
 PINNED = ("one", "three", "two")
-_watching: list[list[str]] = []  #: where what is opened and listed is written down
-
-
-def _watch(event: str, arguments: tuple[Any, ...]) -> None:
-    if _watching and event in ("open", "os.listdir", "os.scandir") and isinstance(arguments[0], str):
-        _watching[-1].append(arguments[0])
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _hook() -> None:
-    sys.addaudithook(_watch)  # there for good, and idle while nobody watches
-
-
-@contextmanager
-def watched() -> Iterator[list[str]]:
-    paths: list[str] = []
-    _watching.append(paths)
-    try:
-        yield paths
-    finally:
-        _watching.pop()
 
 
 @pytest.fixture(scope="module")
@@ -71,30 +47,18 @@ def place(filled: Place, tmp_path: Path) -> Place:
     return Place(tmp_path)
 
 
-@contextmanager
-def watched_holds(place: Place, cache: CacheDir, mode: LockMode) -> Iterator[tuple[Conductor, list[list[str]]]]:
-    """Give who performs steps, and what is opened and listed in each hold of this mode, below the cache dir."""
-    holds: list[list[str]] = []
-
-    class Watching(Conductor):
-        def _do(self, step: Any) -> Any:
-            if not isinstance(step, InHold) or step.mode is not mode:
-                return super()._do(step)
-            with watched() as paths:
-                done = super()._do(step)
-            inside = (path.removeprefix(f"{place.cache}/") for path in paths if path.startswith(f"{place.cache}/"))
-            holds.append(list(inside))
-            return done
-
-    yield Watching(cache.lock, timeout_seconds=10), holds
+def inside(place: Place, holds: list[list[str]]) -> list[list[str]]:
+    """Give what was opened and listed below the cache dir, relative to it."""
+    below = f"{place.cache}/"
+    return [[path.removeprefix(below) for path in paths if path.startswith(below)] for paths in holds]
 
 
 def holds_of(place: Place, *names: str) -> list[list[str]]:
     """Clean; give what was opened and listed in each exclusive hold."""
     cache = place.opened()
-    with watched_holds(place, cache, LockMode.EXCLUSIVE) as (conductor, holds):
+    with watched_holds(cache, LockMode.EXCLUSIVE) as (conductor, holds):
         conductor.perform(Collector(cache).clean(clean_targets(names, ())))
-    return holds
+    return inside(place, holds)
 
 
 def projects_in(paths: list[str]) -> set[str]:
@@ -137,8 +101,9 @@ def test_what_is_pinned_is_leased_in_short_holds_none_of_which_opens_a_name_agai
 ) -> None:
     monkeypatch.setattr(detach, "BATCH_SECONDS", -1.0)
     kit = open_kit(place.cache, config=place.config(), environ={})
-    with watched_holds(place, kit.cache, LockMode.SHARED) as (conductor, holds):
+    with watched_holds(kit.cache, LockMode.SHARED) as (conductor, shared):
         [made] = conductor.perform(pin(kit, ["*"], None))
+    holds = inside(place, shared)
     assert len(made.archives) == 8
     stamped = [{path.split("/")[1] for path in paths if path.startswith("archives-v1/")} for paths in holds]
     assert max(map(len, stamped)) == 1

@@ -70,14 +70,21 @@ def read_first_line(path: str) -> bytes | None:
     return line if newline else None
 
 
-def list_directory(path: str) -> list[str]:
-    """List a directory of ours; empty where there is none. What lies behind a link is none of ours."""
+def open_directory(path: str) -> int | None:
+    """Open a directory of ours for listing; None where there is none. What lies behind a link is none of ours."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-            return []
+            return None
         raise
+
+
+def list_directory(path: str) -> list[str]:
+    """List a directory of ours; empty where there is none. What lies behind a link is none of ours."""
+    fd = open_directory(path)
+    if fd is None:
+        return []
     try:
         return os.listdir(fd)
     finally:

@@ -19,8 +19,9 @@ from aiocache_engine.model.names import is_object_id, new_object_id
 from aiocache_engine.model.plain_json import dump, load
 from aiocache_engine.model.records import Holder
 from aiocache_engine.model.value import value
-from aiocache_engine.store.documents import NewerFormatError, decode, encode, list_directory, read_document
+from aiocache_engine.store.documents import NewerFormatError, decode, encode, open_directory
 from aiocache_engine.system.descent import remove_file
+from aiocache_engine.system.disk import NO_PLAIN_FILE, read_bytes
 from aiocache_engine.system.lock import Hold
 
 BIRTH_PREFIX = ".birth-"
@@ -163,12 +164,13 @@ class LeaseReader:
 
     def read(self) -> list[LeaseFile]:
         """List every visible lease file, dead or alive."""
-        names = list_directory(self._directory)
-        return [*self._read(names), *(self._dead[name] for name in names if name in self._dead)]
+        living, dead = self._read()
+        return [*living, *dead]
 
     def read_living(self) -> list[LeaseFile]:
         """List the lease files that were not found dead before. Their state is not asked for, as in `read`."""
-        return self._read(list_directory(self._directory))
+        living, _ = self._read()
+        return living
 
     def part(self) -> tuple[list[LeaseFile], list[LeaseFile]]:
         """Read, and ask the kernel about every lease: those alive, and those dead. Two calls for each: in no hold."""
@@ -184,30 +186,46 @@ class LeaseReader:
         for lease in self._dead.values():
             remove_file(lease.path)
 
-    def _read(self, names: Iterable[str]) -> list[LeaseFile]:
+    def _read(self) -> tuple[list[LeaseFile], list[LeaseFile]]:
+        """Give what was not found dead before, and what was. In holds, and with many leases: one call for each."""
         leases: dict[str, tuple[int, int, LeaseFile]] = {}
-        for name in names:
-            if name in self._dead or not is_object_id(name):
-                continue
-            path = f"{self._directory}/{name}"
-            try:
-                status = os.lstat(path)
-            except FileNotFoundError:
-                continue
-            if not stat.S_ISREG(status.st_mode):  # no lease of ours is a link or a directory
-                continue
-            known = self._known.get(name)
-            if known is not None and known[:2] == (status.st_ino, status.st_size):
-                leases[name] = known
-                continue
-            try:
-                content = read_document(path)
-            except PermissionError:
-                content = b""  # it cannot be read, so it covers everything
-            if content is not None:
-                leases[name] = (status.st_ino, len(content), _parse(name, path, content))
+        dead: list[LeaseFile] = []
+        fd = open_directory(self._directory)
+        if fd is None:
+            return [], []
+        try:
+            for name in os.listdir(fd):
+                if name in self._dead:
+                    dead.append(self._dead[name])
+                elif (found := self._look(name, fd)) is not None:
+                    leases[name] = found
+        finally:
+            os.close(fd)
         self._known = leases
-        return [lease for _, _, lease in leases.values()]
+        return [lease for _, _, lease in leases.values()], dead
+
+    def _look(self, name: str, directory_fd: int) -> tuple[int, int, LeaseFile] | None:
+        """Read a lease file again if it changed; None where it is none."""
+        try:
+            status = os.stat(name, dir_fd=directory_fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        known = self._known.get(name)
+        if known is not None and known[0] == status.st_ino and known[1] == status.st_size:
+            return known
+        if not (is_object_id(name) and stat.S_ISREG(status.st_mode)):  # no lease of ours is a link or a directory
+            return None
+        try:
+            content = read_bytes(name, dir_fd=directory_fd)
+        except OSError as error:
+            if error.errno in NO_PLAIN_FILE:
+                return None
+            if not isinstance(error, PermissionError):
+                raise
+            content = b""  # it cannot be read, so it covers everything
+        if content is None:
+            return None
+        return status.st_ino, len(content), _parse(name, f"{self._directory}/{name}", content)
 
 
 def _parse(lease_id: str, path: str, content: bytes) -> LeaseFile:
