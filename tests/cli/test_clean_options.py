@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
+
+from aiocache_engine.testing.wheels import build_wheel
 
 from .conftest import Aioc
 
@@ -29,6 +32,40 @@ def test_a_pattern(stocked: Aioc) -> None:
 def test_an_id_of_an_archive(stocked: Aioc) -> None:
     assert stocked("clean", stocked.archive_of("other")).code == 0
     assert kinds(stocked) == ["archive tiny", "environment tiny"]
+
+
+@pytest.fixture
+def overlaid(stocked: Aioc, tmp_path: Path) -> Aioc:
+    for version in ("3.0", "4.0"):
+        wheel = build_wheel(tmp_path, "tiny", version)
+        assert stocked("add", "--overlay", "mine", str(wheel)).code == 0
+    return stocked
+
+
+def added(aioc: Aioc) -> list[str]:
+    return [each["version"] for each in aioc("ls", "--json").document["entries"] if "mine" in each["overlays"]]
+
+
+def test_an_overlay_and_a_version_in_it(overlaid: Aioc) -> None:
+    assert added(overlaid) == ["3.0", "4.0"]
+    assert overlaid("clean", "tiny==3.0", "--overlay", "mine").code == 0
+    assert added(overlaid) == ["4.0"]
+    told = overlaid("clean", "--overlay", "mine", "-n", "--json").document
+    done = overlaid("clean", "--overlay", "mine", "--json").document
+    assert told["summary"] == done["summary"]
+    assert kinds(overlaid) == ["archive other", "archive tiny", "environment tiny"]
+
+
+def test_what_is_not_in_an_overlay_is_told(overlaid: Aioc) -> None:
+    strange = overlaid("clean", "--overlay", "mane")
+    assert strange.code == 0
+    assert "nothing in the cache matches the overlay mane; near names: mine" in strange.err
+    assert (
+        "nothing in the cache matches other in the overlay mine" in overlaid("clean", "other", "--overlay", "mine").err
+    )
+    for words in (("--tool", "tiny"), (overlaid.archive_of("other"),)):
+        assert overlaid("clean", "--overlay", "mine", *words).code == 2
+    assert added(overlaid) == ["3.0", "4.0"]
 
 
 def test_a_tool_beside_a_project(stocked: Aioc) -> None:
