@@ -20,7 +20,7 @@ from aiocache_engine.model.records import FileKey
 from aiocache_engine.model.value import value
 from aiocache_engine.pipeline.builds.backend import BackendCall, build_wheel, prepare_metadata, requires_for_wheel
 from aiocache_engine.pipeline.builds.built import BuiltWheels, StagedWheel, Take, check_is_of
-from aiocache_engine.pipeline.builds.environment import BuildEnvironment, build_environment
+from aiocache_engine.pipeline.builds.environment import BuildEnvironment, Supplier, build_environment
 from aiocache_engine.pipeline.builds.metadata import check_metadata
 from aiocache_engine.pipeline.builds.shop import Shop, Shops
 from aiocache_engine.pipeline.builds.source import Sources
@@ -37,7 +37,6 @@ from aiocache_engine.system.keylock import KeyLock
 
 if TYPE_CHECKING:
     from aiocache_engine.index.client import IndexClient
-    from aiocache_engine.pipeline.call import Call
 
 _Result = TypeVar("_Result")
 Settings = Mapping[str, "str | list[str]"]  #: what a backend is told (PEP 517)
@@ -46,7 +45,7 @@ Settings = Mapping[str, "str | list[str]"]  #: what a backend is told (PEP 517)
 class Nest(Protocol):
     """Begins a call that obtains the build requirements of something."""
 
-    def __call__(self, interpreter: Interpreter, chain: tuple[str, ...]) -> Call:
+    def __call__(self, interpreter: Interpreter, chain: tuple[str, ...]) -> Supplier:
         """Give it; `chain` is what is being built, outermost first."""
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from functools import partial
 
 from aiocache_engine.errors import BuildError, CacheEngineError, DamagedEntryError, UsageError
-from aiocache_engine.hints import TYPE_CHECKING
+from aiocache_engine.hints import Protocol, Self
 from aiocache_engine.model.names import digest
 from aiocache_engine.model.python import Interpreter
 from aiocache_engine.model.requirement import Wanted
@@ -28,13 +28,31 @@ from aiocache_engine.pipeline.tools.request import Tool
 from aiocache_engine.pipeline.tools.staging import EnvironmentMaker
 from aiocache_engine.policy.resolution import Problem
 from aiocache_engine.python.interpreter import identity_of
+from aiocache_engine.store.work import Work
 from aiocache_engine.system.keylock import KeyLock
 
-if TYPE_CHECKING:
-    from aiocache_engine.pipeline.call import Call
-
-
 _MOST_NOTES = 5
+
+
+class Supplier(Protocol):
+    """Obtains what a build needs: `aiocache_engine.pipeline.call.Call`, which builds and so cannot be named here."""
+
+    work: Work  #: leases what is obtained
+
+    async def __aenter__(self) -> Self:
+        """Begin."""
+
+    async def __aexit__(self, *_: object) -> None:
+        """End the lease."""
+
+    def compiling(self) -> AbstractAsyncContextManager[Bytecoder | None]:
+        """Compile what is obtained in the block."""
+
+    async def resolve_and_obtain(self, problem: Problem) -> Supply:
+        """Find versions that suit everybody, and fetch or build them."""
+
+    async def obtain_again(self, supply: Supply) -> Supply:
+        """Fetch again what turned out to lack a file."""
 
 
 @value
@@ -49,7 +67,7 @@ class BuildEnvironment:
 
 @asynccontextmanager
 async def build_environment(
-    kit: Kit, call: Call, interpreter: Interpreter, requires: Sequence[str], *, what: str
+    kit: Kit, call: Supplier, interpreter: Interpreter, requires: Sequence[str], *, what: str
 ) -> AsyncIterator[BuildEnvironment]:
     """Give an environment with these requirements and all that they need.
 
@@ -73,7 +91,7 @@ async def build_environment(
 class _Making:
     """One build environment in the making."""
 
-    def __init__(self, kit: Kit, call: Call, interpreter: Interpreter, what: str) -> None:
+    def __init__(self, kit: Kit, call: Supplier, interpreter: Interpreter, what: str) -> None:
         self._kit = kit
         self._call = call
         self._interpreter = interpreter
