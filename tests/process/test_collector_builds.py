@@ -419,6 +419,14 @@ def test_an_sdist_that_is_used_after_the_scan_stays(cache: CacheDir) -> None:
     assert os.path.exists(sdist)
 
 
+@pytest.mark.parametrize("is_log", [False, True])
+def test_what_is_stored_after_the_scan_keeps_its_project(cache: CacheDir, *, is_log: bool) -> None:
+    os.makedirs(f"{cache.layout.project('tiny')}/{INDEX}")
+    pruning = Collector(cache).prune()
+    perform(cache, just_before_the_first_hold(pruning, lambda: store(cache, log=is_log)))
+    assert os.listdir(cache.layout.projects) == ["tiny"]
+
+
 @pytest.mark.parametrize(("days", "is_there"), [(6, True), (8, False)])
 def test_build_environments_and_logs_go_after_seven_days(
     days: int, place: Place, cache: CacheDir, *, is_there: bool
