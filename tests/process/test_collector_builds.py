@@ -320,6 +320,19 @@ def test_what_is_added_while_a_prune_looks_at_what_it_replaces_stays(place: Plac
     assert_sound(place.cache, is_pruned=True)
 
 
+def test_a_plan_of_an_overlay_that_is_handed_back_takes_nothing_that_came_since(place: Place, cache: CacheDir) -> None:
+    targets = clean_targets((), (), "mine")
+    add(cache)
+    plan = perform(cache, Collector(cache).plan_clean(targets))
+    late = add(cache, version="2.0")
+    made = make_tool(cache, [late])
+    perform(cache, Collector(cache).clean(targets, planned=plan))
+    assert place.archives() == {late}
+    assert added_names(cache) == {"mine/tiny/tiny-2.0"}
+    assert os.listdir(cache.layout.environments) == [made.environment_id]
+    assert_sound(place.cache)
+
+
 def test_work_begun_before_a_clean_of_an_overlay_names_no_environment_with_something_of_it(cache: CacheDir) -> None:
     mine = add(cache)
     maker = begin(cache, "tiny")
