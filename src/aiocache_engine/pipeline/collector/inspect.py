@@ -7,17 +7,16 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
 from aiocache_engine.model.listing import CacheSize, Entry, LeaseInfo, LockInfo, Usage
-from aiocache_engine.model.names import is_object_id
+from aiocache_engine.model.names import is_object_id, is_sdist
 from aiocache_engine.model.removal import CleanTarget, VersionMatch
-from aiocache_engine.model.snapshot import PageKind
 from aiocache_engine.store.archives import read_stamp, read_totals
 from aiocache_engine.store.bytecode import read_bytecode_totals
 from aiocache_engine.store.cache_dir import CacheDir
 from aiocache_engine.store.documents import list_directory
 from aiocache_engine.store.environments import read_environment_manifest
-from aiocache_engine.store.layout import Layout
+from aiocache_engine.store.layout import BUILT, HASH_NAMES, Layout
 from aiocache_engine.store.leases import LeaseFile, LeaseReader
-from aiocache_engine.store.name_choice import overlays_of, page_kind, pointers_of, stored_for, version_of_sdist
+from aiocache_engine.store.name_choice import overlays_of, pointers_of, stored_for, version_of_sdist
 from aiocache_engine.store.stored_pages import last_use_of_page
 from aiocache_engine.system.process import command_of, locks_on
 
@@ -62,9 +61,11 @@ def _ids(bucket: str) -> list[str]:
 
 def _sdists(layout: Layout) -> Iterator[tuple[str, str]]:
     for project in list_directory(layout.projects):
-        for index, path in stored_for(f"{layout.projects}/{project}"):
-            if page_kind(index, path) is PageKind.SDIST:
-                yield project, path
+        directory = f"{layout.projects}/{project}"
+        for index in list_directory(directory):
+            if index not in (HASH_NAMES, BUILT):
+                names = list_directory(f"{directory}/{index}")
+                yield from ((project, f"{directory}/{index}/{name}") for name in names if is_sdist(name))
 
 
 def _overlays(layout: Layout) -> dict[str, list[str]]:
