@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from aiocache_engine import (
+    BlockingCacheEngine,
     CacheEngine,
     DamagedEntryError,
     IndexStrategy,
+    InvalidNameError,
     InvalidWheelError,
     NoMatchingWheelError,
     ProjectNotFoundError,
@@ -27,6 +29,7 @@ from aiocache_engine.pipeline.collector.collect import Collector
 from aiocache_engine.pipeline.kit import open_kit
 from aiocache_engine.pipeline.steps import Outside
 from aiocache_engine.store.work import Work
+from aiocache_engine.testing.index_server import IndexServer
 from aiocache_engine.testing.invariants import assert_sound
 from aiocache_engine.testing.wheels import build_wheel
 from caches import Place
@@ -252,3 +255,33 @@ async def test_whoever_installs_while_a_wheel_is_replaced_gets_one_of_the_two_wh
         assert len(parts) == 20
         assert len({part.read_text() for part in parts}) == 1
     assert_sound(place.cache)
+
+
+@pytest.mark.parametrize("dependencies", [True, False])
+async def test_an_index_without_hashes_that_serves_a_rebuilt_file_gives_the_new_bytes_at_the_next_install(
+    place: Place, tmp_path: Path, *, dependencies: bool
+) -> None:
+    with IndexServer(place.wheels) as server:
+        server.has_hashes = False
+        server.cache_control = "max-age=600"
+        async with place.engine(index_url=server.index_url, find_links=()) as engine:
+            for number, requires in (("first", ["base"]), ("second", ["other"])):
+                for name in ("base", "other"):
+                    place.wheel(name, "1.0")
+                wheel_of(place.wheels, "tiny", "1.0", number, requires=requires)
+                environment = tmp_path / number
+                await installed(engine, environment, "tiny==1.0", dependencies=dependencies)
+                assert says(environment, "tiny") == number
+                needed = {path.name for name in requires for path in environment.rglob(f"{name}-*.dist-info")}
+                assert needed == ({f"{requires[0]}-1.0.dist-info"} if dependencies else set())
+
+
+def test_threads_add_and_install_too(place: Place, built: Path, tmp_path: Path) -> None:
+    with BlockingCacheEngine(place.cache, config=place.config()) as engine:
+        (added,) = engine.add([wheel_of(built, "tiny", "1.0", "built")]).added
+        assert (added.overlay, added.archive_id) == ("default", *place.archives())
+        target = TargetChoice(venv=str(tmp_path / "environment"))
+        (each,) = engine.install(["tiny"], target=target, overlays=["default"]).installed
+        assert (each.archive_id, each.origin) == (added.archive_id, "overlay")
+        with pytest.raises(InvalidNameError, match="name of an overlay"):
+            engine.fetch(["tiny"], overlays=["../default"])

@@ -262,10 +262,11 @@ async def test_a_pipeline_that_is_killed_holds_nothing_and_its_child_goes_on_by_
     joined = CacheEngine(config=place.config(), environ={**os.environ, **variables}, reporter=warnings)
     async with joined as engine:
         await fetch(engine, "tiny")
+        (line,) = warnings.lines
         await engine.prune(GIVEN_UP)
         assert place.archives() == set()
         assert await fetch(engine, "other")
-    (line,) = warnings.lines
+    assert warnings.lines == [line]
     assert variables["AIOC_LEASE"] in line
     assert "its pipeline has ended" in line
     assert os.listdir(place.cache / "leases") == []
@@ -302,6 +303,18 @@ async def test_a_command_inside_waits_for_others_and_not_for_its_pipeline(place:
             assert await cleaning.wait() == 0
         (other,) = place.archives()
         assert await held(engine, "nightly") == {other}
+
+
+def test_a_command_inside_does_not_wait_for_its_pipeline_even_if_that_cannot_give_anything_up(place: Place) -> None:
+    words = [sys.executable, "-m", "aiocache_engine", "clean", "tiny", "--wait"]
+    with BlockingCacheEngine(place.cache, config=place.config()) as engine, engine.lease(name="nightly") as lease:
+        engine.fetch(["tiny"], python=sys.executable)
+        with open(place.cache / "leases" / str(lease.id), "ab") as file:
+            file.write(b'\n{"words of a newer release": []}\n')  # so it covers everything, whatever is dropped
+        ran = subprocess.run(
+            words, env=lease.variables(os.environ), capture_output=True, text=True, timeout=60, check=True
+        )
+    assert "waiting" not in ran.stderr
 
 
 def test_ps_tells_the_name_of_a_pipeline(place: Place) -> None:
