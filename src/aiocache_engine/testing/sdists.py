@@ -250,6 +250,9 @@ def _pyproject(
     lines = ["[build-system]", f"requires = {json.dumps([*needed, *build_requires])}", f'build-backend = "{module}"']
     if backend is Backend.IN_TREE:
         lines.append('backend-path = ["backend"]')
+    if backend is not Backend.SETUPTOOLS:
+        # The tiny backend reads nothing here, and what a project states here counts even where PKG-INFO does not.
+        return "\n".join(lines) + "\n"
     lines += ["", "[project]", f'name = "{name}"', f'version = "{version}"']
     if requires_python:
         lines.append(f"requires-python = {json.dumps(requires_python)}")
