@@ -65,7 +65,7 @@ class Work(FileWork):
         if self._lease is not None:
             for key, (each, by_hash) in zip(keys, found, strict=True):
                 if each is not None and by_hash:
-                    self._write_pointer(key, each.pointer)
+                    self.name_too(hold, key, each.pointer)
         return [each for each, _ in found]
 
     def keep(self, hold: Hold, archive_ids: Sequence[str]) -> None:
@@ -99,8 +99,9 @@ class Work(FileWork):
         path = self.cache.layout.archive(pointer.archive_id)
         return Found(Archive(pointer.archive_id, path), pointer) if is_present(path) else None
 
-    def _write_pointer(self, key: FileKey, pointer: Pointer) -> None:
-        """Write this index's pointer after a hit by hash name, if the generations allow it."""
+    def name_too(self, hold: Hold, key: FileKey, pointer: Pointer) -> None:
+        """Give another name to what was found in this hold, if the generations allow it."""
+        hold.require(LockMode.SHARED)
         if key.index.startswith(OVERLAY):  # it holds what was added to it, and nothing else
             return
         if self._allows(key.project, pointer.version):

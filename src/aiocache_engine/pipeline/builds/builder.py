@@ -174,7 +174,7 @@ class Builder:
         keys = (key, choice.key) if choice.built else (key,)
         lock = KeyLock(self._kit.cache.layout.key_lock(digest("build", full)))
         async with lock.hold(what=f"the build of {shop.what}", on_wait=self._kit.reporter.waits) as key_hold:
-            found = await self._built.find(choice, key, take=take)
+            found = await self._built.find(choice, key, also=keys[1:], take=take)
             if found is not None:
                 return found
             make = partial(self._make, choice, shop, equipped, keys, take)

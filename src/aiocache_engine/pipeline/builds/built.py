@@ -59,18 +59,25 @@ class BuiltWheels:
         self._work = work
         self._conductor = conductor
 
-    async def find(self, choice: Choice, key: FileKey, *, take: Take | None = None) -> Ready | None:
+    async def find(
+        self, choice: Choice, key: FileKey, *, also: Sequence[FileKey] = (), take: Take | None = None
+    ) -> Ready | None:
         """Look a built wheel up and lease it; None where there is none that can be used.
 
         Args:
             choice: what was built.
             key: what it is found by.
+            also: what it is to be found by from now on, too.
             take: gets the wheel file, too; one without is of no use then.
         """
 
         def find(hold: Hold) -> Found | None:
             self._work.begin(hold, [key.project])
-            return self._work.find(hold, [key])[0]
+            found = self._work.find(hold, [key])[0]
+            if found is not None:
+                for other in also:
+                    self._work.name_too(hold, other, found.pointer)
+            return found
 
         found = await self._conductor.conduct(in_shared_hold(find))
         if found is None:

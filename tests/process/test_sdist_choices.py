@@ -1,0 +1,76 @@
+"""Which sdists are taken, and by what the wheels built of them are found again."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aiocache_engine.errors import UnsatisfiableError, UsageError
+from aiocache_engine.model.index import IndexStrategy
+from aiocache_engine.testing.invariants import assert_sound
+from aiocache_engine.testing.sdists import make_sdist, read_trace
+from caches import Place
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    place = Place(tmp_path)
+    make_sdist(place.wheels, "one", "2.0", trace=tmp_path / "trace")
+    place.wheel("one", "1.0")
+    yield place
+    assert_sound(place.cache)
+
+
+def calls(place: Place) -> list[str]:
+    return [each["hook"] for each in read_trace(place.root / "trace")]
+
+
+async def fetch(place: Place, *requirements: str, rules: dict[str, Any] | None = None, **config: Any) -> list[str]:
+    """Fetch; give versions, and where each came from."""
+    async with place.engine(**config) as engine:
+        report = await engine.fetch(requirements or ["one"], python=sys.executable, **(rules or {}))
+    return [f"{each.version} {each.origin}" for each in report.fetched]
+
+
+async def test_the_newest_version_is_built_unless_that_is_ruled_out(place: Place) -> None:
+    assert await fetch(place, rules={"no_build": True}) == ["1.0 index"]
+    assert await fetch(place) == ["2.0 built"]
+    assert await fetch(place, "one<2") == ["1.0 cache"]
+    with pytest.raises(UnsatisfiableError, match=r"only as wheels, one-1\.0-py3"):
+        await fetch(place, "one<2", rules={"no_binary": ["One"]})
+    with pytest.raises(UsageError, match="leave one of them out"):
+        await fetch(place, rules={"no_binary": ["one"], "no_build": True})
+
+
+async def test_what_was_built_with_other_indexes_is_found_by_what_it_was_built_with_and_then_at_once(
+    place: Place,
+) -> None:
+    assert await fetch(place) == ["2.0 built"]
+    once = calls(place)
+    assert await fetch(place, index_strategy=IndexStrategy.BEST_MATCH) == ["2.0 cache"]
+    twice = calls(place)
+    assert (len(twice) > len(once), twice.count("build_wheel")) == (True, 1)
+    assert await fetch(place, index_strategy=IndexStrategy.BEST_MATCH) == ["2.0 cache"]
+    assert calls(place) == twice
+
+
+async def test_a_clean_takes_what_was_built_by_all_its_names(place: Place) -> None:
+    await fetch(place)
+    await fetch(place, index_strategy=IndexStrategy.BEST_MATCH)
+    await place.clean("one==2.0")
+    assert await fetch(place, index_strategy=IndexStrategy.BEST_MATCH) == ["2.0 built"]
+    await place.clean("one")
+    assert await fetch(place) == ["2.0 built"]
+
+
+async def test_an_environment_follows_the_same_rules_and_is_another_for_other_rules(place: Place) -> None:
+    async with place.engine() as engine:
+        versions = {}
+        for name, rules in (("plain", {}), ("no_build", {"no_build": True}), ("no_binary", {"no_binary": ["one"]})):
+            async with engine.environment("one", **rules) as environment:
+                versions[name] = environment.versions["one"]
+    assert versions == {"plain": "2.0", "no_build": "1.0", "no_binary": "2.0"}
