@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from aiocache_engine.blocking import BlockingPipelineLease as BlockingPipelineLease
     from aiocache_engine.config import Config as Config
     from aiocache_engine.engine import CacheEngine as CacheEngine
+    from aiocache_engine.errors import BuildCycleError as BuildCycleError
     from aiocache_engine.errors import BuildError as BuildError
     from aiocache_engine.errors import CacheDirError as CacheDirError
     from aiocache_engine.errors import CacheEngineError as CacheEngineError
@@ -58,11 +59,15 @@ if TYPE_CHECKING:
     from aiocache_engine.model.locking import Wait as Wait
     from aiocache_engine.model.outcome import Added as Added
     from aiocache_engine.model.outcome import AddReport as AddReport
+    from aiocache_engine.model.outcome import BuildReport as BuildReport
+    from aiocache_engine.model.outcome import BuiltWheel as BuiltWheel
+    from aiocache_engine.model.outcome import FailedBuild as FailedBuild
     from aiocache_engine.model.outcome import FetchReport as FetchReport
     from aiocache_engine.model.outcome import InstallReport as InstallReport
     from aiocache_engine.model.outcome import Named as Named
     from aiocache_engine.model.outcome import Obtained as Obtained
     from aiocache_engine.model.outcome import ResolveReport as ResolveReport
+    from aiocache_engine.model.outcome import SourceReport as SourceReport
     from aiocache_engine.model.python import LinkMode as LinkMode
     from aiocache_engine.model.records import Member as Member
     from aiocache_engine.model.records import Pin as Pin
@@ -88,10 +93,10 @@ _NAMES = {
     "config": "Config",
     "engine": "CacheEngine",
     "errors": (
-        "BuildError CacheDirError CacheEngineError CacheReplacedError CommandNotExecutableError CommandNotFoundError"
-        " DamagedEntryError DiskError ExternallyManagedError FileConflictError ForeignCacheDirError"
-        " HashMismatchError IndexResponseError IndexSettingsError InterpreterError InvalidNameError"
-        " InvalidRequirementError InvalidSdistError InvalidWheelError KeyLockTimeoutError LockError"
+        "BuildCycleError BuildError CacheDirError CacheEngineError CacheReplacedError CommandNotExecutableError"
+        " CommandNotFoundError DamagedEntryError DiskError ExternallyManagedError FileConflictError"
+        " ForeignCacheDirError HashMismatchError IndexResponseError IndexSettingsError InterpreterError"
+        " InvalidNameError InvalidRequirementError InvalidSdistError InvalidWheelError KeyLockTimeoutError LockError"
         " LocksUnsupportedError LockTimeoutError NestedHoldError NetworkError NoMatchingWheelError NotInCacheError"
         " OfflineError OutOfSpaceError ProjectNotFoundError ReadOnlyCacheError RequirementsFileError"
         " ResolutionLimitError SourceError TargetError UnsatisfiableError UsageError"
@@ -99,7 +104,10 @@ _NAMES = {
     "model.index": "IndexStrategy",
     "model.listing": "CacheSize Entry LeaseInfo LockInfo Usage",
     "model.locking": "Wait",
-    "model.outcome": "Added AddReport FetchReport InstallReport Named Obtained ResolveReport",
+    "model.outcome": (
+        "Added AddReport BuildReport BuiltWheel FailedBuild FetchReport InstallReport Named Obtained ResolveReport"
+        " SourceReport"
+    ),
     "model.python": "LinkMode",
     "model.records": "Member Pin Referrer",
     "model.removal": "KeepCode KeepReason Kept PrunePolicy Removal RemovalPlan RemovalReason Removed",

@@ -20,7 +20,14 @@ from aiocache_engine.engine import CacheEngine
 from aiocache_engine.errors import UsageError
 from aiocache_engine.hints import Any, Self, TypeVar
 from aiocache_engine.model.listing import CacheSize, Entry, Usage
-from aiocache_engine.model.outcome import AddReport, BuildReport, FetchReport, InstallReport, ResolveReport
+from aiocache_engine.model.outcome import (
+    AddReport,
+    BuildReport,
+    FetchReport,
+    InstallReport,
+    ResolveReport,
+    SourceReport,
+)
 from aiocache_engine.model.python import LinkMode
 from aiocache_engine.model.records import Pin, Referrer
 from aiocache_engine.model.removal import PLAIN, PrunePolicy, Removal, RemovalPlan
@@ -304,6 +311,32 @@ class BlockingCacheEngine:
     def run_build(self, request: BuildRequest) -> BuildReport:
         """Build what is described by a value; as `build`."""
         return self._call(partial(self._engine.run_build, request))
+
+    def inspect(
+        self,
+        source: str | os.PathLike[str],
+        *,
+        asks_backend: bool = False,
+        sdist_dir: str | os.PathLike[str] | None = None,
+        python: str | None = None,
+        config_settings: Mapping[str, str | Sequence[str]] | None = None,
+        overlays: Iterable[str] | None = None,
+    ) -> SourceReport:
+        """Tell what an sdist says of itself and what its build needs. Nothing is built.
+
+        Arguments and errors as for `CacheEngine.inspect`.
+        """
+        return self._call(
+            partial(
+                self._engine.inspect,
+                source,
+                asks_backend=asks_backend,
+                sdist_dir=sdist_dir,
+                python=python,
+                config_settings=config_settings,
+                overlays=_listed_or_none("overlays", overlays),
+            )
+        )
 
     def add(self, wheels: Iterable[str | os.PathLike[str]], *, overlay: str = DEFAULT_OVERLAY) -> AddReport:
         """Add wheels that were built elsewhere to an overlay, where whoever names it finds them at once.

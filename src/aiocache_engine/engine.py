@@ -15,7 +15,14 @@ from types import TracebackType
 from aiocache_engine.index.client import IndexClient
 from aiocache_engine.keeper import CacheKeeper
 from aiocache_engine.model.names import overlay_name
-from aiocache_engine.model.outcome import AddReport, BuildReport, FetchReport, InstallReport, ResolveReport
+from aiocache_engine.model.outcome import (
+    AddReport,
+    BuildReport,
+    FetchReport,
+    InstallReport,
+    ResolveReport,
+    SourceReport,
+)
 from aiocache_engine.model.python import LinkMode
 from aiocache_engine.model.value import replace
 from aiocache_engine.pipeline.add import DEFAULT_OVERLAY, add_wheels
@@ -23,6 +30,7 @@ from aiocache_engine.pipeline.build import BuildRequest, build_wheels, settings_
 from aiocache_engine.pipeline.cold import ending, fetch_cold, install_cold, resolve_cold
 from aiocache_engine.pipeline.deliver import Options
 from aiocache_engine.pipeline.inputs.arguments import path_text
+from aiocache_engine.pipeline.inspect import InspectRequest, inspect_source
 from aiocache_engine.pipeline.kit import Kit, end_work, with_pipelines
 from aiocache_engine.pipeline.steps import in_thread, in_thread_surely
 from aiocache_engine.pipeline.tools.environment import HeldEnvironment, find_held
@@ -307,6 +315,44 @@ class CacheEngine(CacheKeeper):
     async def run_build(self, request: BuildRequest) -> BuildReport:
         """Build what is described by a value; as `build`."""
         return await build_wheels(self._opened, request, self._index_client)
+
+    async def inspect(
+        self,
+        source: str | os.PathLike[str],
+        *,
+        asks_backend: bool = False,
+        sdist_dir: str | os.PathLike[str] | None = None,
+        python: str | None = None,
+        config_settings: Mapping[str, str | Sequence[str]] | None = None,
+        overlays: Iterable[str] | None = None,
+    ) -> SourceReport:
+        """Tell what an sdist says of itself and what its build needs. Nothing is built.
+
+        Args:
+            source: a requirement string, of which the sdist is taken whatever wheels there are, or the path or URL of
+                an sdist.
+            asks_backend: ask its build backend, too, what it needs; for that, what the sdist says that the backend
+                needs is installed into a build environment, and built where it must be.
+            sdist_dir: where a copy of the sdist goes; made if missing.
+            python: the interpreter it would be built for, as for `fetch`.
+            config_settings: what its backend is told.
+            overlays: as for `install`, for what its backend needs.
+
+        Raises:
+            UsageError: the source is nothing that can be built.
+            SourceError: it cannot be had, or its backend's needs cannot.
+            InvalidSdistError: it is malformed or hostile.
+            BuildError: it does not say how it is built, or its backend gave no answer.
+            DiskError, ReadOnlyCacheError, LockTimeoutError: the machine refused.
+        """
+        request = InspectRequest(
+            source=path_text(source),
+            python=python,
+            sdist_dir=None if sdist_dir is None else path_text(sdist_dir),
+            asks_backend=asks_backend,
+            settings=settings_of(config_settings or {}),
+        )
+        return await inspect_source(self._with_overlays(overlays), request, self._index_client)
 
     async def add(self, wheels: Iterable[str | os.PathLike[str]], *, overlay: str = DEFAULT_OVERLAY) -> AddReport:
         """Add wheels that were built elsewhere to an overlay, where whoever names it finds them at once.

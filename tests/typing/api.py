@@ -11,6 +11,7 @@ from aiocache_engine import (
     AddReport,
     BlockingCacheEngine,
     BlockingPipelineLease,
+    BuildReport,
     CacheEngine,
     CacheSize,
     Entry,
@@ -26,6 +27,7 @@ from aiocache_engine import (
     Removal,
     RemovalPlan,
     RemovalReason,
+    SourceReport,
     TargetChoice,
     Usage,
 )
@@ -86,6 +88,10 @@ async def embed() -> None:
             assert_type(lease.id, str | None)
             assert_type(lease.variables(os.environ), dict[str, str])
             await lease.drop("torch<2.5", "mine")
+        source = await engine.inspect("six", asks_backend=True, sdist_dir=Path("sdists"), overlays=["ci"])
+        assert_type(source, SourceReport)
+        assert_type(source.backend_requires, tuple[str, ...] | None)
+        assert_type(await engine.build(["six"], wheel_dir="wheels", config_settings={"a": ["b"]}), BuildReport)
         plan = await engine.plan_clean(["torch<2.5"])
         assert_type(plan, RemovalPlan)
         assert_type(await engine.foresee(plan), Removal)
@@ -122,6 +128,8 @@ def embed_in_threads() -> None:
             assert_type(lease, BlockingPipelineLease)
             assert_type(lease.variables(), dict[str, str])
             lease.drop("mine")
+        assert_type(engine.inspect("six", python="3.12"), SourceReport)
+        assert_type(engine.build(["six"], wheel_dir="wheels"), BuildReport)
         plan = engine.plan_clean(["torch<2.5"])
         assert_type(plan, RemovalPlan)
         assert_type(engine.foresee(plan), Removal)

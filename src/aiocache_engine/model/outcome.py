@@ -114,3 +114,20 @@ class BuildReport:
     failed: tuple[FailedBuild, ...]
     wheel_dir: str  #: absolute path of the directory of the wheels
     total_seconds: float
+
+
+@value(kw_only=True)
+class SourceReport:
+    """What an sdist says of itself and of its build."""
+
+    source: str  #: as it was named
+    project: str  #: normalized
+    version: str
+    filename: str
+    sha256: str
+    path: str | None  #: of the copy that was asked for
+    build_requires: tuple[str, ...]  #: requirements of its build before its backend can be asked anything (PEP 518)
+    backend_requires: tuple[str, ...] | None  #: those that its backend adds (PEP 517); None: it was not asked
+    requires: tuple[str, ...] | None  #: those of any wheel built of it; None: only its backend knows (PEP 643)
+    requires_python: str | None  #: of any such wheel; None also where only its backend knows
+    total_seconds: float

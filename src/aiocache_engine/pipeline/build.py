@@ -38,7 +38,7 @@ from aiocache_engine.pipeline.call import Call
 from aiocache_engine.pipeline.cold import ending
 from aiocache_engine.pipeline.find import Choice, Ready
 from aiocache_engine.pipeline.inputs.arguments import text, texts
-from aiocache_engine.pipeline.inputs.requirements import is_location, parse_requirement
+from aiocache_engine.pipeline.inputs.requirements import is_location, parse_requirement, taken_apart
 from aiocache_engine.pipeline.kit import Kit
 from aiocache_engine.pipeline.steps import in_thread
 from aiocache_engine.pipeline.undertake import interpreter_for, listed
@@ -87,7 +87,7 @@ async def build_wheels(kit: Kit, request: BuildRequest, client: Callable[[], Awa
         kit = replace(kit, yard=BuildYard(request.job_count))
     interpreter = await in_thread(partial(interpreter_for, kit, request.python))
     sources = await in_thread(partial(_read_sources, request.sources, interpreter))
-    wheel_dir = await in_thread(partial(_made_directory, request.wheel_dir))
+    wheel_dir = await in_thread(partial(made_directory, request.wheel_dir))
     settings = dict(request.settings)
     outcomes: dict[int, BuiltWheel | FailedBuild] = {}
 
@@ -167,17 +167,8 @@ class _One:
         )
 
     def _put(self, wheel: str, filename: str) -> None:
-        """Copy a wheel to where it was asked for, in the place of one of that name; it shares no bytes with ours."""
-        temporary = f"{self._wheel_dir}/.{filename}.{os.urandom(8).hex()}"
-        try:
-            copied(wheel, temporary)
-            os.replace(temporary, f"{self._wheel_dir}/{filename}")
-        except BaseException as error:
-            with suppress(OSError):
-                os.unlink(temporary)
-            if isinstance(error, OSError):
-                raise disk_error(error, f"{self._wheel_dir}/{filename}") from error
-            raise
+        """Copy a wheel to where it was asked for."""
+        hand_out(partial(copied, wheel), f"{self._wheel_dir}/{filename}")
 
     def _failed(self, errors: Sequence[CacheEngineError]) -> FailedBuild:
         build_error = next((each for each in errors if isinstance(each, BuildError)), None)
@@ -212,13 +203,20 @@ def _read_sources(sources: Sequence[str], interpreter: Interpreter) -> list[Want
     """
     if not sources:
         raise UsageError("nothing to build: name a project directory, an sdist or a requirement")
-    return [_read_source(each, interpreter) for each in dict.fromkeys(sources)]
+    return [read_source(each, interpreter) for each in dict.fromkeys(sources)]
 
 
-def _read_source(source: str, interpreter: Interpreter) -> Wanted | str:
+def read_source(source: str, interpreter: Interpreter) -> Wanted | str:
+    """Tell what one source is.
+
+    Raises:
+        UsageError: it is nothing that can be built.
+    """
     path = os.path.expanduser(source)
     if (is_location(source) or os.sep in source) and os.path.isdir(path):
         return os.path.realpath(absolute(path))
+    if source.startswith((".", "/", "~")) and not os.path.lexists(taken_apart(path)[0]):
+        raise UsageError(f"{source}: there is no such directory or file")
     wanted = parse_requirement(source, interpreter.markers)
     if wanted is None:
         raise InvalidRequirementError(source, "its marker says that it is not for this interpreter")
@@ -227,7 +225,26 @@ def _read_source(source: str, interpreter: Interpreter) -> Wanted | str:
     return wanted
 
 
-def _made_directory(path: str) -> str:
+def hand_out(copy: Callable[[str], object], path: str) -> None:
+    """Make a file, in the place of one of that name, by what copies to a path; it shares no bytes with ours.
+
+    Raises:
+        DiskError: it cannot be written.
+    """
+    directory, filename = os.path.split(path)
+    temporary = f"{directory}/.{filename}.{os.urandom(8).hex()}"
+    try:
+        copy(temporary)
+        os.replace(temporary, path)
+    except BaseException as error:
+        with suppress(OSError):
+            os.unlink(temporary)
+        if isinstance(error, OSError):
+            raise disk_error(error, path) from error
+        raise
+
+
+def made_directory(path: str) -> str:
     """Make a directory if it is missing; give its absolute path."""
     directory = absolute(os.path.expanduser(path))
     try:

@@ -153,7 +153,8 @@ class Call:
         Raises:
             SourceError: there is none, or an index cannot be asked.
         """
-        finder = await self._finder(replace(self._files, no_binary=(wanted.project,), only_binary=()))
+        files = replace(self._files, no_binary=(wanted.project,), only_binary=())
+        finder = await self._finder(files, looks_in_overlays=False)  # which have wheels alone, and hide indexes
         (result,) = (await self._conductor.conduct(finder.find_all([wanted]))).results
         if isinstance(result, Ready):
             return result.choice
@@ -216,10 +217,12 @@ class Call:
         self.obtained_at = time.monotonic()
         return [there[each.wanted.project] for each in lookup.results]
 
-    async def _finder(self, files: FileOptions | None = None) -> Finder:
+    async def _finder(self, files: FileOptions | None = None, *, looks_in_overlays: bool = True) -> Finder:
         settings = await in_thread(partial(self._kit.settings, self._files))
         told = (settings_text(self._build_settings),) if self._build_settings else ()
         chooser = chooser_of(self._interpreter, files or self._files, settings, told=told)
+        if not looks_in_overlays:
+            settings = replace(settings, indexes=tuple(each for each in settings.indexes if not each.is_overlay))
         is_offline = self._kit.config.is_offline
         return Finder(self.work, settings, chooser, is_offline=is_offline, refreshes=self._refreshes)
 

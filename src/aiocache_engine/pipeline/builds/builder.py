@@ -65,6 +65,17 @@ class BuiltProject:
     log: str | None  #: path of what its backend printed; None: it is not there any more
 
 
+@value
+class Looked:
+    """What an sdist says of itself and of its build."""
+
+    name: SdistName
+    sha256: str
+    requires: tuple[str, ...]  #: what the build needs before its backend can be asked
+    more: tuple[str, ...] | None  #: what the backend asks for; None: it was not asked
+    metadata: bytes | None  #: core metadata of any wheel built of it; None: only a build tells
+
+
 class Builder:
     """Builds for one engine call."""
 
@@ -119,6 +130,33 @@ class Builder:
     async def metadata(self, choice: Choice) -> bytes:
         """Give the METADATA that the wheel built of an sdist will have; errors as for `wheel`."""
         return await self._once(choice, partial(self._metadata, choice), shares=True)
+
+    async def look(self, choice: Choice, *, asks: bool, take: Callable[[int, str], None] | None = None) -> Looked:
+        """Tell what the build of an sdist needs and what comes of it, as far as it is said; nothing is built.
+
+        Errors as for `wheel`.
+
+        Args:
+            choice: the sdist.
+            asks: ask its backend too, in an environment of what the sdist says that the backend needs.
+            take: gets the sdist, open for reading, and its file name.
+        """
+        self._work.cache.ensure_writable()
+        name = sdist_name(choice.file.filename, choice.wanted.project)
+        async with self._shops.of_sdist(choice) as shop:
+            if take is not None and shop.sdist_fd is not None:
+                await in_thread(partial(take, shop.sdist_fd, name.filename))
+            metadata = await in_thread(partial(static_metadata, shop.root))
+            if metadata is not None:
+                check_metadata(metadata, name, shop.what)
+            more = await self._asked(shop, self._chain_to(choice)) if asks else None
+            return Looked(name, shop.content, shop.system.requires, more, metadata)
+
+    async def _asked(self, shop: Shop, chain: tuple[str, ...]) -> tuple[str, ...]:
+        check_chain(chain)
+        home = await in_thread(partial(shop.directory, "home"))
+        async with self._environment(shop, chain, shop.system.requires, home) as equipped, self._kit.yard.slot():
+            return await requires_for_wheel(equipped.call)
 
     async def project(self, path: str, take: Callable[[BuiltProject], Awaitable[None]]) -> BuiltProject:
         """Build a project directory, where it stands and whatever was built of it before; errors as for `wheel`.

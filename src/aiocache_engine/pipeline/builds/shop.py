@@ -34,6 +34,7 @@ class Shop:
     staged: str  #: the directory of all that the build writes
     content: str  #: SHA-256 of the sdist; "" for a project directory
     log_key: FileKey  #: where the log goes
+    sdist_fd: int | None = None  #: the sdist, open for reading until the block ends; None for a project directory
 
     @property
     def log(self) -> str:
@@ -71,7 +72,7 @@ class Shops:
                 root = await unpacked(source, f"{staged}/source")
                 system = await in_thread(partial(read_build_system, root, what))
                 log_key = FileKey(choice.wanted.project, BUILT, choice.built or digest("log", source.sha256), None)
-                shop = Shop(what, root, system, staged, source.sha256, log_key)
+                shop = Shop(what, root, system, staged, source.sha256, log_key, source.fd)
                 async with self._logged(shop, source.name.version):
                     yield shop
             finally:

@@ -148,6 +148,19 @@ async def unpacked(source: Source, directory: str) -> str:
     return await in_thread(unpacking, on_cancel=stopping.set)
 
 
+def copy_from(fd: int, target: str) -> None:
+    """Copy all that can be read from a descriptor into a new file; where it was read before does not matter.
+
+    Raises:
+        OSError: the target is there or cannot be written.
+    """
+    offset = 0
+    with open(target, "xb") as copy:
+        while piece := os.pread(fd, _PIECE_BYTES, offset):
+            copy.write(piece)
+            offset += len(piece)
+
+
 def _key(choice: Choice) -> FileKey:
     return FileKey(choice.wanted.project, choice.index.digest, choice.file.filename, choice.sha256)
 
