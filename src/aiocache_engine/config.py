@@ -13,6 +13,7 @@ from aiocache_engine.model.python import LinkMode
 from aiocache_engine.model.value import value
 
 LOCK_TIMEOUT_SECONDS = 60.0
+BUILD_TIME_LIMIT_SECONDS = 3600.0
 _YES = frozenset({"1", "true", "yes", "on"})
 _NO = frozenset({"", "0", "false", "no", "off"})
 
@@ -35,7 +36,7 @@ class Config:
     download_count: int = 12  #: files fetched at the same time
     page_count: int = 12  #: pages asked for at the same time
     build_count: int | None = None  #: backends run at the same time; None: by processors and free memory
-    build_time_limit_seconds: float = 3600.0  #: for each hook of a build backend
+    build_time_limit_seconds: float = BUILD_TIME_LIMIT_SECONDS  #: for each hook of a build backend
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Config:
@@ -48,7 +49,8 @@ class Config:
             overlays=_overlays(environ.get("AIOC_OVERLAY")),
             is_offline=_yes_or_no("AIOC_OFFLINE", environ),
             link_mode=_link_mode(environ.get("AIOC_LINK_MODE")),
-            lock_timeout_seconds=_seconds(environ.get("AIOC_LOCK_TIMEOUT")),
+            lock_timeout_seconds=_seconds("AIOC_LOCK_TIMEOUT", environ, LOCK_TIMEOUT_SECONDS),
+            build_time_limit_seconds=_seconds("AIOC_BUILD_TIMEOUT", environ, BUILD_TIME_LIMIT_SECONDS),
         )
 
 
@@ -130,13 +132,14 @@ def _link_mode(text: str | None) -> LinkMode:
         raise UsageError(f"AIOC_LINK_MODE is {text!r}; use clone, hardlink, copy or symlink") from None
 
 
-def _seconds(text: str | None) -> float:
+def _seconds(name: str, environ: Mapping[str, str], default: float) -> float:
+    text = environ.get(name)
     if not text:
-        return LOCK_TIMEOUT_SECONDS
+        return default
     try:
         seconds = float(text)
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds < float("inf"):
-        raise UsageError(f"AIOC_LOCK_TIMEOUT is {text!r}; use a number of seconds")
+        raise UsageError(f"{name} is {text!r}; use a number of seconds")
     return seconds
