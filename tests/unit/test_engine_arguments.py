@@ -22,7 +22,10 @@ LISTS = [
     *((verb, name) for verb in ("plan_clean", "clean") for name in ("names", "tools")),
     ("environment", "additions"),
     ("pin", "requirements"),
-    *((verb, "overlays") for verb in ("resolve", "install", "plan_install", "fetch", "environment", "build")),
+    *(
+        (verb, "overlays")
+        for verb in ("resolve", "install", "plan_install", "fetch", "environment", "build", "inspect")
+    ),
 ]
 NO_LISTS = ["tiny", b"tiny", 7, None, Path("tiny")]
 NO_TARGETS = ["env", Path("env"), {"venv": "env"}]
@@ -31,6 +34,7 @@ NO_TARGETS = ["env", Path("env"), {"venv": "env"}]
 def arguments(verb: str, **wrong: Any) -> dict[str, Any]:
     needed: dict[str, dict[str, Any]] = {
         "environment": {"requirement": "tiny"},
+        "inspect": {"source": "tiny"},
         "build": {"sources": ["tiny"], "wheel_dir": "dist"},
     }
     return {**needed.get(verb, {}), **wrong}
