@@ -74,7 +74,7 @@ async def embed() -> None:
             assert_type(environment, HeldEnvironment)
             assert_type(environment.command("ruff"), str)
             assert_type(environment.variables(os.environ), dict[str, str])
-        installed = await engine.install(["six"], files=["pins.txt"], target=TargetChoice(venv=".venv"))
+        installed = await engine.install(["six"], files=["pins.txt"], no_build=True, target=TargetChoice(venv=".venv"))
         assert_type(installed, InstallReport)
         assert_type(installed.installed, tuple[Obtained, ...])
         assert_type(await engine.plan_install(["six"], constraints=["six<2"], upgrade=True), InstallReport)
@@ -122,7 +122,7 @@ def embed_in_threads() -> None:
         assert_type(engine, BlockingCacheEngine)
         assert_type(engine.cache_dir, str)
         assert_type(engine.install(["six"], target=TargetChoice(venv=".venv")), InstallReport)
-        assert_type(engine.fetch(["six"]), FetchReport)
+        assert_type(engine.fetch(["six"], no_binary=["six"]), FetchReport)
         assert_type(engine.add([Path("mine-1.0-py3-none-any.whl")]), AddReport)
         with engine.lease(name="nightly") as lease:
             assert_type(lease, BlockingPipelineLease)

@@ -172,6 +172,8 @@ FOREIGN_1, FOREIGN_2 = "tiny-1-cp311-cp311-win_amd64", "tiny-2-cp311-cp311-win_a
         ("tiny>=2rc1", ["tiny-2rc1.tar.gz", WHEEL_1], "tiny-2rc1.tar.gz"),
         ("tiny", ["tiny-2rc1.tar.gz", FOREIGN_1], "tiny-2rc1.tar.gz"),
         ("tiny", ["tiny-1.0-2.tar.gz", WHEEL_1], "tiny-1.0-2.tar.gz"),
+        ("tiny<2", ["tiny-1.0-2.tar.gz", WHEEL_2], "tiny-1.0-2.tar.gz"),
+        ("tiny", ["Tiny-2.tar.gz", WHEEL_2], WHEEL_2),
         ("tiny", ["tiny-extra-9.tar.gz", SDIST_1], SDIST_1),
         ("tiny", [file(SDIST_2, python=">=3.12"), SDIST_1], SDIST_1),
         ("tiny", [file(WHEEL_2, python=">=3.12"), SDIST_2], SDIST_2),

@@ -6,6 +6,7 @@ import os
 import shlex
 
 from aiocache_engine.errors import UsageError
+from aiocache_engine.model.names import is_sdist
 
 _OPERATORS = frozenset("<>=!~")
 _MEANS_MORE = frozenset("<>=!~@[; ")  #: one of these is in what says more of a project than its name
@@ -42,8 +43,8 @@ def mistake(word: str, source: str | None, python: str | None, *, is_interpreter
 
 def _no_tool(word: str) -> str:
     quoted = shlex.quote(word)
-    if word.endswith(".whl") or "://" in word:
-        return f"a wheel is named by --from, and then its command: --from {quoted} COMMAND"
+    if word.endswith(".whl") or is_sdist(word) or "://" in word:
+        return f"a wheel or sdist is named by --from, and then its command: --from {quoted} COMMAND"
     script = f"to run a script say `aioc run python {quoted}`"
     if os.sep in word:
         return script if word.endswith(".py") else f"{word!r} is a path, and no tool is named so; {script}"

@@ -17,6 +17,8 @@ from aiocache_engine.model.names import FileName, SdistName, WheelName, file_nam
 from aiocache_engine.model.python import Interpreter
 from aiocache_engine.model.requirement import Refusal, Wanted
 
+Named = tuple[FileName, IndexFile]
+
 
 class WheelChooser:
     """Chooses for one interpreter; its tags are looked up once."""
@@ -52,14 +54,14 @@ class WheelChooser:
 
     def choose(self, wanted: Wanted, files: Iterable[IndexFile]) -> IndexFile | Refusal:
         """Give the best file for what is wanted, or why there is none."""
-        named = [(name, file) for file in files if (name := _named(file, wanted.project)) is not None]
         kinds = self._kinds(wanted.project)
         if not kinds:
             return _CONTRADICTION
-        offered = [(name, file) for name, file in named if isinstance(name, kinds)]
+        files = list(files)
+        offered, takeable = self._offered(wanted, files, kinds)
         if not offered:
-            return Refusal(self._format_reason([name for name, _ in named]))
-        allowed = self._of_allowed_versions(wanted, offered)
+            return Refusal(self._format_reason([name for name, _ in _named(files, wanted.project)]))
+        allowed = self._of_allowed_versions(wanted, takeable, offered)
         if not allowed:
             newest = newest_of(
                 [_version(name.version) for name, file in offered if file.yanked is None],
@@ -109,23 +111,37 @@ class WheelChooser:
             return f"it is there only as source, {newest}, and {ruler} rules building it out"
         return f"--no-binary wants it built from source, and it is there only as wheels, {newest}"
 
-    def _of_allowed_versions(
-        self, wanted: Wanted, files: list[tuple[FileName, IndexFile]]
-    ) -> list[tuple[FileName, IndexFile]]:
+    def _offered(
+        self, wanted: Wanted, files: list[IndexFile], kinds: tuple[type[FileName], ...]
+    ) -> tuple[list[Named], list[Named]]:
+        """Give the files of these kinds, and those of them that could be taken whatever versions are wanted.
+
+        An sdist beside a wheel that could be taken is left out, unread: a page may list thousands.
+        """
+        sources = [file for file in files if is_sdist(file.filename)] if SdistName in kinds else []
+        wheels: list[Named] = []
+        if WheelName in kinds:
+            wheels = _named((file for file in files if file.filename.endswith(".whl")), wanted.project)
+        takeable = [each for each in wheels if self._is_takeable(wanted, *each)]
+        covered = {name.version for name, _ in takeable}
+        left = (file for file in sources if _plain_version(file.filename, wanted.project) not in covered)
+        sdists = _named(left, wanted.project)
+        return [*wheels, *sdists], [*takeable, *(each for each in sdists if self._is_takeable(wanted, *each))]
+
+    def _of_allowed_versions(self, wanted: Wanted, takeable: list[Named], offered: list[Named]) -> list[Named]:
         specifiers = SpecifierSet(wanted.specifier)
-        usable = [each for each in files if self._is_usable(wanted, *each)] or files
+        usable = [each for each in takeable if _contains(wanted.specifier, each[0].version)] or offered
         # filter() gives pre-releases only where nothing else matches, so it must see what could really be taken.
-        offered = {_version(name.version) for name, _ in usable}
-        versions = set(specifiers.filter(offered, prereleases=self._takes_pre_releases))
+        told = {_version(name.version) for name, _ in usable}
+        versions = set(specifiers.filter(told, prereleases=self._takes_pre_releases))
         return [(name, file) for name, file in usable if _version(name.version) in versions]
 
-    def _is_usable(self, wanted: Wanted, name: FileName, file: IndexFile) -> bool:
+    def _is_takeable(self, wanted: Wanted, name: FileName, file: IndexFile) -> bool:
         return (
             self._fits_platform(name, file)
             and self._fits_python(name, file)
-            and _fits_hashes(wanted)(name, file)
+            and (not wanted.sha256s or _fits_hashes(wanted)(name, file))
             and (file.yanked is None or wanted.pinned is not None)
-            and _contains(wanted.specifier, name.version)
         )
 
     def _fits_platform(self, name: FileName, _: IndexFile) -> bool:
@@ -160,7 +176,7 @@ def newest_of(versions: Collection[Version], *, takes_pre_releases: bool) -> Ver
     return max(versions if takes_pre_releases or not finished else finished, default=None)
 
 
-def _yanked_reason(files: list[tuple[FileName, IndexFile]]) -> str:
+def _yanked_reason(files: list[Named]) -> str:
     why = next((file.yanked for _, file in files if file.yanked), "")
     return f"every release that matches was yanked{f' ({why})' if why else ''}; pin one with == to take it all the same"
 
@@ -169,13 +185,25 @@ def _fits_hashes(wanted: Wanted) -> Callable[[FileName, IndexFile], bool]:
     return lambda _, file: not wanted.sha256s or file.sha256 is None or file.sha256 in wanted.sha256s
 
 
-def _named(file: IndexFile, project: str) -> FileName | None:
-    try:
-        name = file_name(file.filename, project)
-        _version(name.version)
-    except (InvalidNameError, InvalidVersion):
-        return None
-    return name if name.project == project else None
+def _named(files: Iterable[IndexFile], project: str) -> list[Named]:
+    """Take the names of a project's files apart; what has none is left out."""
+    named: list[Named] = []
+    for file in files:
+        try:
+            name = file_name(file.filename, project)
+            _version(name.version)
+        except (InvalidNameError, InvalidVersion):
+            continue
+        if name.project == project:
+            named.append((name, file))
+    return named
+
+
+def _plain_version(sdist: str, project: str) -> str | None:
+    """Give the version in an sdist's name that is plain; None: it has to be parsed."""
+    name, _, rest = sdist.rpartition("-")
+    is_plain = name.replace("_", "-").replace(".", "-").lower() == project
+    return rest.removesuffix(".zip").removesuffix(".tar.gz") if is_plain else None
 
 
 def _build(build: str) -> tuple[int, str]:
