@@ -27,6 +27,7 @@ from aiocache_engine.pipeline import find
 from aiocache_engine.pipeline.add import add_wheels
 from aiocache_engine.pipeline.collector.collect import Collector
 from aiocache_engine.pipeline.kit import open_kit
+from aiocache_engine.pipeline.resolution import shelf
 from aiocache_engine.pipeline.steps import Outside
 from aiocache_engine.store.work import Work
 from aiocache_engine.testing.index_server import IndexServer
@@ -203,15 +204,17 @@ async def test_a_damaged_wheel_of_an_overlay_is_never_replaced_by_one_of_an_inde
     assert_sound(place.cache)
 
 
+@pytest.mark.parametrize("dependencies", [True, False])
 async def test_a_wheel_that_was_replaced_after_it_was_chosen_is_chosen_again(
-    place: Place, built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, dependencies: bool
 ) -> None:
     old, new = (wheel_of(tmp_path / name, "tiny", "1.0", name) for name in _made(tmp_path, "old", "new"))
     look_up = find.look_up
 
     def late(work: Work, choices: Any) -> Any:
         """Replace and free the wheel between the hold that chose it and the one that looks it up."""
-        if choices and monkeypatch_is_due.pop():
+        if choices and is_due:
+            is_due.clear()
             kit = open_kit(place.cache, config=place.config(), environ={})
             adding = kit.work()
             yield from add_wheels(kit, adding, [str(new)], "mine")
@@ -222,9 +225,9 @@ async def test_a_wheel_that_was_replaced_after_it_was_chosen_is_chosen_again(
     async with place.engine(overlays=("mine",)) as engine:
         await engine.add([old], overlay="mine")
         before = place.archives()
-        monkeypatch_is_due = [False, True]
-        monkeypatch.setattr(find, "look_up", late)
-        assert await installed(engine, tmp_path / "environment", "tiny==1.0", dependencies=False) == "overlay"
+        is_due = [True]
+        monkeypatch.setattr(shelf if dependencies else find, "look_up", late)
+        assert await installed(engine, tmp_path / "environment", "tiny==1.0", dependencies=dependencies) == "overlay"
     assert place.archives().isdisjoint(before)
     assert says(tmp_path / "environment", "tiny") == "new"
 

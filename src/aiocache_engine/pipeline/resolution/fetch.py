@@ -106,6 +106,8 @@ class Fetcher:
             return await in_thread(partial(read_local_metadata, choice))
         if stored is not None:
             return stored
+        if choice.index.is_overlay:  # it was replaced or cleaned after its page was read: what is there now tells
+            return await self._fetch_wheel(choice)
         async with self._limiter:
             content = await self._remote_metadata(choice)
         if content is None:  # without the limiter: fetching the file, and a build, have limits of their own
