@@ -126,7 +126,7 @@ def direct_file(location: str) -> tuple[Index, IndexFile, UrlCredentials | None]
     if scheme not in {"http", "https", "file"} or (scheme != "file" and not host):
         raise InvalidNameError("URL", shown(location), "http, https and file are understood")
     url, _, fragment = clean.partition("#")
-    promised = dict(part.partition("=")[::2] for part in fragment.split("&"))
+    promised = _promised(fragment)
     filename = safe_segment(promised.get(_NAME) or file_name_of(url))
     file = IndexFile(
         filename=filename,
@@ -151,6 +151,15 @@ def called(location: str, filename: str) -> str:
     if file_name_of(url) == filename:
         return location
     return f"{url}{'&' if '#' in url else '#'}{_NAME}={filename}"
+
+
+def told_file_name(url: str) -> str | None:
+    """Give the file name in a URL's fragment; None: there is none."""
+    return _promised(url.partition("#")[2]).get(_NAME)
+
+
+def _promised(fragment: str) -> dict[str, str]:
+    return dict(part.partition("=")[::2] for part in fragment.split("&"))
 
 
 def _is_path(location: str) -> bool:

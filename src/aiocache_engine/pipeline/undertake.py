@@ -32,7 +32,7 @@ Item = TypeVar("Item")
 class Inputs:
     """What is asked for, as it was told."""
 
-    requirements: tuple[str, ...] = ()  #: requirement strings, and paths or URLs of wheels
+    requirements: tuple[str, ...] = ()  #: requirement strings, and paths or URLs of wheels and sdists
     files: tuple[str, ...] = ()  #: requirements files and lock files
     constraints: tuple[str, ...] = ()  #: requirement strings that hold for a project only if it is needed
     constraint_files: tuple[str, ...] = ()

@@ -213,15 +213,23 @@ def _from_location(location: str, text: str, sha256s: frozenset[str], project: s
     except InvalidNameError as error:
         if not is_sdist(filename):
             raise
-        reason = f"the file of an sdist is called {project or 'NAME'}-VERSION.tar.gz, and this is not"
+        expected = f"{project or 'NAME'}-VERSION.tar.gz"
+        hint = f"; say what it is by #filename={expected} after its URL" if location.startswith(_URLS) else ""
+        reason = f"the file of an sdist is called {expected}, and this is not{hint}"
         raise InvalidRequirementError(text, reason) from error
     return Wanted(text, name.project, "", None, sha256s, location)
 
 
 def _url_file_name(url: str, text: str) -> str:
-    from aiocache_engine.index.urls import file_name_of, path_of_url  # noqa: PLC0415 - URLs are rare, urllib costs 5 ms
+    from aiocache_engine.index.urls import (  # noqa: PLC0415 - URLs are rare, urllib costs 5 ms
+        file_name_of,
+        path_of_url,
+        told_file_name,
+    )
 
     try:
+        if told := told_file_name(url):
+            return told
         return os.path.basename(path_of_url(url)) if url.startswith("file:") else file_name_of(url)
     except ValueError as error:
         raise InvalidRequirementError(text, str(error)) from error

@@ -1,8 +1,8 @@
 """Read requirements and requirements files as pip reads them: what is wanted, what is constrained, which options hold.
 
-Understood in a file: requirements (PEP 508), paths and URLs of wheels, `--hash`; comments, continued lines,
+Understood in a file: requirements (PEP 508), paths and URLs of files, `--hash`; comments, continued lines,
 `${VARIABLES}`, nested `-r` and `-c`, the encodings that pip knows, and pip's options about indexes, hashes, binaries
-and pre-releases. A `pylock.toml` may stand wherever a requirements file may. What no wheel can fulfil (editable,
+and pre-releases. A `pylock.toml` may stand wherever a requirements file may. What no file can fulfil (editable,
 version control, a source tree) is refused with the file and the line named.
 """
 
@@ -123,7 +123,7 @@ def read_requested(
     """Read requirements and files of them.
 
     Args:
-        requirements: requirements (PEP 508), and paths or URLs of wheels.
+        requirements: requirements (PEP 508), and paths or URLs of wheels and sdists.
         files: requirements files and lock files.
         constraint_files: files of constraints.
         constraints: requirements that hold for a project only if it is needed.
