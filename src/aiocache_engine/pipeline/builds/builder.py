@@ -1,8 +1,8 @@
 """Build wheels of sdists and projects: each once, whoever wants it, in an environment made for it (PEP 517, 518, 643).
 
 In this order: the sdist is here and unpacked; what its build needs is resolved, fetched and, where it must be, built;
-the environment of it stands, leased. Only then come the key lock of the build and, last, a slot, and nothing is waited
-for but the backend (rules 3, 4 and 22). A clean of the project meanwhile leaves the wheel to this call alone (rule 20).
+the environment of it stands, leased. Only then come the key lock of the build and a slot, and nothing is waited for but
+the backend (rules 3, 4 and 22). A clean of the project meanwhile leaves the wheel to this call alone (rule 20).
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from aiocache_engine.pipeline.builds.metadata import check_metadata
 from aiocache_engine.pipeline.builds.shop import Shop, Shops
 from aiocache_engine.pipeline.builds.source import Sources
 from aiocache_engine.pipeline.builds.static_metadata import static_metadata
-from aiocache_engine.pipeline.builds.yard import CHAIN_VARIABLE, check_chain
+from aiocache_engine.pipeline.builds.yard import CHAIN_VARIABLE, Errand, check_chain
 from aiocache_engine.pipeline.find import Choice, Ready
 from aiocache_engine.pipeline.kit import Kit
 from aiocache_engine.pipeline.resolution.resolve import metadata_of
-from aiocache_engine.pipeline.steps import Conductor, in_thread, while_showing_life
+from aiocache_engine.pipeline.steps import Conductor, in_thread
 from aiocache_engine.store.layout import BUILT
 from aiocache_engine.store.work import Work
 from aiocache_engine.system.disk import read_bytes
@@ -210,50 +210,55 @@ class Builder:
         full = digest("wheel", shop.content, equipped.environment.digest, settings_text(self._settings))
         key = FileKey(choice.wanted.project, BUILT, full, None)
         keys = (key, choice.key) if choice.built else (key,)
-        lock = KeyLock(self._kit.cache.layout.key_lock(digest("build", full)))
-        async with lock.hold(what=f"the build of {shop.what}", on_wait=self._kit.reporter.waits) as key_hold:
-            found = await self._built.find(choice, key, also=keys[1:], take=take)
-            if found is not None:
-                return found
-            make = partial(self._make, choice, shop, equipped, keys, take)
-            return await while_showing_life(key_hold, make)
+        return await self._kit.yard.alone(
+            self._errand(digest("build", full), shop.what),
+            find=partial(self._built.find, choice, key, also=keys[1:], take=take),
+            build=partial(self._run_backend, shop, equipped),
+            finish=partial(self._finish, choice, shop, keys, take),
+        )
 
-    async def _make(
-        self, choice: Choice, shop: Shop, equipped: _Equipped, keys: Sequence[FileKey], take: Take | None
-    ) -> Ready:
-        wheel = await self._run_backend(shop, equipped)
+    def _errand(self, key: str, what: str) -> Errand:
+        lock = KeyLock(self._kit.cache.layout.key_lock(key))
+        return Errand(lock, f"the build of {what}", self._kit.reporter.waits)
+
+    async def _run_backend(self, shop: Shop, equipped: _Equipped) -> str:
+        """Have the wheel built; give its path."""
+        reporter, directory = self._kit.reporter, await in_thread(partial(shop.directory, "wheel"))
+        started = time.monotonic()
+        reporter.build_started(shop.what)
+        try:
+            return f"{directory}/{await build_wheel(equipped.call, directory)}"
+        finally:
+            reporter.build_finished(shop.what, time.monotonic() - started)
+
+    async def _finish(self, choice: Choice, shop: Shop, keys: Sequence[FileKey], take: Take | None, path: str) -> Ready:
+        """Publish what was built of an sdist."""
+        wheel = await self._built.stage(path, shop.what)
         name = sdist_name(choice.file.filename, choice.wanted.project)
-        self._check(wheel, name, shop)
+        check_is_of(wheel.name, name, self._interpreter, shop.what)
         if take is not None:
             await in_thread(partial(take, wheel.file, wheel.name.filename))
         ready = await self._built.publish(choice, wheel, keys)
         await self._shops.keep_log(shop, name.version)
         return ready
 
-    def _check(self, wheel: StagedWheel, name: SdistName, shop: Shop) -> None:
-        check_is_of(wheel.name, name, self._interpreter, shop.what)
-
-    async def _run_backend(self, shop: Shop, equipped: _Equipped) -> StagedWheel:
-        reporter, directory = self._kit.reporter, await in_thread(partial(shop.directory, "wheel"))
-        async with self._kit.yard.slot():
-            started = time.monotonic()
-            reporter.build_started(shop.what)
-            try:
-                filename = await build_wheel(equipped.call, directory)
-            finally:
-                reporter.build_finished(shop.what, time.monotonic() - started)
-        return await self._built.stage(f"{directory}/{filename}", shop.what)
-
     async def _project(
         self, path: str, chain: tuple[str, ...], take: Callable[[BuiltProject], Awaitable[None]]
     ) -> BuiltProject:
-        lock = KeyLock(self._kit.cache.layout.key_lock(digest("project", path)))
-        async with self._shops.of_directory(path) as shop, self._equipped(shop, chain) as equipped:
-            async with lock.hold(what=f"the build of {path}", on_wait=self._kit.reporter.waits) as key_hold:
-                wheel = await while_showing_life(key_hold, partial(self._run_backend, shop, equipped))
+        async def never() -> BuiltProject | None:
+            return None
+
+        async def finish(wheel_path: str) -> BuiltProject:
+            wheel = await self._built.stage(wheel_path, shop.what)
             built = BuiltProject(wheel, await self._shops.keep_log(shop, wheel.name.version))
             await take(built)
             return built
+
+        async with self._shops.of_directory(path) as shop, self._equipped(shop, chain) as equipped:
+            build = partial(self._run_backend, shop, equipped)
+            return await self._kit.yard.alone(
+                self._errand(digest("project", path), path), find=never, build=build, finish=finish
+            )
 
     @asynccontextmanager
     async def _equipped(self, shop: Shop, chain: tuple[str, ...]) -> AsyncIterator[_Equipped]:

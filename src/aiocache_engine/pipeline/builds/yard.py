@@ -10,15 +10,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
 
 from aiocache_engine.errors import BuildCycleError
 from aiocache_engine.hints import TYPE_CHECKING, Any, Final, TypeVar
+from aiocache_engine.model.locking import Wait
+from aiocache_engine.model.value import value
+from aiocache_engine.pipeline.steps import while_showing_life
 from aiocache_engine.system.memory import available_memory_bytes
 
 if TYPE_CHECKING:
     from anyio import CapacityLimiter, Event
 
+    from aiocache_engine.system.keylock import KeyHold, KeyLock
+
+Made = TypeVar("Made")
 Result = TypeVar("Result")
 
 CHAIN_VARIABLE: Final = "AIOC_BUILD_CHAIN"  #: what is being built around this process, outermost first
@@ -33,6 +40,15 @@ def default_build_count() -> int:
     return processors if memory_bytes is None else max(1, min(processors, memory_bytes // _BUILD_BYTES))
 
 
+@value
+class Errand:
+    """One build that is done once."""
+
+    lock: KeyLock
+    what: str  #: as a person who waits is told of it
+    on_wait: Callable[[Wait], None]
+
+
 class BuildYard:
     """The slots and the builds under way of one engine."""
 
@@ -44,13 +60,49 @@ class BuildYard:
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
-        """Take a slot for the length of the block, which waits for nothing but a backend (rule 3)."""
+        """Take a slot for the length of the block, which waits for nothing but a backend."""
         if self._slots is None:
             from anyio import CapacityLimiter  # noqa: PLC0415 - a warm command builds nothing
 
             self._slots = CapacityLimiter(self._build_count or default_build_count())
         async with self._slots:
             yield
+
+    async def alone(
+        self,
+        errand: Errand,
+        *,
+        find: Callable[[], Awaitable[Result | None]],
+        build: Callable[[], Awaitable[Made]],
+        finish: Callable[[Made], Awaitable[Result]],
+    ) -> Result:
+        """Build what nobody in any process is building meanwhile, or find what they built.
+
+        Who holds the key lock does not wait for a slot, nor the other way round: a backend may itself be waiting, in a
+        process of its own, for what is locked here.
+
+        Args:
+            errand: its key lock, and how those are told of it who wait.
+            find: looks whether it is there.
+            build: runs the backend, in a slot.
+            finish: publishes what that made.
+        """
+        from aiocache_engine.system.keylock import KeyHold  # noqa: PLC0415 - as above
+
+        is_stalled = False
+        while (found := await find()) is None:
+            async with AsyncExitStack() as held:
+                async with self.slot():
+                    key_hold = KeyHold(None, waited_seconds=0.0) if is_stalled else await _taken(errand, held)
+                    if key_hold is not None:
+                        if (found := await find()) is not None:
+                            return found
+                        made = await while_showing_life(key_hold, build)
+                if key_hold is not None:
+                    return await while_showing_life(key_hold, partial(finish, made))
+            async with errand.lock.hold(what=errand.what, on_wait=errand.on_wait) as waited:
+                is_stalled = not waited.held
+        return found
 
     async def once(
         self, chain: Sequence[str], place: str, work: Callable[[], Awaitable[Result]], *, shares: bool = False
@@ -112,6 +164,16 @@ class BuildYard:
                 if needed not in seen:
                     seen[needed] = (*way, needed)
                     queue.append(needed)
+
+
+async def _taken(errand: Errand, held: AsyncExitStack) -> KeyHold | None:
+    """Take the key lock, to be held with the others there; None: somebody else has it."""
+    from aiocache_engine.errors import KeyLockTimeoutError  # noqa: PLC0415 - as above
+
+    try:
+        return await held.enter_async_context(errand.lock.hold(what=errand.what, timeout_seconds=0))
+    except KeyLockTimeoutError:
+        return None
 
 
 class _Build:
