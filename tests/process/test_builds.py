@@ -129,6 +129,18 @@ async def test_processes_that_want_the_same_build_wait_and_another_takes_over_if
     await place.prune()  # what the killed one left
 
 
+async def test_a_build_that_is_cancelled_leaves_nothing_and_is_done_by_the_next(place: Place) -> None:
+    sdist(place, gate=place.root / "gate", behaviour=Behaviour.CHILD)
+    async with place.engine() as engine, create_task_group() as tasks:
+        tasks.start_soon(lambda: engine.fetch(["one"], python=sys.executable))
+        await begun(place)
+        tasks.cancel_scope.cancel()
+    assert place.archives() == set()
+    assert os.listdir(place.cache / "staging") == os.listdir(place.cache / "leases") == []
+    (place.root / "gate").touch()
+    assert await fetch(place, "one") == ["built"]
+
+
 async def test_builds_that_need_builds_finish_with_one_slot(place: Place) -> None:
     for number in range(4):
         needs = [f"p{number + 1}", f"p{number + 2}"] if number < 3 else []
