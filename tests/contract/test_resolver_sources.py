@@ -266,7 +266,8 @@ async def test_a_wheel_says_how_a_version_is_written_and_a_source_file_where_the
     (bench.wheels / "leaf-1.0-rc1.tar.gz").write_bytes(b"source")
     assert pins(await bench.live("leaf")) == ["leaf==1.0.0rc1"]
     (bench.wheels / "root-2.0.0a4.tar.gz").write_bytes(b"source")
-    assert pins(await bench.live("root")) == ["root==2.0.0a4"]
+    (bench.wheels / "end-3.0.0.zip").write_bytes(b"source")
+    assert pins(await bench.live("root", "end")) == ["end==3.0.0", "root==2.0.0a4"]
 
 
 async def test_a_version_is_meant_to_the_letter_as_its_maker_writes_it(bench: Bench) -> None:

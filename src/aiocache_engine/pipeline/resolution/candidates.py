@@ -128,7 +128,7 @@ def _spelled(canonical: str, files: bytes) -> str:
     start = 3 if wheel < 0 else files.rfind(b'["', 0, wheel) + 2
     name = files[start : files.find(b'"', start)].decode()
     parts = name.split("-")
-    spelled = parts[1] if wheel >= 0 and len(parts) > 1 else parts[-1].removesuffix(".tar.gz")
+    spelled = parts[1] if wheel >= 0 and len(parts) > 1 else parts[-1].removesuffix(".tar.gz").removesuffix(".zip")
     try:
         is_same = spelled == canonical or canonicalize_version(Version(spelled)) == canonical
     except InvalidVersion:  # an old source file has dashes wherever it likes
