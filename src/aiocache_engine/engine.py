@@ -6,33 +6,16 @@ prune. The engine reports through a `Reporter` and returns values; it prints not
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
-from types import TracebackType
 
-from aiocache_engine.index.client import IndexClient
-from aiocache_engine.keeper import CacheKeeper
-from aiocache_engine.model.names import overlay_name
-from aiocache_engine.model.outcome import (
-    AddReport,
-    BuildReport,
-    FetchReport,
-    InstallReport,
-    ResolveReport,
-    SourceReport,
-)
+from aiocache_engine.model.outcome import FetchReport, InstallReport, ResolveReport
 from aiocache_engine.model.python import LinkMode
-from aiocache_engine.model.value import replace
-from aiocache_engine.pipeline.add import DEFAULT_OVERLAY, add_wheels
-from aiocache_engine.pipeline.build import BuildRequest, build_wheels, settings_of
 from aiocache_engine.pipeline.cold import ending, fetch_cold, install_cold, resolve_cold
 from aiocache_engine.pipeline.deliver import Options
-from aiocache_engine.pipeline.inputs.arguments import path_text
-from aiocache_engine.pipeline.inspect import InspectRequest, inspect_source
-from aiocache_engine.pipeline.kit import Kit, end_work, with_pipelines
-from aiocache_engine.pipeline.steps import in_thread, in_thread_surely
+from aiocache_engine.pipeline.kit import Kit, with_pipelines
+from aiocache_engine.pipeline.steps import in_thread_surely
 from aiocache_engine.pipeline.tools.environment import HeldEnvironment, find_held
 from aiocache_engine.pipeline.tools.make import make_held
 from aiocache_engine.pipeline.tools.request import EnvironmentRequest, Tool, look_into_environment
@@ -48,23 +31,15 @@ from aiocache_engine.pipeline.undertake import (
     target_choice,
 )
 from aiocache_engine.python.target import TargetChoice
+from aiocache_engine.supplier import CacheSupplier
 
 
-class CacheEngine(CacheKeeper):
+class CacheEngine(CacheSupplier):
     """A package cache that can be cleaned while everything is running.
 
     Use it as an asynchronous context manager, on asyncio. Its methods may run at the same time as each other, and as
     anything that other processes do to the same cache dir. Making one touches nothing.
     """
-
-    _client: IndexClient | None = None
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close the connections to indexes."""
-        await super().__aexit__(kind, error, trace)
-        self._client = None
 
     async def resolve(
         self,
@@ -274,110 +249,6 @@ class CacheEngine(CacheKeeper):
             request = await self._off_loop(partial(look_into_fetch, kit, request))
         return await fetch_cold(kit, request, self._index_client)
 
-    async def build(
-        self,
-        sources: Iterable[str | os.PathLike[str]],
-        *,
-        wheel_dir: str | os.PathLike[str],
-        python: str | None = None,
-        config_settings: Mapping[str, str | Sequence[str]] | None = None,
-        jobs: int | None = None,
-        overlays: Iterable[str] | None = None,
-    ) -> BuildReport:
-        """Build wheels into a directory, several at the same time. What fails is told in the report, and stops nothing.
-
-        Wheels of sdists stay in the cache, too: the same one is built once, whoever wants it. A project directory is
-        built anew each time, where it stands.
-
-        Args:
-            sources: paths of project directories (with a slash, or "."), paths or URLs of sdists, and requirement
-                strings, of which the sdist is built whatever wheels there are.
-            wheel_dir: where the wheels go; made if missing.
-            python: the interpreter to build for, as for `fetch`.
-            config_settings: what build backends are told (PEP 517); not those of build requirements.
-            jobs: how many backends run at the same time; None: as configured.
-            overlays: as for `install`, for what builds need as well.
-
-        Raises:
-            UsageError: a source is nothing that can be built.
-            InterpreterError: the interpreter cannot be used.
-            DiskError, ReadOnlyCacheError, LockTimeoutError: the machine refused.
-        """
-        request = BuildRequest(
-            sources=tuple(path_text(each) for each in listed("sources", sources)),
-            wheel_dir=path_text(wheel_dir),
-            python=python,
-            settings=settings_of(config_settings or {}),
-            job_count=jobs,
-        )
-        return await build_wheels(self._with_overlays(overlays), request, self._index_client)
-
-    async def run_build(self, request: BuildRequest) -> BuildReport:
-        """Build what is described by a value; as `build`."""
-        return await build_wheels(self._opened, request, self._index_client)
-
-    async def inspect(
-        self,
-        source: str | os.PathLike[str],
-        *,
-        asks_backend: bool = False,
-        sdist_dir: str | os.PathLike[str] | None = None,
-        python: str | None = None,
-        config_settings: Mapping[str, str | Sequence[str]] | None = None,
-        overlays: Iterable[str] | None = None,
-    ) -> SourceReport:
-        """Tell what an sdist says of itself and what its build needs. Nothing is built.
-
-        Args:
-            source: a requirement string, of which the sdist is taken whatever wheels there are, or the path or URL of
-                an sdist.
-            asks_backend: ask its build backend, too, what it needs; for that, what the sdist says that the backend
-                needs is installed into a build environment, and built where it must be.
-            sdist_dir: where a copy of the sdist goes; made if missing.
-            python: the interpreter it would be built for, as for `fetch`.
-            config_settings: what its backend is told.
-            overlays: as for `install`, for what its backend needs.
-
-        Raises:
-            UsageError: the source is nothing that can be built.
-            SourceError: it cannot be had, or its backend's needs cannot.
-            InvalidSdistError: it is malformed or hostile.
-            BuildError: it does not say how it is built, or its backend gave no answer.
-            DiskError, ReadOnlyCacheError, LockTimeoutError: the machine refused.
-        """
-        request = InspectRequest(
-            source=path_text(source),
-            python=python,
-            sdist_dir=None if sdist_dir is None else path_text(sdist_dir),
-            asks_backend=asks_backend,
-            settings=settings_of(config_settings or {}),
-        )
-        return await inspect_source(self._with_overlays(overlays), request, self._index_client)
-
-    async def add(self, wheels: Iterable[str | os.PathLike[str]], *, overlay: str = DEFAULT_OVERLAY) -> AddReport:
-        """Add wheels that were built elsewhere to an overlay, where whoever names it finds them at once.
-
-        A wheel takes the place of one of the same file name; who is installing that one gets it whole. If one of them
-        cannot be added, none is.
-
-        Args:
-            wheels: paths of wheels; they are read, and neither moved nor linked.
-            overlay: its name; there is one as soon as something is added to it.
-
-        Raises:
-            UsageError: one is no wheel on this machine, or the overlay cannot have that name.
-            InvalidWheelError: a wheel is malformed or hostile. Several failures come in an ExceptionGroup.
-            DiskError, ReadOnlyCacheError, LockTimeoutError: the machine refused.
-        """
-        kit = self._opened
-        paths = [path_text(each) for each in listed("wheels", wheels)]
-        async with ending(kit):
-            work = kit.work()
-            try:
-                return await kit.conductor().conduct(add_wheels(kit, work, paths, overlay))
-            finally:
-                await in_thread_surely(partial(end_work, work))
-
     @asynccontextmanager
     async def environment(
         self,
@@ -448,24 +319,6 @@ class CacheEngine(CacheKeeper):
                 await in_thread_surely(each.release)
             raise
         return held[0]
-
-    def _with_overlays(self, overlays: Iterable[str] | None) -> Kit:
-        """Give what a call works with that names overlays of its own."""
-        kit = self._opened
-        if overlays is None:
-            return kit
-        names = tuple(dict.fromkeys(map(overlay_name, listed("overlays", overlays))))
-        return replace(kit, config=replace(kit.config, overlays=names))
-
-    async def _index_client(self) -> IndexClient:
-        """Give the one client of this engine; the first call that needs the network makes it."""
-        if self._client is None:
-            kit = self._opened
-            settings = await in_thread(kit.settings)
-            if self._client is None:
-                client = IndexClient(settings, offline=kit.config.is_offline, warn=kit.reporter.warns)
-                self._client = await self._closing.enter_async_context(client)
-        return self._client
 
 
 def engine_over(kit: Kit) -> CacheEngine:
