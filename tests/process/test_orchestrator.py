@@ -1,0 +1,159 @@
+"""The orchestrator of examples/ builds made-up projects: in order, without rounds, past failures, and after a kill."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aiocache_engine.testing.invariants import assert_sound
+from aiocache_engine.testing.sdists import Behaviour, make_sdist, read_trace
+from aiocache_engine.testing.wheels import build_wheel
+
+PROGRAM = Path(__file__).resolve().parents[2] / "examples" / "orchestrator" / "build_wheels.py"
+TIMEOUT_SECONDS = 120
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The directory that serves as the only index."""
+    (links := tmp_path / "links").mkdir()
+    monkeypatch.setenv("AIOC_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("AIOC_INDEX_URL", links.as_uri())
+    monkeypatch.setenv("AIOC_FIND_LINKS", str(links))
+    monkeypatch.setenv("PYTHONWARNINGS", "error")
+    yield links
+    assert_sound(tmp_path / "cache")
+    assert os.listdir(tmp_path / "cache" / "staging") == []
+
+
+def sdist(links: Path, name: str, version: str = "1.0", **options: Any) -> None:
+    make_sdist(links, name, version, trace=links.parent / "trace", **options)
+
+
+def start(links: Path, *words: str) -> subprocess.Popen[str]:
+    command = [sys.executable, str(PROGRAM), "-d", str(links.parent / "made"), *words]
+    return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=links.parent)
+
+
+def run(links: Path, *words: str, code: int = 0) -> str:
+    process = start(links, *words)
+    said, complaints = process.communicate(timeout=TIMEOUT_SECONDS)
+    assert process.returncode == code, said + complaints
+    return said
+
+
+def built(links: Path) -> list[str]:
+    return [each["name"] for each in read_trace(links.parent / "trace") if each["hook"] == "build_wheel"]
+
+
+def wheels(links: Path) -> set[str]:
+    return {path.name.removesuffix("-py3-none-any.whl") for path in (links.parent / "made").glob("wheels/*")}
+
+
+def installed(links: Path) -> set[str]:
+    (site,) = (links.parent / "made" / "environment").glob("lib/python3*/site-packages")
+    return {path.name.removesuffix(".dist-info") for path in site.glob("*.dist-info")}
+
+
+def test_all_that_is_needed_is_built_once_each_after_what_it_needs(links: Path) -> None:
+    sdist(links, "base")
+    sdist(links, "tool", build_requires=["base"], requires=["base"])
+    sdist(links, "late", build_requires=["tool"])
+    sdist(links, "lib", "1.0", build_requires=["tool<2", 'gone; python_version < "3"'], imports=["tool", "base"])
+    sdist(links, "fast", build_requires=["tool"])
+    sdist(links, "web", requires=['gone; python_version < "3"', 'fast; extra == "quick"'])
+    sdist(links, "app", build_requires=["tool"], wheel_requires=["late"], requires=["lib", "web[quick]"])
+    build_wheel(links, "late", "1.0")  # which nobody is to take: it was not built here
+    said = run(links, "app")
+    order = built(links)
+    assert sorted(order) == ["app", "base", "fast", "late", "lib", "tool", "web"]
+    for first, then in [("base", "tool"), ("tool", "late"), ("tool", "lib"), ("tool", "fast"), ("late", "app")]:
+        assert order.index(first) < order.index(then)
+    assert installed(links) == {"app-1.0", "lib-1.0", "web-1.0", "fast-1.0"}
+    assert wheels(links) == {f"{name}-1.0" for name in order}
+    assert "builds: 7\ncache hits: 0\ncleans and prunes: 14\n" in said
+    assert "No broken requirements found." in said
+
+
+def test_a_build_begins_as_soon_as_what_it_needs_is_there_whatever_else_is_being_built(links: Path) -> None:
+    """With rounds, the second would wait for the first to end, and `slow` waits here for what comes in the third."""
+    sdist(links, "one")
+    sdist(links, "two", build_requires=["one"])
+    sdist(links, "three", build_requires=["two"])
+    sdist(links, "slow", gate=links.parent / "made" / "wheels" / "three-1.0-py3-none-any.whl")
+    run(links, "slow", "three", "--jobs", "2")
+    assert wheels(links) == {"one-1.0", "two-1.0", "three-1.0", "slow-1.0"}
+
+
+def test_a_failing_build_is_told_with_all_that_lack_it_and_stops_nothing_else(links: Path) -> None:
+    sdist(links, "broken", behaviour=Behaviour.CRASH)
+    sdist(links, "tool", requires=["broken"])
+    sdist(links, "needy", build_requires=["tool"])
+    sdist(links, "user", requires=["needy"])
+    sdist(links, "fine")
+    said = run(links, "user", "fine", code=1)
+    assert wheels(links) == {"tool-1.0", "user-1.0", "fine-1.0"}
+    assert not (links.parent / "made" / "environment").exists()
+    failed, _, lacking = said.partition("failed: ")[2].partition("  is needed by ")
+    assert failed.startswith("broken-1.0.tar.gz could not be built")
+    assert "log: " in failed
+    assert lacking.partition("wall seconds")[0].split("\n  is needed by ") == [
+        "needy==1.0",
+        "tool==1.0",
+        "user==1.0\n",
+    ]
+
+
+def test_a_circle_is_named_and_ended_by_a_wheel_where_that_was_allowed(links: Path) -> None:
+    sdist(links, "egg", build_requires=["hen"])
+    sdist(links, "hen", build_requires=["egg"])
+    build_wheel(links, "hen", "1.0")
+    said = run(links, "egg", code=1)
+    assert "(hen==1.0 -> egg==1.0 -> hen==1.0)" in said
+    assert "--prebuilt" in said
+    assert (built(links), wheels(links)) == ([], set())
+    run(links, "egg", "--prebuilt", "hen")
+    assert (built(links), wheels(links)) == (["egg"], {"egg-1.0"})
+
+
+def test_what_was_killed_goes_on_where_it_was(links: Path, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    sdist(links, "one")
+    sdist(links, "two", build_requires=["one"], gate=gate)
+    process = start(links, "two")
+    try:
+        while built(links) != ["one", "two"]:
+            assert process.poll() is None
+            time.sleep(0.02)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    gate.touch()
+    said = run(links, "two")
+    assert built(links) == ["one", "two", "two"]
+    assert "builds: 1\ncache hits: 1\n" in said
+    assert installed(links) == {"two-1.0"}
+
+
+def test_a_newer_version_supersedes_what_was_built_while_others_are_installed(links: Path) -> None:
+    sdist(links, "tool")
+    sdist(links, "app", build_requires=["tool"])
+    run(links, "app")
+    sdist(links, "tool", "2.0")
+    sdist(links, "app", "2.0", build_requires=["tool"])
+    sdist(links, "old", build_requires=["tool<2"])
+    run(links, "app", "old")
+    assert sorted(built(links)) == ["app", "app", "old", "tool", "tool"]
+    assert installed(links) == {"app-2.0", "old-1.0"}
+    overlay = links.parent / "cache" / "overlays-v1" / "orchestrator"
+    there = sorted(path.name.partition("-py3")[0] for path in overlay.rglob("*.json"))
+    assert there == ["app-2.0", "old-1.0", "tool-1.0", "tool-2.0"]
