@@ -35,9 +35,10 @@ ALLOWED: Mapping[str, set[str]] = {
     "keeper": _ENGINE,
     "supplier": _ENGINE | {"keeper"},
     "engine": _ENGINE | {"keeper", "supplier"},
-    "blocking": _ENGINE | {"engine"},
+    "blocking_keeper": _ENGINE | {"engine"},
+    "blocking": _ENGINE | {"engine", "blocking_keeper"},
     "cli": _ENGINE | {"engine", "api"},
-    "api": _ENGINE | {"engine", "blocking"},
+    "api": _ENGINE | {"engine", "blocking", "blocking_keeper"},
     "main": _ENGINE | {"engine", "cli", "api"},
 }
 

@@ -9,7 +9,7 @@ TYPE_CHECKING = False  # what type checkers take for true; importing typing cost
 
 if TYPE_CHECKING:
     from aiocache_engine.blocking import BlockingCacheEngine as BlockingCacheEngine
-    from aiocache_engine.blocking import BlockingPipelineLease as BlockingPipelineLease
+    from aiocache_engine.blocking_keeper import BlockingPipelineLease as BlockingPipelineLease
     from aiocache_engine.config import Config as Config
     from aiocache_engine.engine import CacheEngine as CacheEngine
     from aiocache_engine.errors import BuildCycleError as BuildCycleError
@@ -89,7 +89,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _NAMES = {
-    "blocking": "BlockingCacheEngine BlockingPipelineLease",
+    "blocking": "BlockingCacheEngine",
+    "blocking_keeper": "BlockingPipelineLease",
     "config": "Config",
     "engine": "CacheEngine",
     "errors": (
