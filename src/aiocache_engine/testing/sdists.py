@@ -189,10 +189,11 @@ def sdist_stem(name: str, version: str) -> str:
 
 
 def read_trace(path: Path | str) -> list[dict[str, Any]]:
-    """Give the calls of hooks that backends have traced so far."""
+    """Give the calls of hooks that backends have traced so far, without one that is being written."""
     if not Path(path).exists():
         return []
-    return [json.loads(line) for line in Path(path).read_text().splitlines()]
+    whole, _, _ = Path(path).read_text().rpartition("\n")
+    return [json.loads(line) for line in whole.splitlines()]
 
 
 def tar_gz_bytes(files: Mapping[str, bytes]) -> bytes:
