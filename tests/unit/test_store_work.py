@@ -14,6 +14,7 @@ from aiocache_engine.model.locking import LockMode
 from aiocache_engine.store import work as module
 from aiocache_engine.store.cache_dir import CacheDir, open_cache_dir
 from aiocache_engine.store.notes import write_note
+from aiocache_engine.store.trash import sweep
 from aiocache_engine.store.work import Found, Published, Work
 from aiocache_engine.system.lock import Hold
 from aiocache_engine.testing.invariants import assert_sound
@@ -87,6 +88,40 @@ def test_a_second_publisher_of_the_same_wheel_adopts_the_first_one_s_archive(pla
     prune_now(cache)
     assert place.archives() == {published.archive.id}
     assert_sound(place.cache, is_pruned=True)
+
+
+def test_of_two_publishers_at_once_the_later_leaves_the_name_to_the_first_whose_archive_may_be_pinned_by_then(
+    place: Place, cache: CacheDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = begun(cache), begun(cache)
+    published = publish(first)
+    with monkeypatch.context() as patch:
+        patch.setattr(Work, "_adoptable", lambda *_: None)  # it looked in its hold before the first one was so far
+        other = publish(second)
+    assert other.archive != published.archive
+    found = find(second)
+    assert found is not None
+    assert found.archive == published.archive
+    for work in (first, second):
+        work.end()
+    prune_now(cache)
+    assert place.archives() == {published.archive.id}
+    assert_sound(place.cache, is_pruned=True)
+
+
+def test_a_name_is_written_anew_for_another_wheel_and_over_one_that_leads_nowhere(cache: CacheDir) -> None:
+    work = begun(cache)
+    publish(work)
+    changed = publish(work, sha256="c" * 64)
+    found = find(work)
+    assert found is not None
+    assert found.archive == changed.archive
+    sweep(changed.archive.path)
+    again = publish(work, sha256="c" * 64)
+    found = find(work)
+    assert found is not None
+    assert found.archive == again.archive
+    work.end()
 
 
 def test_a_look_up_leases_before_it_stamps(cache: CacheDir, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ from aiocache_engine.store.layout import OVERLAY
 from aiocache_engine.store.names import encode_pointer, read_pointer
 from aiocache_engine.store.notes import write_note
 from aiocache_engine.system.descent import remove_file
-from aiocache_engine.system.disk import write_bytes
+from aiocache_engine.system.disk import put_new, write_bytes
 from aiocache_engine.system.lock import Hold
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class Work(FileWork):
         if self._allows(key.project, pointer.version):
             path = self.cache.layout.pointer(key.project, key.index, key.filename)
             with self._prepared_names([path], encode_pointer(pointer)) as names:
-                self._put_names(names)
+                self._put_missing_names(names, pointer)
 
     def publish(
         self, hold: Hold, staged: str, key: FileKey, pointer: Pointer, *, also: Sequence[FileKey] = ()
@@ -140,12 +140,16 @@ class Work(FileWork):
         paths = [layout.pointer(each.project, each.index, each.filename) for each in (key, *also)]
         if adopted is None:
             paths.insert(0, layout.hash_name(key.project, pointer.sha256))
-        with self._prepared_names(paths, encode_pointer(replace(pointer, archive_id=archive_id))) as names:
+        named = replace(pointer, archive_id=archive_id)
+        with self._prepared_names(paths, encode_pointer(named)) as names:
             if adopted is None:
                 os.rename(staged, archive.path)
             else:
                 write_stamp(archive.path)
-            self._put_names(names)
+            if key.index.startswith(OVERLAY):  # what is added takes the place of what was
+                self._put_names(names)
+            else:
+                self._put_missing_names(names, named)
         return Published(archive, adopted is not None, is_named=True)
 
     def add_to_overlay(self, hold: Hold, staged: str, key: FileKey, pointer: Pointer) -> Published:
@@ -229,6 +233,18 @@ class Work(FileWork):
         present = read_pointer(self.cache.layout.hash_name(pointer.project, pointer.sha256))
         found = None if present is None else self._present(present)
         return None if found is None else found.archive
+
+    def _put_missing_names(self, names: Sequence[tuple[str, str]], pointer: Pointer) -> None:
+        """Put names into place, but leave one that leads to another archive of this wheel: that one may be pinned."""
+        for temporary, path in names:
+            if put_new(temporary, path):
+                continue
+            standing = read_pointer(path)
+            is_another = standing is not None and standing.archive_id != pointer.archive_id
+            if standing is not None and is_another and standing.sha256 == pointer.sha256 and self._present(standing):
+                remove_file(temporary)
+            else:
+                self._put_names([(temporary, path)])
 
     @contextmanager
     def _prepared_names(self, paths: Sequence[str], content: bytes) -> Iterator[list[tuple[str, str]]]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 #: what `open_plain` and `read_bytes` say of a link, a directory, a pipe or device, and a socket
 NO_PLAIN_FILE = frozenset({errno.ELOOP, errno.EISDIR, errno.EINVAL, errno.ENXIO})
+_NOT_LINKED = frozenset({errno.EEXIST, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
 #: nobody waits here for the other end of a pipe
 _PLAIN = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
@@ -87,6 +88,21 @@ def replace_bytes(path: str, content: bytes, *, by_way_of: str) -> None:
     except BaseException:
         os.unlink(by_way_of)
         raise
+
+
+def put_new(temporary: str, path: str) -> bool:
+    """Give a file the name `path` in the place of its own, unless something has that name; tells if it was given.
+
+    False, too, where the file system has no hard links.
+    """
+    try:
+        os.link(temporary, path, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NOT_LINKED:
+            raise OSError(error.errno, error.strerror, path) from error
+        return False
+    os.unlink(temporary)
+    return True
 
 
 @contextmanager
