@@ -1,4 +1,8 @@
-"""What every test shares: one event loop flavour, and a home and cache dir that are never the user's."""
+"""What every test shares: one event loop flavour, and a home and cache dir that are never the user's.
+
+Alone, pytest runs every test. Where several Pythons run them after each other, `--share` lets each take a part of those
+that show the same on any (CONTRIBUTING.md, "Tests").
+"""
 
 from __future__ import annotations
 
@@ -11,10 +15,34 @@ import pytest
 
 from aiocache_engine.testing.index_server import IndexServer
 from reports import BUILT, REAL, Stage, build_cast
+from shares import Share, hangs_on_python, read_share
 
 # What a change must pass is the same each time; `--hypothesis-profile=default` looks further.
 hypothesis.settings.register_profile("everyday", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("everyday")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let several Pythons share what is the same on all of them."""
+    told = "of the tests that hang on no version of Python, run the K-th of N parts only"
+    parser.addoption("--share", type=read_share, default=read_share("1/1"), metavar="K/N", help=told)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what the other Pythons run."""
+    share: Share = config.getoption("--share")
+    ours, theirs = [], []
+    for item in items:
+        (ours if hangs_on_python(item) or share.has(item.nodeid) else theirs).append(item)
+    config.hook.pytest_deselected(items=theirs)
+    items[:] = ours
+
+
+@pytest.fixture(scope="session")
+def share(pytestconfig: pytest.Config) -> Share:
+    """The part of a sweep inside a test that this Python does."""
+    found: Share = pytestconfig.getoption("--share")
+    return found
 
 
 def pytest_configure() -> None:

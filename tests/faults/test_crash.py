@@ -1,11 +1,11 @@
 """Every command, killed or refused by the disk at its N-th step: the cache stays sound, the command works again.
 
-The short form strikes at every k-th step, the torture at each.
+The short form strikes at every k-th step, the torture at each. Where several Pythons share the tests, each strikes
+other steps of every command, and all together every step that is due.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,12 +14,14 @@ import pytest
 from aiocache_engine.testing.invariants import assert_environment_sound, assert_sound, untouched
 from caches import Place
 from faults.striking import COMMANDS, Strikes, prepare
+from shares import Share
 
 ERRNOS = ("ENOSPC", "EIO", "EMFILE", "EROFS")
 DOCUMENTED = frozenset({
     "CacheDirError", "DiskError", "InterpreterError", "LockError", "OutOfSpaceError", "ReadOnlyCacheError",
     "TargetError",
 })  # fmt: skip
+pytestmark = pytest.mark.each_python
 FORMS = ("short", pytest.param("each step", marks=pytest.mark.torture))
 
 
@@ -39,13 +41,13 @@ def place(tmp_path: Path) -> Place:
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_killed_at_any_step_leaves_a_sound_cache_and_works_when_run_again(
-    form: str, command: str, place: Place, strikes: Strikes, decoy: Path
+    form: str, command: str, *, place: Place, strikes: Strikes, decoy: Path, share: Share
 ) -> None:
     state = prepare(place, command, strikes)
     count = strikes.done(place, command)
     struck = 0
     with untouched(decoy):
-        for number in steps(form, count, every=17, first=1):
+        for number in steps(form, count, share, every=17, first=1):
             state.restore()
             _, outcome, message = strikes.at(place, command, number, "kill")
             struck += outcome == "killed"
@@ -53,20 +55,20 @@ def test_a_command_killed_at_any_step_leaves_a_sound_cache_and_works_when_run_ag
             heals(place, command, strikes, (number, outcome))
     # The number of steps varies a little, with what is waited for and listed.
     assert struck
-    assert struck >= 0.8 * len(steps(form, count, every=17, first=1))
+    assert struck >= 0.8 * len(steps(form, count, share, every=17, first=1))
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("code", ERRNOS)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_refused_by_the_disk_at_any_step_says_so_and_works_when_run_again(
-    form: str, command: str, code: str, *, place: Place, strikes: Strikes, decoy: Path
+    form: str, command: str, code: str, *, place: Place, strikes: Strikes, decoy: Path, share: Share
 ) -> None:
     state = prepare(place, command, strikes)
     count = strikes.done(place, command)
     refused = 0
     with untouched(decoy):
-        for number in steps(form, count, every=37, first=3 + 7 * ERRNOS.index(code)):
+        for number in steps(form, count, share, every=37, first=3 + 7 * ERRNOS.index(code)):
             state.restore()
             _, outcome, message = strikes.at(place, command, number, code)
             # What is only remembered to save time (an interpreter's answer, say) is done without.
@@ -76,11 +78,10 @@ def test_a_command_refused_by_the_disk_at_any_step_says_so_and_works_when_run_ag
     assert refused
 
 
-def steps(form: str, count: int, *, every: int, first: int) -> range:
+def steps(form: str, count: int, share: Share, *, every: int, first: int) -> range:
     if form != "short":
         return range(1, count + 1)
-    # The three Pythons of an everyday run strike other steps, and together every step that is due.
-    return range(first + every * (sys.version_info.minor % 3), count + 1, 3 * every)
+    return range(first + every * share.number, count + 1, every * share.of)
 
 
 def heals(place: Place, command: str, strikes: Strikes, what: tuple[object, ...]) -> None:
