@@ -81,6 +81,20 @@ def test_what_was_pinned_is_found_after_a_clean_of_everything_with_no_index(plac
     assert (again.archive_id, again.origin) == (entry.id, "cache")
 
 
+@pytest.mark.parametrize(("pins", "stays"), [(["tiny==1.0"], True), ([], False)])
+def test_what_is_known_of_interpreters_goes_with_everything_unless_what_is_pinned_is_looked_up_by_it(
+    place: Place, engine: BlockingCacheEngine, pins: list[str], *, stays: bool
+) -> None:
+    interpreters = place.cache / "interpreters-v1"
+    fetched(place, "tiny==1.0", "other")
+    before = sorted(os.listdir(interpreters))
+    assert before
+    if pins:
+        engine.pin(pins)
+    cleaned(engine)
+    assert sorted(os.listdir(interpreters)) == (before if stays else [])
+
+
 @pytest.mark.parametrize(
     "policy", [PrunePolicy(unused_for_seconds=0), PrunePolicy(is_ci=True), PrunePolicy(max_size_bytes=0)]
 )

@@ -62,8 +62,11 @@ class Spared:
         return path in self._besides or path in self._pinned_in(self._directory_around(path))
 
     def keeps_in(self, directory: str) -> bool:
-        """Tell whether anything stays in the directory of a project or tool; or may stay, in that of them all."""
-        buckets = (self._layout.projects, self._layout.overlays)
+        """Tell whether anything stays in the directory of a project or tool; or may stay, in that of them all.
+
+        What was learnt of interpreters and index settings stays with any pin: what is pinned is looked up by that, too.
+        """
+        buckets = (self._layout.projects, self._layout.overlays, self._layout.interpreters)
         if directory in self._around or (directory in buckets and self.has_pins):
             return True
         return bool(self._pinned_in(directory))

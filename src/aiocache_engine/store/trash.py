@@ -1,7 +1,8 @@
 """Trash: where what was detached waits, and the deletion that gives its bytes back with no lock held.
 
-Deleting goes directory by directory under descriptors that never follow a link, shared between two threads. Bytes are
-counted as they go: the allocated blocks of every inode whose last link this deletion removed.
+Deleting goes directory by directory under descriptors that never follow a link, shared between two threads as long as
+nobody else wants the second processor. Bytes are counted as they go: the allocated blocks of every inode whose last
+link this deletion removed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from aiocache_engine.model.value import value
 from aiocache_engine.store.archives import USED
 from aiocache_engine.store.layout import Layout
 from aiocache_engine.system.descent import PATH_FLAGS, Descent, directory_of
-from aiocache_engine.system.pair import share
+from aiocache_engine.system.pair import share, wants_more_processors
 
 _BLOCK_BYTES = 512  #: the unit of st_blocks, whatever the file system's own
 _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -227,7 +228,7 @@ def _empty_tree(root_fd: int, root: str, tally: _Tally) -> None:
             for directory in part:
                 _remove_files(directory, descent, tally)
 
-    share(jobs, empty)
+    share(jobs, empty, is_crowded=wants_more_processors)
     with Descent(root_fd, root) as descent:
         for directory in reversed(directories):
             above, _, name = directory.rpartition("/")
