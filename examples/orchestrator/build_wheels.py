@@ -78,6 +78,8 @@ def main(words: Sequence[str] | None = None) -> int:
         is_built = anyio.run(build, asked, directory)
     except* CacheEngineError as group:
         sys.exit("\n".join(map(str, group.exceptions)))
+    except* KeyboardInterrupt:
+        sys.exit(130)
     return 0 if is_built and is_sound(directory / "environment") else 1
 
 
