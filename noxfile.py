@@ -1,7 +1,7 @@
 """What is checked, and how. `nox` alone runs what a change must pass; the README's test command is that.
 
-Beyond the default: `network` (the real index), `fromager` (a real client, from the real index too), `torture` (long
-sweeps), `model` (the models of the protocol).
+Beyond the default: `examples` (they are among the tests too), `network` (the real index), `fromager` (a real client,
+from the real index too), `torture` (long sweeps), `model` (the models of the protocol).
 Arguments after `--` go to pytest, or to `spec/check.py` for `model`.
 """
 
@@ -21,9 +21,10 @@ nox.options.download_python = "never"
 # An interpreter that is not here is skipped with a line, also where CI is set; the one that runs nox is always here.
 nox.options.error_on_missing_interpreters = False
 # Tests come last, so that the end of the output tells how they went.
-nox.options.sessions = ["lint", "typing", "docs", "build", "examples", "tests"]
+nox.options.sessions = ["lint", "typing", "docs", "build", "tests"]
 
 PROJECT = nox.project.load_toml("pyproject.toml")
+EXTRAS = PROJECT["project"]["optional-dependencies"]
 RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
 VERSIONS = nox.project.python_versions(PROJECT)
 if RUNNING not in VERSIONS:
@@ -56,19 +57,23 @@ def pyenv_versions() -> list[Path]:
     return sorted(Path(answer.stdout.strip(), "versions").glob("*"), key=numbers, reverse=True)
 
 
-def put_interpreters_on_path() -> None:
-    """Let nox find the interpreters that only pyenv knows: for it, PATH is the one place to look."""
+def find_interpreters() -> list[str]:
+    """List the versions that are here, and let nox find those that only pyenv knows: for it, PATH is the one place."""
+    found = []
     for version in VERSIONS:
         on_path = shutil.which(f"python{version}")
         if version == RUNNING or (on_path is not None and starts(on_path, version)):
+            found.append(version)
             continue
         for folder in pyenv_versions():
             if starts(folder / "bin" / f"python{version}", version):
                 os.environ["PATH"] = os.pathsep.join([str(folder / "bin"), os.environ["PATH"]])
+                found.append(version)
                 break
+    return found
 
 
-put_interpreters_on_path()
+FOUND = find_interpreters()
 
 
 @nox.session
@@ -82,16 +87,44 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def typing(session: nox.Session) -> None:
     """Check the types of the package, and that its public types are what users were promised."""
-    session.install("-e", ".[test]")
+    session.install("-e", ".", *(each for each in EXTRAS["test"] if each.startswith(("mypy", "types-"))))
     session.run("mypy")
     session.run("mypy", "tests/typing/api.py")
 
 
-@nox.session(python=VERSIONS)
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site; a broken link stops it. The code blocks of the pages are executed by the tests."""
+    session.install(*EXTRAS["docs"])
+    session.run("zensical", "build", "--clean", "--strict")
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build the sdist, and the wheel from it; the tests run on that wheel."""
+    session.install("build")
+    shutil.rmtree(dist(session), ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", str(dist(session)))
+
+
+def dist(session: nox.Session) -> Path:
+    """Tell where what was built lies."""
+    return session.cache_dir / "dist"
+
+
+@nox.session(python=VERSIONS, requires=["build"])
 def tests(session: nox.Session) -> None:
-    """Run every test that needs neither the real index nor hours."""
-    session.install(".[test]")
-    session.run("pytest", *EVERYDAY, "--numprocesses=auto", *session.posargs)
+    """Run every test that needs neither the real index nor hours, on the wheel, where nothing of the source is.
+
+    The Pythons that are here share the tests that show the same on any; with arguments each runs all that it is told.
+    """
+    (wheel,) = dist(session).glob("*.whl")
+    # An environment that is used again may have an older one of the same version.
+    session.run("pip", "uninstall", "--quiet", "--yes", PROJECT["project"]["name"], silent=True)
+    session.install(f"{wheel}[test]")
+    session.run("aioc", "--version")
+    shared = f"--share={FOUND.index(str(session.python)) + 1}/{len(FOUND)}"
+    session.run("pytest", *EVERYDAY, "--numprocesses=auto", "--dist=worksteal", *(session.posargs or [shared]))
 
 
 @nox.session
@@ -118,31 +151,10 @@ def torture(session: nox.Session) -> None:
 
 
 @nox.session
-def docs(session: nox.Session) -> None:
-    """Execute the code blocks of the pages and build the site; a broken link stops it."""
-    session.install(".[test,docs]")
-    session.run("pytest", *EVERYDAY, "tests/test_docs.py")
-    session.run("zensical", "build", "--clean", "--strict")
-
-
-@nox.session
 def examples(session: nox.Session) -> None:
     """Run the tests of the example programs."""
     session.install(".[test]")
     session.run("pytest", *EVERYDAY, "tests/test_examples.py", *session.posargs)
-
-
-@nox.session
-def build(session: nox.Session) -> None:
-    """Build sdist and wheel, and run the unit tests on the wheel in an environment that has nothing of the source."""
-    dist = Path(session.create_tmp(), "dist")
-    shutil.rmtree(dist, ignore_errors=True)
-    session.install("build")
-    session.run("python", "-m", "build", "--outdir", str(dist))
-    (wheel,) = dist.glob("*.whl")
-    session.install(f"{wheel}[test]")
-    session.run("aioc", "--version")
-    session.run("pytest", *EVERYDAY, "tests/unit")
 
 
 @nox.session(venv_backend="none")
