@@ -40,8 +40,7 @@ def page_of(*filenames: str) -> StoredPage:
         (
             "tiny",
             "tiny-1.0.tar.gz",
-            "it is there only as source, tiny-1.0.tar.gz, and --no-build rules building it out"
-            f" (on {ONE.url}, {AND_HOW})",
+            f"it is there only as source, tiny-1.0.tar.gz, and --no-build rules building it out (on {ONE.url}, {AND_HOW})",
         ),
         ("tiny==2", "tiny-1.0-py3-none-any.whl", f"there is no such version (on {ONE.url}, {AND_HOW})"),
         (
