@@ -18,7 +18,7 @@ from aiocache_engine.hints import TypeVar
 
 Job = TypeVar("Job")
 
-_CROWDED_PAUSE_SECONDS = 0.005
+_CROWDED_PAUSE_SECONDS = 0.025
 _RUNNING = "/proc/loadavg"  #: its fourth field: how many want a processor now, of how many there are
 
 
