@@ -19,7 +19,7 @@ from aiocache_engine.policy.choose import WheelChooser
 from aiocache_engine.python.interpreter import probe
 
 ONE, OTHER = (index_of(f"http://127.0.0.1/{name}/simple", IndexKind.SIMPLE)[0] for name in ("one", "other"))
-AND_HOW = "the first index that knows it; --index-strategy best-match asks all"
+WHERE = f"on {ONE.url}, the first index that knows it; --index-strategy best-match asks all"
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +40,13 @@ def page_of(*filenames: str) -> StoredPage:
         (
             "tiny",
             "tiny-1.0.tar.gz",
-            f"it is there only as source, tiny-1.0.tar.gz, and --no-build rules building it out (on {ONE.url}, {AND_HOW})",
+            f"it is there only as source, tiny-1.0.tar.gz, and --no-build rules building it out ({WHERE})",
         ),
-        ("tiny==2", "tiny-1.0-py3-none-any.whl", f"there is no such version (on {ONE.url}, {AND_HOW})"),
+        ("tiny==2", "tiny-1.0-py3-none-any.whl", f"there is no such version ({WHERE})"),
         (
             "tiny>2",
             "tiny-1.0-py3-none-any.whl",
-            f"no version of it matches; the newest with a wheel is 1.0 (on {ONE.url}, {AND_HOW})",
+            f"no version of it matches; the newest with a wheel is 1.0 ({WHERE})",
         ),
         (
             "tiny>2,<1",
