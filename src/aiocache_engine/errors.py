@@ -10,6 +10,7 @@ from __future__ import annotations
 from aiocache_engine.hints import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from re import Match
 
 _URL: Final = r"(?<=[A-Za-z0-9+.-]{2}:)(/+)([^\s'\"]*)"
@@ -428,6 +429,25 @@ class OutOfSpaceError(DiskError):
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(path, f"{reason}; free some space, `aioc prune` and `aioc clean` work on a full disk")
+
+
+def single_errors(error: BaseException) -> Iterator[BaseException]:
+    """Give the single errors of a group, however deep, each message once.
+
+    Who waits for one build gets its error, so that groups share members: each is looked into once, else it took ages.
+    """
+    seen: set[object] = set()
+    waiting = [error]
+    while waiting:
+        each = waiting.pop()
+        key: object = id(each) if isinstance(each, BaseExceptionGroup) else (type(each), str(each))
+        if key in seen:
+            continue
+        seen.add(key)
+        if isinstance(each, BaseExceptionGroup):
+            waiting += reversed(each.exceptions)
+        else:
+            yield each
 
 
 def _remade(kind: type[CacheEngineError], facts: tuple[object, ...]) -> CacheEngineError:

@@ -57,3 +57,12 @@ def test_an_error_keeps_class_text_and_facts_when_it_is_copied(
     assert str(again) == str(error)
     assert again.args == error.args
     assert vars(again) == vars(error)
+
+
+def test_of_groups_that_share_their_members_each_error_is_told_once_and_soon() -> None:
+    group: Exception = errors.BuildError("one.tar.gz", "it has no build system")
+    for _ in range(200):  # 2 ** 200 ways lead to it
+        group = ExceptionGroup("several", [group, ExceptionGroup("others", [group])])
+    last = errors.UsageError("name something")
+    found = errors.single_errors(ExceptionGroup("all", [group, last, errors.UsageError("name something")]))
+    assert [str(each) for each in found] == [str(errors.BuildError("one.tar.gz", "it has no build system")), str(last)]

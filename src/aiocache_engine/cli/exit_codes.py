@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
 
-from aiocache_engine.errors import CommandNotExecutableError, CommandNotFoundError, LockTimeoutError, UsageError
+from aiocache_engine.errors import (
+    CommandNotExecutableError,
+    CommandNotFoundError,
+    LockTimeoutError,
+    UsageError,
+    single_errors,
+)
 
 
 class ExitCode(enum.IntEnum):
@@ -22,22 +27,9 @@ class ExitCode(enum.IntEnum):
     INTERRUPTED = 130
 
 
-def flatten(error: BaseException) -> Iterator[BaseException]:
-    """Give the single errors of a group, however deep, each message once."""
-    if not isinstance(error, BaseExceptionGroup):
-        yield error
-        return
-    seen: set[tuple[type, str]] = set()
-    for part in error.exceptions:
-        for single in flatten(part):
-            if (key := (type(single), str(single))) not in seen:
-                seen.add(key)
-                yield single
-
-
 def exit_code_of(error: BaseException) -> ExitCode:
     """Give the exit code for an error; a group whose members differ has simply failed."""
-    codes = {_single(part) for part in flatten(error)}
+    codes = {_single(part) for part in single_errors(error)}
     return codes.pop() if len(codes) == 1 else ExitCode.FAILED
 
 

@@ -10,9 +10,9 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 
-from aiocache_engine.cli.exit_codes import ExitCode, exit_code_of, flatten, run_exit_code_of
+from aiocache_engine.cli.exit_codes import ExitCode, exit_code_of, run_exit_code_of
 from aiocache_engine.cli.streams import write_message, write_result
-from aiocache_engine.errors import BuildError, CacheEngineError, DiskError, UnsatisfiableError
+from aiocache_engine.errors import BuildError, CacheEngineError, DiskError, UnsatisfiableError, single_errors
 from aiocache_engine.hints import TYPE_CHECKING, Any
 from aiocache_engine.model.locking import Wait
 from aiocache_engine.report import Reporter
@@ -67,7 +67,7 @@ class Terminal(Reporter):
         """Say why the command failed, one line per error; gives the exit code."""
         self.close()
         code = run_exit_code_of(error) if runs_tool else exit_code_of(error)
-        parts = list(flatten(error))
+        parts = list(single_errors(error))
         for part in parts:
             for line in _lines_of(part):
                 self._line(line)

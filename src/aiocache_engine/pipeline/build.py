@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -24,6 +24,7 @@ from aiocache_engine.errors import (
     SourceError,
     TargetError,
     UsageError,
+    single_errors,
 )
 from aiocache_engine.hints import TYPE_CHECKING
 from aiocache_engine.model.names import wheel_name
@@ -126,7 +127,7 @@ class _One:
             except _OF_ONE as error:
                 return self._failed([error])
             except ExceptionGroup as group:
-                errors = list(_leaves(group))
+                errors = list(single_errors(group))
                 known = [each for each in errors if isinstance(each, _OF_ONE)]
                 if len(known) < len(errors):
                     raise
@@ -185,14 +186,6 @@ def _line_of(error: CacheEngineError) -> str:
     said = f"{error.what} could not be built: {error.reason}" if isinstance(error, BuildError) else str(error)
     notes = getattr(error, "__notes__", ())
     return " ".join(f"{said}{''.join(f'; {note}' for note in notes)}".split())
-
-
-def _leaves(group: ExceptionGroup[Exception]) -> Iterator[Exception]:
-    for each in group.exceptions:
-        if isinstance(each, ExceptionGroup):
-            yield from _leaves(each)
-        else:
-            yield each
 
 
 def _read_sources(sources: Sequence[str], interpreter: Interpreter) -> list[Wanted | str]:
