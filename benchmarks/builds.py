@@ -1,10 +1,11 @@
 """What building from source costs: `python benchmarks/builds.py [--environments 100] [--uv PATH] [--work DIR] [REQ…]`.
 
-Three measurements. First, the orchestrator of `examples/` builds requirements and all that they need from source, and
-uv does (`uv pip install --no-binary :all:` of the same versions, which builds what builds need from source as well);
-both with empty caches, and again with what the first run left. Second, from that first run: the most bytes that were on
-disk at once against all that were ever seen there. Third, environments of {setuptools, wheel, setuptools-scm}, one
-after another by an engine in this process, against `uv venv` and `uv pip install`: in turns, offline, wheels cached.
+Three measurements. First, the orchestrator of `examples/` builds requirements and all that they need from source, as do
+`aioc install` and `uv pip install` with `--no-binary :all:` and the same versions, which holds for what builds need as
+well. Each begins with an empty cache; the last two do it again with what that left. Second, from that first run: the
+most bytes that were on disk at once against all that were ever seen there. Third, environments of {setuptools, wheel,
+setuptools-scm}, one after another by an engine in this process, against `uv venv` and `uv pip install`: in turns,
+offline, wheels cached.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -21,8 +23,6 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-
-from packaging.utils import parse_wheel_filename
 
 from aiocache_engine import CacheEngine, Config, TargetChoice
 
@@ -68,6 +68,12 @@ def orchestrate(work: Path, name: str, requirements: list[str]) -> tuple[float, 
     return timed([sys.executable, PROGRAM, *requirements, "--directory", work / name], environ)
 
 
+def install_by_aioc(work: Path, name: str, pins: list[str]) -> float:
+    environ = {**os.environ, "AIOC_CACHE_DIR": str(work / "aioc")}
+    install = [sys.executable, "-m", "aiocache_engine", "install", "--no-binary", ":all:", "--venv", work / name]
+    return timed([*install, *pins], environ)[0]
+
+
 def install_by_uv(work: Path, name: str, uv: str, pins: list[str]) -> float:
     environ = {**os.environ, "UV_CACHE_DIR": str(work / "uv"), "UV_PYTHON_DOWNLOADS": "never"}
     made, _ = timed([uv, "venv", "--no-config", "--quiet", "--python", sys.executable, work / name], environ)
@@ -75,34 +81,29 @@ def install_by_uv(work: Path, name: str, uv: str, pins: list[str]) -> float:
     return made + timed([*install, *pins], environ)[0]
 
 
-def projects(wheels: Path) -> int:
-    return len(list(wheels.rglob("*.whl")))
-
-
 def from_source(work: Path, uv: str, requirements: list[str]) -> None:
     watch = DiskWatch(work)
     watch.start()
-    cold, said = orchestrate(work, "cold", requirements)
+    orchestrated, said = orchestrate(work, "made", requirements)
     watch.is_over.set()
     watch.join()
-    warm, said_again = orchestrate(work, "warm", requirements)
-    versions = {
-        name: version
-        for path in (work / "cold" / "wheels").iterdir()
-        for name, version, *_ in [parse_wheel_filename(path.name)]
-    }
-    site = next((work / "cold" / "environment").glob("lib/python3*/site-packages"))
+    site = next((work / "made" / "environment").glob("lib/python3*/site-packages"))
     pins = [path.name.removesuffix(".dist-info").replace("-", "==") for path in site.glob("*.dist-info")]
-    cold_uv = install_by_uv(work, "cold-uv", uv, pins)
-    warm_uv = install_by_uv(work, "warm-uv", uv, pins)
-    print(f"{' '.join(requirements)}: {len(pins)} projects to run, {len(versions)} built in all")
-    print("\n".join(f"  {line}" for line in said.splitlines() if ": " in line and not line.startswith(" ")))
-    built_by_uv = len({path.parent.parent for path in (work / "uv").glob("sdists-v*/**/*.whl")})
-    print(f"from nothing: {cold:.1f} s, uv {cold_uv:.1f} s ({built_by_uv} built): ratio {cold / cold_uv:.2f}")
-    hits = next(line for line in said_again.splitlines() if line.startswith("cache hits"))
-    print(f"again: {warm:.1f} s ({hits}), uv {warm_uv:.1f} s: ratio {warm / warm_uv:.2f}")
+    built = len(list((work / "made" / "wheels").iterdir()))
+    print(f"{' '.join(requirements)}: {len(pins)} projects to run, {built} wheels of the orchestrator")
+    print("\n".join(f"  {line}" for line in said.splitlines() if re.match("[A-Za-z ]+: ", line)))
+    ours, theirs = install_by_aioc(work, "ours", pins), install_by_uv(work, "theirs", uv, pins)
+    again, again_uv = install_by_aioc(work, "ours-again", pins), install_by_uv(work, "theirs-again", uv, pins)
+    built = len({path.parent.parent for path in (work / "uv").glob("sdists-v*/**/*.whl")})
+    print(
+        f"from nothing: the orchestrator {orchestrated:.1f} s, `aioc install` {ours:.1f} s, uv {theirs:.1f} s ({built}"
+    )
+    print(f"  wheels): ratios to uv {orchestrated / theirs:.2f} and {ours / theirs:.2f}")
+    print(f"again, all of it cached: `aioc install` {again:.1f} s, uv {again_uv:.1f} s: ratio {again / again_uv:.2f}")
     peak, made = watch.peak_bytes, sum(watch.seen.values())
-    print(f"disk at most {peak / 1e6:.1f} MB, of {made / 1e6:.1f} MB ever made: ratio {peak / made:.2f}")
+    print(
+        f"disk of the orchestrator: at most {peak / 1e6:.0f} MB of {made / 1e6:.0f} MB that it made: {peak / made:.2f}"
+    )
 
 
 async def environments(work: Path, uv: str, count: int) -> None:

@@ -75,6 +75,8 @@ class Orchestrator:
         self._constraint_files = tuple(constraint_files)
         self._there = wheels_in(self._wheels)  # after a run that was killed, say
         self._shelves: defaultdict[str, anyio.Lock] = defaultdict(anyio.Lock)  #: by project
+        self._turns: defaultdict[frozenset[str], anyio.Lock] = defaultdict(anyio.Lock)  #: by requirements
+        self._resolved: dict[frozenset[str], tuple[Pin, ...]] = {}
         self._tasks: TaskGroup
 
     async def build(self, requirements: Iterable[str]) -> tuple[Pin, ...]:
@@ -134,7 +136,8 @@ class Orchestrator:
         await self._wait_for(job, source.build_requires)
         with self._ledger.using():
             asked = await self._engine_with(job.needs).inspect(sdist, asks_backend=True, python=sys.executable)
-        await self._wait_for(job, (*source.build_requires, *(asked.backend_requires or ())))
+        if asked.backend_requires:
+            await self._wait_for(job, (*source.build_requires, *asked.backend_requires))
         with self._ledger.using():
             report = await self._engine_with(job.needs).build([sdist], wheel_dir=self._wheels, python=sys.executable)
         for failed in report.failed:
@@ -168,12 +171,17 @@ class Orchestrator:
 
     async def _resolve(self, requirements: Iterable[str]) -> tuple[Pin, ...]:
         """Find versions that suit each other; extras and markers are seen to."""
-        wanted = tuple(requirements)
+        wanted = frozenset(requirements)
         if not wanted:
             return ()
-        constraints = self._constraint_files
-        report = await self._outside.resolve(wanted, constraint_files=constraints, python=sys.executable, overlays=())
-        return tuple(Pin(each.project, str(Version(each.version))) for each in report.pins)
+        async with self._turns[wanted]:  # many projects are built by the same
+            if wanted not in self._resolved:
+                report = await self._outside.resolve(
+                    sorted(wanted), constraint_files=self._constraint_files, python=sys.executable, overlays=()
+                )
+                pins = (Pin(each.project, str(Version(each.version))) for each in report.pins)
+                self._resolved[wanted] = tuple(pins)
+        return self._resolved[wanted]
 
     def _count_over(self) -> str:
         return f"{sum(job.is_over.is_set() for job in self.jobs.values())} of {len(self.jobs)}"
