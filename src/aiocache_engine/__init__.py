@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from aiocache_engine.model.listing import Entry as Entry
     from aiocache_engine.model.listing import LeaseInfo as LeaseInfo
     from aiocache_engine.model.listing import LockInfo as LockInfo
+    from aiocache_engine.model.listing import ProcessInfo as ProcessInfo
     from aiocache_engine.model.listing import Usage as Usage
     from aiocache_engine.model.locking import Wait as Wait
     from aiocache_engine.model.outcome import Added as Added
@@ -103,7 +104,7 @@ _NAMES = {
         " ResolutionLimitError SourceError TargetError UnsatisfiableError UsageError"
     ),
     "model.index": "IndexStrategy",
-    "model.listing": "CacheSize Entry LeaseInfo LockInfo Usage",
+    "model.listing": "CacheSize Entry LeaseInfo LockInfo ProcessInfo Usage",
     "model.locking": "Wait",
     "model.outcome": (
         "Added AddReport BuildReport BuiltWheel FailedBuild FetchReport InstallReport Named Obtained ResolveReport"

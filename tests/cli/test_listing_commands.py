@@ -32,9 +32,28 @@ def test_the_json_of_ls_has_the_promised_keys(filled) -> None:
     document = filled("ls", "tiny", "--json").document
     assert document["schema"] == "aioc.ls/1"
     (entry,) = document["entries"]
-    assert set(entry) == {"kind", "project", "version", "file", "id", "files", "bytes", "last_used", "overlays"}
+    assert set(entry) == {
+        "kind",
+        "project",
+        "version",
+        "file",
+        "id",
+        "files",
+        "bytes",
+        "last_used",
+        "overlays",
+        "condemned",
+    }
     assert (entry["kind"], entry["file"], entry["files"]) == ("archive", "tiny-1.0-py3-none-any.whl", 3)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", entry["last_used"])
+
+
+def test_what_was_cleaned_in_use_is_marked_and_not_counted_once_it_is_free(filled) -> None:
+    with filled.using(filled.archive_of("tiny")):
+        assert filled("clean", "tiny").code == 0
+        assert "tiny (cleaned, in use)  1.0" in filled("ls").out
+    assert filled("size", "--json").document["entries"] == 1
+    assert [each["project"] for each in filled("ls", "--json").document["entries"]] == ["other"]
 
 
 def test_ls_of_an_empty_cache_says_so(aioc) -> None:

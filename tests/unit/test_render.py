@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from aiocache_engine.cli.render import fetch_document, fetch_text, install_document, install_text
 from aiocache_engine.cli.render_listing import size_text, usage_document, usage_text
+from aiocache_engine.cli.render_pins import pins_document, pins_text
 from aiocache_engine.cli.terminal import message_of, printable
-from aiocache_engine.cli.units import count_of, duration_of, size_of, table, utc
+from aiocache_engine.cli.units import count_of, duration_of, parse_age, parse_size, size_of, table, utc
 from aiocache_engine.errors import ProjectNotFoundError
-from aiocache_engine.model.listing import CacheSize, LeaseInfo, LockInfo, Usage
+from aiocache_engine.model.listing import CacheSize, LeaseInfo, LockInfo, ProcessInfo, Usage
 from aiocache_engine.model.outcome import FetchReport, InstallReport, Named, Obtained
+from aiocache_engine.model.records import Member, Pin
 
 ID = "0" * 32
 
@@ -94,6 +98,27 @@ def test_a_lease_that_cannot_be_read_is_listed_all_the_same() -> None:
     damaged, newer = usage_document(usage)["leases"]
     assert (damaged["since"], damaged["objects"], damaged["objects_known"]) == (None, [], False)
     assert (damaged["newer_release"], newer["newer_release"]) == (False, True)
+
+
+def test_a_process_without_a_lease_is_listed_with_the_environment_that_it_lives_in() -> None:
+    usage = Usage((), (), (ProcessInfo(7, "python late.py", ID),))
+    assert usage_text(usage, verbosity=0).splitlines() == [
+        "PID  LIVES IN ENVIRONMENT              COMMAND",
+        f"  7  {ID}  python late.py",
+    ]
+    assert usage_document(usage)["processes"] == [{"pid": 7, "command": "python late.py", "environment": ID}]
+
+
+def test_a_pin_tells_which_of_its_archives_are_gone() -> None:
+    pin = Pin("mine", (Member("a", "1", ID), Member("b", "2", "1" * 32)), 0.0)
+    assert pins_text([pin], gone={ID}) == "mine: a 1 (gone), b 2"
+    assert [each["present"] for each in pins_document("pin", [pin], gone={ID})["entries"]] == [False, True]
+
+
+@pytest.mark.parametrize(("parse", "text"), [(parse_age, "9" * 5000 + "d"), (parse_size, "9" * 5000 + "GB")])
+def test_a_number_that_nobody_means_is_refused_with_its_beginning(parse: Callable[[str], float], text: str) -> None:
+    with pytest.raises(ValueError, match=r"^'9{40}…' is no (age|size); use a"):
+        parse(text)
 
 
 def test_a_size_is_one_line() -> None:

@@ -114,6 +114,17 @@ def test_verbose_names_every_reason_but_a_name_beside_a_better_one() -> None:
     ]
 
 
+def test_what_is_kept_for_the_same_reasons_is_told_in_one_line_and_by_itself_with_verbose() -> None:
+    many = [kept(f"p{number}", LEASE) for number in range(7)]
+    report = removal(kept=(*many, kept("q", SYMLINKED)))
+    told = removal_text(report, verbosity=0).splitlines()
+    assert [line.partition(" by ")[0] for line in told[:2]] == [
+        "kept: p0 1, p1 1, p2 1, p3 1, p4 1 and 2 more (7.0 kB)",
+        "kept: q 1 (1.0 kB)",
+    ]
+    assert sum(line.startswith("kept: ") for line in removal_text(report, verbosity=1).splitlines()) == 8
+
+
 def test_the_document_gives_every_reason_with_all_its_keys() -> None:
     (one,) = removal_document(removal(kept=(kept("a", LEASE),)))["kept"]
     assert (one["project"], one["version"], one["id"], one["bytes_logical"]) == ("a", "1", ID, 1000)

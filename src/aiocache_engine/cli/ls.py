@@ -32,8 +32,8 @@ def run(options: LsOptions, terminal: Terminal) -> None:
 
         target = parse_clean_target(options.name)
     kit = open_kit(options.cache_dir, config=options.config(os.environ), environ=os.environ, reporter=terminal)
+    free_condemned_now(kit)  # before, so that it does not list what is gone when this ends
     entries = list_entries(kit.cache, target, matches=version_matches)
     if not entries:
         terminal.says("the cache is empty" if options.name is None else f"nothing in the cache matches {options.name}")
     terminal.show(lambda: entries_document(entries), lambda: entries_text(entries, verbosity=terminal.verbosity))
-    free_condemned_now(kit)

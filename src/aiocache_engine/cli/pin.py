@@ -11,6 +11,7 @@ from aiocache_engine.errors import UsageError
 from aiocache_engine.model.value import value
 from aiocache_engine.pipeline.collector.condemned import free_condemned_now
 from aiocache_engine.pipeline.kit import open_kit
+from aiocache_engine.store.archives import is_present
 from aiocache_engine.store.pins import read_pins
 
 
@@ -43,5 +44,7 @@ def run(options: PinOptions, terminal: Terminal) -> None:
         pins = found.readable
         if not pins:
             terminal.says("nothing is pinned")
-    terminal.show(lambda: pins_document("pin", pins), lambda: pins_text(pins))
+    ids = {each.archive_id for pin in pins for each in pin.archives}
+    gone = {each for each in ids if not is_present(kit.cache.layout.archive(each))}
+    terminal.show(lambda: pins_document("pin", pins, gone=gone), lambda: pins_text(pins, gone=gone))
     free_condemned_now(kit)

@@ -27,6 +27,7 @@ def entries_document(entries: Sequence[Entry]) -> Document:
                 "bytes": entry.size_bytes,
                 "last_used": utc(entry.last_used_at),
                 "overlays": list(entry.overlays),
+                "condemned": entry.is_condemned,
                 **(_contents(entry) if entry.kind == "environment" else {}),
             }
             for entry in entries
@@ -65,6 +66,10 @@ def entries_text(entries: Sequence[Entry], *, verbosity: int) -> str:
 
 
 def _called(entry: Entry) -> str:
+    return f"{_kind_of(entry)} (cleaned, in use)" if entry.is_condemned else _kind_of(entry)
+
+
+def _kind_of(entry: Entry) -> str:
     if entry.kind == "environment":
         if entry.tool is None:
             return "(unreadable environment)"
@@ -101,12 +106,15 @@ def usage_document(usage: Usage) -> Document:
         "locks": [
             {"file": lock.file, "mode": lock.mode, "pid": lock.pid, "command": lock.command} for lock in usage.locks
         ],
+        "processes": [
+            {"pid": each.pid, "command": each.command, "environment": each.environment_id} for each in usage.processes
+        ],
     }
 
 
 def usage_text(usage: Usage, *, verbosity: int) -> str:
     """List leases, and below them who holds lock files."""
-    if not usage.leases and not usage.locks:
+    if not (usage.leases or usage.locks or usage.processes):
         return "Nobody uses the cache"
     lines: list[str] = []
     if usage.leases:
@@ -124,6 +132,10 @@ def usage_text(usage: Usage, *, verbosity: int) -> str:
         lines += [_unknown(lease) for lease in usage.leases if lease.objects is None]
         if verbosity:
             lines += [f"{lease.pid}: {' '.join(lease.objects)}" for lease in usage.leases if lease.objects]
+    if usage.processes:
+        lines += [""] if lines else []
+        living = [[str(each.pid), each.environment_id, printable(each.command or "")] for each in usage.processes]
+        lines += table(["PID", "LIVES IN ENVIRONMENT", "COMMAND"], living, right=(0,))
     if usage.locks:
         lines += [""] if lines else []
         locks = [

@@ -22,6 +22,7 @@ from aiocache_engine.model.snapshot import SeenEnvironment, SeenObject
 
 _NAMED = frozenset({KeepCode.POINTER, KeepCode.ENVIRONMENT})  #: that it is there to be used again, no more
 _USERS_SAID = 5
+_NAMES_SAID = 5
 _ROWS_WITHOUT_PROJECT = {
     "pointer": "(names and pages)",
     "bytecode": "(compiled modules)",
@@ -148,13 +149,14 @@ def _kept_lines(removal: Removal, *, shows_names: bool) -> list[str]:
     """Tell who keeps what; of what is simply there to be used again, only how much it is."""
     named = [kept for kept in removal.kept if not kept.is_condemned and {each.code for each in kept.reasons} <= _NAMED]
     in_environments = [kept for kept in removal.kept if kept not in named and _is_plainly_used(kept)]
-    lines = [
-        _kept_line(kept)
-        for kept in sorted(removal.kept, key=lambda kept: name_of(kept.object))
-        if shows_names or (kept not in named and kept not in in_environments)
-    ]
+    sorted_kept = sorted(removal.kept, key=lambda kept: name_of(kept.object))
     if shows_names:
-        return lines
+        return [_kept_line([kept]) for kept in sorted_kept]
+    by_reasons: dict[str, list[Kept]] = defaultdict(list)  # what is kept for the same reasons is told together
+    for kept in sorted_kept:
+        if kept not in named and kept not in in_environments:
+            by_reasons[_why_kept(kept)].append(kept)
+    lines = [_kept_line(group) for group in by_reasons.values()]
     if in_environments:
         paths = {reason.path for kept in in_environments for reason in kept.reasons if reason.code is KeepCode.REFERRER}
         entries = count_of(len(in_environments), "entry", "entries")
@@ -172,10 +174,18 @@ def _is_plainly_used(kept: Kept) -> bool:
     )
 
 
-def _kept_line(kept: Kept) -> str:
+def _kept_line(kept: Sequence[Kept]) -> str:
+    """Tell what is kept for the same reasons."""
+    names = [name_of(each.object) for each in kept]
+    said = ", ".join(names[:_NAMES_SAID]) + (
+        f" and {len(names) - _NAMES_SAID} more" if len(names) > _NAMES_SAID else ""
+    )
+    return printable(f"kept: {said} ({_total(kept)}) by {_why_kept(kept[0])}")
+
+
+def _why_kept(kept: Kept) -> str:
     reasons = [reason for reason in kept.reasons if reason.code is not KeepCode.POINTER] or list(kept.reasons)
-    by = "; ".join(f"{reason_text(each)}, until {each.release}" for each in reasons)
-    return printable(f"kept: {name_of(kept.object)} ({_total([kept])}) by {by}")
+    return "; ".join(f"{reason_text(each)}, until {each.release}" for each in reasons)
 
 
 def reason_text(reason: KeepReason) -> str:

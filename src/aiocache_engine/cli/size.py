@@ -17,6 +17,6 @@ OPTIONS = Options
 def run(options: Options, terminal: Terminal) -> None:
     """Add up what the manifests say."""
     kit = open_kit(options.cache_dir, config=options.config(os.environ), environ=os.environ, reporter=terminal)
+    free_condemned_now(kit)  # before, so that it does not count what is gone when this ends
     size = measure_cache(kit.cache)
     terminal.show(lambda: size_document(size), lambda: size_text(size))
-    free_condemned_now(kit)

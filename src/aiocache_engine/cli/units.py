@@ -6,6 +6,8 @@ import time
 from collections.abc import Sequence
 
 _MINUTE_SECONDS = 60
+_MOST_DIGITS = 18  #: of any number that somebody may mean
+_SHOWN_LENGTH = 40
 
 
 def size_of(size_bytes: int) -> str:
@@ -40,9 +42,13 @@ def parse_age(text: str) -> float:
         ValueError: it is none.
     """
     number, unit = text[:-1], text[-1:]
-    if unit not in _AGES or not (number.isascii() and number.isdigit()):
-        raise ValueError(f"{text!r} is no age; use a whole number of hours, days or weeks, as 12h, 30d or 2w")
+    if unit not in _AGES or not (number.isascii() and number.isdigit()) or len(number) > _MOST_DIGITS:
+        raise ValueError(f"{_shown(text)} is no age; use a whole number of hours, days or weeks, as 12h, 30d or 2w")
     return int(number) * _AGES[unit]
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= _SHOWN_LENGTH else f"{text[:_SHOWN_LENGTH]}…")
 
 
 _SIZES = {
@@ -60,8 +66,9 @@ def parse_size(text: str) -> int:
     number = text.rstrip("BKMGTIbkmgti")
     factor = _SIZES.get(text[len(number) :].upper())
     digits = number.rstrip(" ")
-    if factor is None or not digits.isascii() or not digits.replace(".", "", 1).isdigit():
-        raise ValueError(f"{text!r} is no size; use a number with its unit, as 500MB, 20GB or 20GiB")
+    is_number = digits.isascii() and digits.replace(".", "", 1).isdigit() and len(digits) <= _MOST_DIGITS
+    if factor is None or not is_number:
+        raise ValueError(f"{_shown(text)} is no size; use a number with its unit, as 500MB, 20GB or 20GiB")
     return round(float(digits) * factor)
 
 

@@ -21,6 +21,7 @@ class Entry:
     tool: str | None = None  #: which one a cached environment was made for; "": it is for builds
     distributions: tuple[Member, ...] = ()  #: what is in a cached environment
     overlays: tuple[str, ...] = ()  #: which ones an archive was added to
+    is_condemned: bool = False  #: it was cleaned, has no name any more, and goes when its last user does
 
 
 @value
@@ -48,11 +49,21 @@ class LockInfo:
 
 
 @value
+class ProcessInfo:
+    """One process that lives in a cached environment, and that no lease names."""
+
+    pid: int
+    command: str | None
+    environment_id: str
+
+
+@value
 class Usage:
     """Who uses the cache now."""
 
     leases: tuple[LeaseInfo, ...]
     locks: tuple[LockInfo, ...]
+    processes: tuple[ProcessInfo, ...] = ()
 
 
 @value

@@ -40,6 +40,7 @@ from aiocache_engine.store.trash import to_trash
 from aiocache_engine.system.lock import Hold
 
 Item = TypeVar("Item")
+Taken = TypeVar("Taken")
 
 BATCH_SECONDS = 0.010
 BYTECODE = "bytecode"
@@ -347,21 +348,24 @@ def take_dangling(hold: Hold, cache: CacheDir, queue: deque[SeenName | SeenTool]
     return _take_each(hold, queue, take)
 
 
-def take_lonely(hold: Hold, cache: CacheDir, queue: deque[str]) -> list[str]:
+def take_lonely(hold: Hold, cache: CacheDir, queue: deque[str]) -> list[tuple[str, str]]:
     """Take the directories of projects that have nothing but pages any more, and of tools and overlays without a name.
+
+    Gives what lies in trash, and the directory that it was.
 
     Stops after 10 ms and leaves the rest in the queue. Needs the exclusive lock.
     """
     hold.require(LockMode.EXCLUSIVE)
     cache.ensure_ours(hold)
 
-    def take(directory: str) -> str | None:
+    def take(directory: str) -> tuple[str, str] | None:
         bucket, name = os.path.split(directory)
         # Something may have been published since the scan.
         if _is_in_use(cache.layout, directory):
             return None
         kind = {cache.layout.tools: "tool", cache.layout.overlays: "overlay"}.get(bucket, "project")
-        return to_trash(cache.layout, directory, kind=kind, entry_id=name)
+        trashed = to_trash(cache.layout, directory, kind=kind, entry_id=name)
+        return None if trashed is None else (trashed, directory)
 
     return _take_each(hold, queue, take)
 
@@ -377,12 +381,12 @@ def _is_in_use(layout: Layout, directory: str) -> bool:
     return is_kept or next(pointers_of(layout, directory), None) is not None
 
 
-def _take_each(hold: Hold, queue: deque[Item], take: Callable[[Item], str | None]) -> list[str]:
+def _take_each(hold: Hold, queue: deque[Item], take: Callable[[Item], Taken | None]) -> list[Taken]:
     """Take from the front of the queue until 10 ms are over, one entry at least; gives what lies in trash."""
-    trashed: list[str] = []
+    trashed: list[Taken] = []
     while queue:
-        if (path := take(queue.popleft())) is not None:
-            trashed.append(path)
+        if (taken := take(queue.popleft())) is not None:
+            trashed.append(taken)
         if is_over(hold):
             break
     return trashed

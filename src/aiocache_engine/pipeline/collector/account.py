@@ -22,6 +22,7 @@ from aiocache_engine.policy.limit import nameless_ids
 from aiocache_engine.store.cache_dir import CacheDir
 from aiocache_engine.store.detach import BYTECODE, name_directories, object_path, unspared
 from aiocache_engine.store.generations import version_matches
+from aiocache_engine.store.layout import Layout
 from aiocache_engine.store.name_choice import NameChoice
 from aiocache_engine.store.overlay_choice import name_choice
 from aiocache_engine.store.spared import Spared, matching_names
@@ -55,6 +56,12 @@ def names_of_page(item: PlannedPage) -> Names:
     return Names(item.page.project, item.reason, kind)
 
 
+def names_of_lonely(layout: Layout, directory: str) -> Names:
+    """Say as whose the names and pages are reported that go with a directory in which nothing else is left."""
+    bucket, name = os.path.split(directory)
+    return Names(name if bucket == layout.projects else None, RemovalReason.UNREACHABLE)
+
+
 def foresee(cache: CacheDir, plan: RemovalPlan) -> Removal:
     """Tell what executing the plan now would give, by looking at every file it names and touching none."""
     layout = cache.layout
@@ -65,7 +72,8 @@ def foresee(cache: CacheDir, plan: RemovalPlan) -> Removal:
         first = {path for paths in by_names.values() for path in paths}
         with_object = {path for path in with_object if first.isdisjoint(_with_parents(path)) and not plan.is_everything}
         lonely = [f"{layout.projects}/{project}" for project in plan.projects]
-        by_names[Names(None, RemovalReason.UNREACHABLE)] += lonely  # their names go with their objects before
+        for directory in lonely:  # their names go with their objects before
+            by_names[names_of_lonely(layout, directory)].append(directory)
     links: Links = {}  # of all together: what an environment shares with an archive goes with the second of them
     removed: list[Removed] = []
     for item in plan.objects:
@@ -137,9 +145,9 @@ def _names_of_prune(cache: CacheDir, plan: RemovalPlan) -> defaultdict[Names, li
     lonely += [f"{cache.layout.tools}/{tool}" for tool in plan.tools]
     lonely += [f"{cache.layout.overlays}/{each}" for each in plan.overlays]
     others = [name.path for name in plan.dangling if not name.path.startswith(tuple(f"{path}/" for path in lonely))]
-    paths: defaultdict[Names, list[str]] = defaultdict(
-        list, {Names(None, RemovalReason.UNREACHABLE): [*lonely, *others]}
-    )
+    paths: defaultdict[Names, list[str]] = defaultdict(list, {Names(None, RemovalReason.UNREACHABLE): others})
+    for directory in lonely:
+        paths[names_of_lonely(cache.layout, directory)].append(directory)
     for item in plan.pages:
         paths[names_of_page(item)].append(item.page.path)
     return paths

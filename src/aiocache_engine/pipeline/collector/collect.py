@@ -30,6 +30,7 @@ from aiocache_engine.pipeline.collector.account import (
     foresee,
     leftover_removed,
     names_of,
+    names_of_lonely,
     names_of_page,
 )
 from aiocache_engine.pipeline.collector.key_locks import remove_idle_key_locks
@@ -257,7 +258,8 @@ class Collector(Passes):
             queue = deque(f"{bucket}/{name}" for name in names)
             while queue:
                 work = partial(take_lonely, cache=self._cache, queue=queue)
-                self._trash((yield InHold(LockMode.EXCLUSIVE, work)), RemovalReason.UNREACHABLE)
+                trashed = yield InHold(LockMode.EXCLUSIVE, work)
+                self._trashed += [(path, names_of_lonely(layout, directory)) for path, directory in trashed]
 
     def _take_pages(self, plan: RemovalPlan) -> Steps[None]:
         queue = deque(plan.pages)

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
-from aiocache_engine.model.listing import CacheSize, Entry, LeaseInfo, LockInfo, Usage
+from aiocache_engine.model.listing import CacheSize, Entry, LeaseInfo, LockInfo, ProcessInfo, Usage
 from aiocache_engine.model.names import is_object_id, is_sdist
 from aiocache_engine.model.removal import CleanTarget, VersionMatch
+from aiocache_engine.model.value import replace
+from aiocache_engine.pipeline.collector.scan import find_processes
 from aiocache_engine.store.archives import read_stamp, read_totals
 from aiocache_engine.store.bytecode import read_bytecode_totals
 from aiocache_engine.store.cache_dir import CacheDir
 from aiocache_engine.store.documents import list_directory
-from aiocache_engine.store.environments import read_environment_manifest
+from aiocache_engine.store.environments import read_environment_manifest, read_environment_pointer
 from aiocache_engine.store.layout import BUILT, HASH_NAMES, Layout
 from aiocache_engine.store.leases import LeaseFile, LeaseReader
-from aiocache_engine.store.name_choice import overlays_of, pointers_of, stored_for, version_of_sdist
+from aiocache_engine.store.name_choice import (
+    environment_names,
+    overlays_of,
+    pointers_of,
+    project_directories,
+    stored_for,
+    version_of_sdist,
+)
+from aiocache_engine.store.notes import read_notes
 from aiocache_engine.store.stored_pages import last_use_of_page
 from aiocache_engine.system.process import command_of, locks_on
 
@@ -30,7 +40,22 @@ def list_entries(cache: CacheDir, target: CleanTarget | None, *, matches: Versio
     entries += [_environment(layout, each) for each in _ids(layout.environments)]
     if target is not None:
         entries = [each for each in entries if _is_of(each, target, matches)]
+    condemned = _condemned(layout, entries)
+    entries = [replace(each, is_condemned=True) if each.id in condemned else each for each in entries]
     return tuple(sorted(entries, key=_place))
+
+
+def _condemned(layout: Layout, entries: Iterable[Entry]) -> set[str]:
+    """Tell which entries are noted as condemned, and have no name: a note alone is a hint (rule 33)."""
+    noted = {note.object_id for note in read_notes(layout.condemned)}
+    if not noted:
+        return set()
+    projects = {each.project for each in entries if each.id in noted and each.project is not None}
+    for directory in project_directories(layout):
+        if os.path.basename(directory) in projects:
+            noted -= {pointer.archive_id for _, pointer in pointers_of(layout, directory)}
+    tools = (read_environment_pointer(path) for path in environment_names(layout))
+    return noted - {pointer.environment_id for pointer in tools if pointer is not None}
 
 
 def measure_cache(cache: CacheDir) -> CacheSize:
@@ -145,7 +170,17 @@ def list_usage(cache: CacheDir) -> Usage:
     """Tell which leases are alive and who holds the lock files."""
     alive, _ = LeaseReader(cache.layout.leases).part()
     leases = [_lease(cache.layout, lease) for lease in alive]
-    return Usage(tuple(sorted(leases, key=lambda each: each.since or 0.0)), tuple(_locks(cache)))
+    processes = tuple(_processes(cache.layout, leases))
+    return Usage(tuple(sorted(leases, key=lambda each: each.since or 0.0)), tuple(_locks(cache)), processes)
+
+
+def _processes(layout: Layout, leases: Iterable[LeaseInfo]) -> Iterator[ProcessInfo]:
+    """Give who is seen to live in a cached environment without a lease of its own, as a collector looks for them."""
+    leased = {(object_id, lease.pid) for lease in leases for object_id in lease.objects or ()}
+    for environment_id, processes in find_processes(layout, _ids(layout.environments)).items():
+        for each in processes:
+            if each.pid != os.getpid() and (environment_id, each.pid) not in leased:
+                yield ProcessInfo(each.pid, each.command, environment_id)
 
 
 def _lease(layout: Layout, lease: LeaseFile) -> LeaseInfo:

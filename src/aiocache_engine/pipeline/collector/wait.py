@@ -65,15 +65,18 @@ def _users(kit: Kit, leases: LeaseReader, object_ids: Collection[str]) -> _Users
     alive, _ = leases.part()
     pipelines = {share.id for share in kit.shares()}
     users: _Users = {}
+    told: set[int] = set()  # a tool that `aioc run` started has both a lease and its process
     for object_id in object_ids:
         for lease in alive:
             if lease.covers(object_id):
                 names = users.setdefault(object_id, [])
                 is_ours = lease.id in pipelines or _is_of_this_process(lease) or home in (lease.objects or ())
                 names += [] if is_ours else [_name(lease)]
+                told |= {lease.holder.pid} if lease.holder is not None and not is_ours else set()
     for object_id, processes in find_processes(kit.cache.layout, object_ids).items():
         others = [] if object_id == home else [each for each in processes if each.pid != os.getpid()]
-        users.setdefault(object_id, []).extend(f"pid {each.pid} ({each.command})" for each in others)
+        names = users.setdefault(object_id, [])
+        names += [f"pid {each.pid} ({each.command})" for each in others if each.pid not in told or not names]
     return users
 
 

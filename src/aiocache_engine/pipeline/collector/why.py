@@ -14,6 +14,7 @@ from aiocache_engine.pipeline.collector.collect import Collector
 from aiocache_engine.pipeline.inputs.requirements import parse_clean_target
 from aiocache_engine.pipeline.steps import Outside, Steps
 from aiocache_engine.policy.why import explain
+from aiocache_engine.python.environment import environment_id
 from aiocache_engine.store.cache_dir import CacheDir
 from aiocache_engine.store.environments import read_environment_pointer
 from aiocache_engine.store.generations import version_matches
@@ -73,6 +74,8 @@ def understand(cache: CacheDir, what: str) -> Question:
         return _at(cache, what)
     if is_object_id(what):
         return Question(object_id=what)
+    if environment_id(what) is not None and not os.path.isdir(os.path.join(cache.layout.projects, what)):
+        return _at(cache, what)  # its name alone, as one types it beside it
     target = parse_clean_target(what)
     return Question(project=target.project, specifier=target.specifier)
 
