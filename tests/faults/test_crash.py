@@ -6,14 +6,16 @@ other steps of every command, and all together every step that is due.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from aiocache_engine.testing.invariants import assert_environment_sound, assert_sound, untouched
 from caches import Place
-from faults.striking import COMMANDS, Strikes, prepare
+from faults.striking import COMMANDS, State, Strikes, prepare
 from shares import Share
 
 ERRNOS = ("ENOSPC", "EIO", "EMFILE", "EROFS")
@@ -25,6 +27,15 @@ pytestmark = pytest.mark.each_python
 FORMS = ("short", pytest.param("each step", marks=pytest.mark.torture))
 
 
+@dataclass(frozen=True)
+class Scene:
+    """Where a command has something to do."""
+
+    place: Place
+    state: State
+    count: int  #: of the steps that the command takes there
+
+
 @pytest.fixture(scope="module")
 def strikes() -> Iterator[Strikes]:
     program = Strikes()
@@ -32,49 +43,56 @@ def strikes() -> Iterator[Strikes]:
     program.close()
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Place:
-    (tmp_path / "place").mkdir()
-    return Place(tmp_path / "place")
+@pytest.fixture(scope="module")
+def scene_of(strikes: Strikes, decoy: Path) -> Callable[[str], Scene]:
+    """Give the scene of a command; it is made once, and put back before each strike."""
+
+    @functools.cache
+    def make(command: str) -> Scene:
+        root = decoy.parent / command / "place"
+        root.mkdir(parents=True)
+        place = Place(root)
+        state = prepare(place, command, strikes)
+        return Scene(place, state, strikes.done(place, command))
+
+    return make
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_killed_at_any_step_leaves_a_sound_cache_and_works_when_run_again(
-    form: str, command: str, *, place: Place, strikes: Strikes, decoy: Path, share: Share
+    form: str, command: str, *, scene_of: Callable[[str], Scene], strikes: Strikes, decoy: Path, share: Share
 ) -> None:
-    state = prepare(place, command, strikes)
-    count = strikes.done(place, command)
+    scene = scene_of(command)
     struck = 0
     with untouched(decoy):
-        for number in steps(form, count, share, every=17, first=1):
-            state.restore()
-            _, outcome, message = strikes.at(place, command, number, "kill")
+        for number in steps(form, scene.count, share, every=17, first=1):
+            scene.state.restore()
+            _, outcome, message = strikes.at(scene.place, command, number, "kill")
             struck += outcome == "killed"
             assert outcome in {"killed", "done"}, message
-            heals(place, command, strikes, (number, outcome))
+            heals(scene.place, command, strikes, (number, outcome))
     # The number of steps varies a little, with what is waited for and listed.
     assert struck
-    assert struck >= 0.8 * len(steps(form, count, share, every=17, first=1))
+    assert struck >= 0.8 * len(steps(form, scene.count, share, every=17, first=1))
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("code", ERRNOS)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_refused_by_the_disk_at_any_step_says_so_and_works_when_run_again(
-    form: str, command: str, code: str, *, place: Place, strikes: Strikes, decoy: Path, share: Share
+    form: str, command: str, code: str, *, scene_of: Callable[[str], Scene], strikes: Strikes, decoy: Path, share: Share
 ) -> None:
-    state = prepare(place, command, strikes)
-    count = strikes.done(place, command)
+    scene = scene_of(command)
     refused = 0
     with untouched(decoy):
-        for number in steps(form, count, share, every=37, first=3 + 7 * ERRNOS.index(code)):
-            state.restore()
-            _, outcome, message = strikes.at(place, command, number, code)
+        for number in steps(form, scene.count, share, every=37, first=3 + 7 * ERRNOS.index(code)):
+            scene.state.restore()
+            _, outcome, message = strikes.at(scene.place, command, number, code)
             # What is only remembered to save time (an interpreter's answer, say) is done without.
             assert outcome == "done" or outcome in DOCUMENTED, message
             refused += outcome != "done"
-            heals(place, command, strikes, (number, outcome, message))
+            heals(scene.place, command, strikes, (number, outcome, message))
     assert refused
 
 
@@ -99,10 +117,10 @@ def heals(place: Place, command: str, strikes: Strikes, what: tuple[object, ...]
         raise
 
 
-@pytest.fixture
-def decoy(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def decoy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tree beside everything that is nobody's business."""
-    directory = tmp_path / "decoy"
+    directory = tmp_path_factory.mktemp("crash") / "decoy"
     (directory / "deep").mkdir(parents=True)
     (directory / "deep" / "file").write_text("mine")
     (directory / "link").symlink_to("deep/file")
