@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -142,6 +143,8 @@ def test_what_was_killed_goes_on_where_it_was(links: Path, tmp_path: Path) -> No
     assert built(links) == ["one", "two", "two"]
     assert "builds: 1\ncache hits: 1\n" in said
     assert installed(links) == {"two-1.0"}
+    shutil.rmtree(tmp_path / "cache")
+    assert "builds: 0\ncache hits: 1\n" in run(links, "two")  # the directory of wheels is all that it needs
 
 
 def test_a_newer_version_supersedes_what_was_built_while_others_are_installed(links: Path) -> None:
