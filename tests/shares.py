@@ -25,6 +25,10 @@ class Share:
         """Tell whether a test is in it. One of many parameters is spread over all; a new test moves no other."""
         return zlib.crc32(name.encode()) % self.of == self.number
 
+    def part(self, points: range) -> range:
+        """Give those points of a sweep that are struck here, spread over all of it."""
+        return points[self.number :: self.of]
+
 
 def read_share(text: str) -> Share:
     """Read `2/3`, the second of three parts."""

@@ -19,6 +19,7 @@ from aiocache_engine.errors import ForeignCacheDirError, OfflineError, ProjectNo
 from aiocache_engine.testing.index_server import Fault, IndexServer
 from aiocache_engine.testing.invariants import assert_environment_sound, assert_sound
 from caches import Place, process, said
+from shares import Share
 
 PROJECTS = ("tiny", "other", "third")
 
@@ -99,9 +100,9 @@ def test_every_verb_of_the_engine_is_there_with_the_same_signature_and_purpose()
 
 
 def test_sixteen_threads_install_clean_and_prune_the_same_names_and_every_environment_is_right(
-    place: Place, server: IndexServer
+    place: Place, server: IndexServer, share: Share
 ) -> None:
-    rounds = 12
+    rounds = 12 // share.of
     modes = (LinkMode.HARDLINK, LinkMode.COPY, LinkMode.SYMLINK)
 
     def install(engine: BlockingCacheEngine, number: int) -> None:

@@ -28,6 +28,7 @@ from aiocache_engine.store.leases import LeaseReader
 from aiocache_engine.testing.index_server import IndexServer
 from aiocache_engine.testing.invariants import assert_environment_sound, assert_sound
 from caches import Place
+from shares import Share
 
 if TYPE_CHECKING:
     from aiocache_engine.pipeline.resolution.catalog import IndexCatalog
@@ -76,10 +77,16 @@ async def struck(loop: CountingLoop, how: str, at: int, work: Callable[[], Await
     return "cancelled" if scope.cancelled_caught else "done"
 
 
+def rounds_to_strike(whole: int, share: Share) -> tuple[int, ...]:
+    """Choose some of all rounds: the first, and our part of those that follow."""
+    step = max(1, whole // 16)
+    return 1, *share.part(range(1 + step, whole, step))
+
+
 @pytest.mark.parametrize("how", ["asyncio", "anyio"])
 @pytest.mark.parametrize("state", ["cold", "warm"])
 def test_an_installation_cancelled_anywhere_leaves_cache_and_target_sound_and_nothing_leased(
-    tmp_path: Path, how: str, state: str
+    tmp_path: Path, how: str, state: str, share: Share
 ) -> None:
     place = Place(tmp_path)
     place.wheel("tiny", file_count=5)
@@ -107,7 +114,7 @@ def test_an_installation_cancelled_anywhere_leaves_cache_and_target_sound_and_no
         asyncio.run(prepare())
         shutil.copytree(place.cache, kept)
         whole = run(lambda loop: strike(loop, 0)).rounds
-        for at in range(1, whole, max(1, whole // 16)):
+        for at in rounds_to_strike(whole, share):
             shutil.rmtree(tmp_path / "env")
             shutil.rmtree(place.cache)
             shutil.copytree(kept, place.cache)
@@ -335,7 +342,7 @@ async def test_one_failure_among_many_leaves_the_others_published_and_the_target
 
 @pytest.mark.parametrize("how", ["asyncio", "anyio"])
 def test_the_making_of_a_cached_environment_cancelled_anywhere_leaves_nothing_half_there(
-    tmp_path: Path, how: str
+    tmp_path: Path, how: str, share: Share
 ) -> None:
     place = Place(tmp_path)
     place.wheel("tool", requires=["needed"], entry_points={"console_scripts": {"tool": "tool:main"}})
@@ -359,7 +366,7 @@ def test_the_making_of_a_cached_environment_cancelled_anywhere_leaves_nothing_ha
     with IndexServer(place.wheels) as server:
         place.config = lambda **_: Place.config(place, index_url=server.index_url, find_links=())  # type: ignore[method-assign]
         whole = run(lambda loop: strike(loop, 0)).rounds
-        for at in range(1, whole, max(1, whole // 16)):
+        for at in rounds_to_strike(whole, share):
             shutil.rmtree(place.cache)
             run(lambda loop, at=at: strike(loop, at))  # type: ignore[misc]
     assert outcomes[:2] == ["done", "cancelled"]

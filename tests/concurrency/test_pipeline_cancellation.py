@@ -14,6 +14,7 @@ from aiocache_engine.engine import CacheEngine
 from aiocache_engine.testing.invariants import assert_sound
 from aiocache_engine.testing.wheels import build_wheel
 from caches import Place
+from shares import Share
 
 from .test_engine_cancellation import CountingLoop, run, struck
 
@@ -32,7 +33,7 @@ async def add(engine: CacheEngine, wheel: Path) -> None:
 @pytest.mark.parametrize("how", ["asyncio", "anyio"])
 @pytest.mark.parametrize("work", [pipeline, add], ids=["pipeline", "add"])
 def test_wherever_it_is_cancelled_nothing_stays_leased_or_staged(
-    tmp_path: Path, how: str, work: Callable[[CacheEngine, Path], Awaitable[None]]
+    tmp_path: Path, how: str, work: Callable[[CacheEngine, Path], Awaitable[None]], share: Share
 ) -> None:
     place = Place(tmp_path)
     place.wheel("tiny")
@@ -52,7 +53,7 @@ def test_wherever_it_is_cancelled_nothing_stays_leased_or_staged(
 
     whole = run(lambda loop: strike(loop, 0)).rounds
     # Every round in which a lease may begin, then some.
-    for at in [*range(1, 16), *range(16, whole, max(1, whole // 12))]:
+    for at in (*range(1, 16), *share.part(range(16, whole, max(1, whole // 12)))):
         run(lambda loop, at=at: strike(loop, at))  # type: ignore[misc]
     # How many rounds a later run takes is the machine's affair; the first of them is always there to be cancelled in.
     assert outcomes[:2] == ["done", "cancelled"]

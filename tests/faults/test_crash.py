@@ -99,7 +99,7 @@ def test_a_command_refused_by_the_disk_at_any_step_says_so_and_works_when_run_ag
 def steps(form: str, count: int, share: Share, *, every: int, first: int) -> range:
     if form != "short":
         return range(1, count + 1)
-    return range(first + every * share.number, count + 1, every * share.of)
+    return share.part(range(first, count + 1, every))
 
 
 def heals(place: Place, command: str, strikes: Strikes, what: tuple[object, ...]) -> None:
