@@ -26,6 +26,8 @@ from aiocache_engine.pipeline.steps import StoppedError
 from aiocache_engine.pipeline.wheels.zip_directory import UnpackLimits
 from aiocache_engine.testing.zips import ZipEntry, zip_bytes
 
+pytestmark = pytest.mark.each_python  # tarfile differs by release
+
 FILENAME = "demo-1.0.tar.gz"
 MIB = 1024 * 1024
 SOURCE = b"[build-system]\nrequires = []\n"

@@ -23,6 +23,8 @@ from aiocache_engine.pipeline.wheels.unpack import UnpackLimits, unpack
 from aiocache_engine.testing.wheels import replaced, wheel_entries, with_record
 from aiocache_engine.testing.zips import STORED, ZipEntry, deflated, end64_records, zip_bytes
 
+pytestmark = pytest.mark.each_python  # zlib and the file system as this version gives them
+
 FILENAME = "demo-1.0-py3-none-any.whl"
 DIST_INFO = "demo-1.0.dist-info"
 INIT = "demo/__init__.py"

@@ -18,6 +18,8 @@ from aiocache_engine.model.value import replace
 from aiocache_engine.python.compiler import CompileJob, Compiler, CompilerError
 from targets import running
 
+pytestmark = pytest.mark.each_python  # each version compiles its own way
+
 NAMES = ("a.py", "deep/b.py", "deep/c.py", "d.py")
 # An interpreter whose compiler gives way at modules of certain names.
 STRANGE = """#!{executable}

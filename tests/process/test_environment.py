@@ -15,6 +15,8 @@ from aiocache_engine.python.environment import environment_id, write_environment
 from aiocache_engine.python.interpreter import probe
 from targets import other_python, run, running
 
+pytestmark = pytest.mark.each_python  # held against what this version's venv makes
+
 FACTS = (
     "import json, sys, sysconfig, site; print(json.dumps([sys.prefix, sys.base_prefix, sys.executable, sys.path[1:],"
     " sysconfig.get_paths(), site.getsitepackages(), site.ENABLE_USER_SITE]))"

@@ -21,6 +21,8 @@ from aiocache_engine.python.interpreter import (
 )
 from targets import other_python, running
 
+pytestmark = pytest.mark.each_python  # interpreters tell of themselves what their version tells
+
 
 def script(path: Path, text: str) -> str:
     path.write_text(text)

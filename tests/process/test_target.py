@@ -17,6 +17,8 @@ from aiocache_engine.python.interpreter import probe
 from aiocache_engine.python.target import Place, TargetChoice, choose_target, find_python, make_target, open_target
 from targets import environment, other_python, prober, running
 
+pytestmark = pytest.mark.each_python  # where things go is the interpreter's word
+
 
 def chosen(environ: dict[str, str], cwd: Path, **choice: object) -> tuple[str | None, TargetKind, bool, str]:
     place = choose_target(TargetChoice(**choice), environ, str(cwd))  # type: ignore[arg-type]
