@@ -3,8 +3,8 @@
     python pipeline_worker.py PLACE INDEX_URL NUMBER ROUNDS
 
 Each round writes a new revision of the worker's own project over the old one, under the same name and version; builds
-it in an environment with a project that everybody needs and one that another worker rebuilds meanwhile; cleans what it
-built, as pipelines do, and what everybody needs with it; adds the wheel to the overlay of the run; and installs
+it in an environment with a project that everybody needs, and every other with one that is rebuilt meanwhile; cleans what
+it built, as pipelines do, and what everybody needs with it; adds the wheel to the overlay of the run; and installs
 everybody's projects. Every other worker does each round under the lease of a pipeline. Whatever comes must be whole,
 and no older than what had been added when it was asked for. A worker that was killed goes on where it was.
 """
@@ -38,7 +38,7 @@ def write_revision(place: Path, number: int, revision: int) -> Path:
     """Put a revision of a project where the index was told to look, in one step."""
     name = project(number)
     package = name.replace("-", "_")
-    needs = [SHARED, *([project(number - 1)] if number else [])]
+    needs = [SHARED, *([project(number - 1)] if number % 2 else [])]
     modules = {f"src/{package}/part_{each}.py": f"REVISION = {revision}\n" for each in range(PART_COUNT)}
     aside = place / f"aside-{number}"
     aside.mkdir(exist_ok=True)

@@ -30,7 +30,7 @@ def makers(environment: Path, name: str) -> list[str]:
     return [path.read_text() for path in environment.glob(f"lib/python3*/site-packages/{name}/part_*.py")]
 
 
-@pytest.mark.parametrize("rounds", [4, pytest.param(200, marks=pytest.mark.torture)])
+@pytest.mark.parametrize("rounds", [2, pytest.param(200, marks=pytest.mark.torture)])
 def test_every_environment_is_right_while_sixteen_threads_install_add_and_clean_the_same_names(
     tmp_path: Path, rounds: int
 ) -> None:

@@ -196,14 +196,13 @@ def test_nothing_waits_for_a_build_that_sleeps_and_a_clean_of_it_leaves_it_to_it
     building = ("build", "drowsy", "-j", "1", "--python", sys.executable)
     with bench.doing(installing, building) as builders:
         bench.wait_for(lambda: bench.calls("sleepy") + bench.calls("drowsy") == 2, builders)
-        without_waiting = ("--lock-timeout", "0")
         for words in (
-            ("clean", "six", *without_waiting),
-            ("prune", "--unused-for", "0h", *without_waiting),
+            ("clean", "six"),
+            ("prune", "--unused-for", "0h"),
             ("install", "other", "--venv", "second"),
             ("build", "quick", "-j", "1", "--python", sys.executable),
-            ("clean", "sleepy", "drowsy", *without_waiting),
-            ("clean", *without_waiting),
+            ("clean", "sleepy", "drowsy"),
+            ("clean",),
         ):
             bench.do(*words)
         assert [each.poll() for each in builders] == [None, None]
@@ -263,8 +262,8 @@ def test_a_backend_that_has_its_own_project_built_again_is_refused_in_its_first_
 
 
 def test_build_requirements_that_fan_out_without_end_are_refused_in_one_line(bench: Bench, place: Place) -> None:
-    for level in range(40):
-        for each in "ab":  # 2 ** 40 ways down, if each were gone
+    for level in range(34):
+        for each in "ab":  # 2 ** 33 ways down, if each were gone
             make_sdist(place.wheels, f"{each}{level}", "1.0", build_requires=[f"a{level + 1}", f"b{level + 1}"])
     ran = bench.aioc("build", "a0", "-j", "1", "-q", "--python", sys.executable)
     assert ran.code == 1
@@ -290,7 +289,7 @@ async def main():
     async with place.engine() as engine, engine.lease(name="nightly") as lease:
         await engine.fetch(["mine", "both"], python=sys.executable)
         building = asyncio.create_task(engine.build(["gated"], wheel_dir=place.root, python=sys.executable))
-        while not read_trace(place.root / "trace"):
+        while "build_wheel" not in [each["hook"] for each in read_trace(place.root / "trace")]:
             await asyncio.sleep(0.01)
         print(json.dumps(lease.variables({})), flush=True)
         await building
