@@ -186,7 +186,7 @@ class CacheLock:
             self._queue.append(ticket)
         try:
             while not self._try(ticket):
-                pause = ticket.patience.next_pause()
+                pause = self._own_pause_seconds(ticket) or ticket.patience.next_pause()
                 if pause is None:
                     raise LockTimeoutError(
                         self._path,
@@ -251,7 +251,7 @@ class CacheLock:
             ticket.has_turn = True
             ticket.patience.restart()
         if ticket.gate is None:
-            if self._owes_a_gap():
+            if self._gap_left_seconds():
                 return None
             ticket.gate = LockFile.take(self._gate_path, LockMode.EXCLUSIVE)
             if ticket.gate is None:
@@ -262,12 +262,18 @@ class CacheLock:
             return None
         return LockFile.take(self._path, LockMode.EXCLUSIVE)
 
-    def _owes_a_gap(self) -> bool:
-        """Whether a collector's next hold must let others in first: they poll, and would miss a shorter gap."""
-        if time.monotonic() - self._run_ended_at < _GAP_SECONDS:
-            return self._run_seconds >= _RUN_SECONDS
+    def _own_pause_seconds(self, ticket: _Ticket) -> float:
+        """How long the ticket waits for nobody else, but lets others in: that is no matter of its deadline."""
+        with self._mutex:
+            return self._gap_left_seconds() if ticket.has_turn and ticket.gate is None else 0.0
+
+    def _gap_left_seconds(self) -> float:
+        """How long a collector's next hold must still let others in first: they poll, and would miss a shorter gap."""
+        left_seconds = self._run_ended_at + _GAP_SECONDS - time.monotonic()
+        if left_seconds > 0:
+            return left_seconds if self._run_seconds >= _RUN_SECONDS else 0.0
         self._run_seconds = 0.0
-        return False
+        return 0.0
 
     def _granted(self, ticket: _Ticket) -> Hold:
         if ticket.hold is None:
