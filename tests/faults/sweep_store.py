@@ -56,8 +56,8 @@ class Striker:
     def is_ours(self, event: str, arguments: tuple[object, ...]) -> bool:
         if event.startswith("fcntl."):
             return self.how in {"count", "kill"} or not self.lets_go(arguments)
-        if event in {"os.scandir", "os.listdir"}:
-            return True
+        if event in {"os.scandir", "os.listdir"}:  # how many processes there are is the machine's affair
+            return not str(arguments[0]).startswith("/proc")
         # A name relative to a descriptor is of a tree that is being linked or swept.
         paths = [os.fsdecode(a) for a in arguments if isinstance(a, str | bytes)]
         return any(path.startswith(self.place) or (path and not path.startswith("/")) for path in paths)
