@@ -12,7 +12,7 @@ import pytest
 from aiocache_engine.errors import UnsatisfiableError, UsageError
 from aiocache_engine.model.index import IndexStrategy
 from aiocache_engine.testing.invariants import assert_sound
-from aiocache_engine.testing.sdists import make_sdist, read_trace
+from aiocache_engine.testing.sdists import make_sdist, project_files, read_trace
 from caches import Place
 
 
@@ -74,3 +74,24 @@ async def test_an_environment_follows_the_same_rules_and_is_another_for_other_ru
             async with engine.environment("one", **rules) as environment:
                 versions[name] = environment.versions["one"]
     assert versions == {"plain": "2.0", "no_build": "1.0", "no_binary": "2.0"}
+
+
+async def test_a_project_in_a_directory_of_an_sdist_is_built_there_and_is_another_than_the_one_at_its_top(
+    place: Place,
+) -> None:
+    inner = project_files("mono", "1.0", files={"src/inner.py": ""}, metadata_version="")
+    path = make_sdist(
+        place.root, "mono", "1.0", files={f"packages/a b/{name}": content for name, content in inner.items()}
+    )
+    within = f"{path}#egg=mono&subdirectory=packages/a%20b"
+    environment = await place.install("environment", within)
+    (modules,) = environment.glob("lib/python*/site-packages")
+    assert (modules / "inner.py").is_file()
+    assert '"subdirectory":"packages/a b"' in (modules / "mono-1.0.dist-info/direct_url.json").read_text()
+    assert await fetch(place, str(path)) == ["1.0 built"]
+    assert await fetch(place, within) == ["1.0 cache"]
+    async with place.engine() as engine:
+        report = await engine.build([within, f"{path}#subdirectory=none"], wheel_dir=place.root / "dist")
+    assert [(each.project, each.origin) for each in report.built] == [("mono", "cache")]
+    (failed,) = report.failed
+    assert failed.message.startswith("mono-1.0.tar.gz#subdirectory=none could not be built: there is no directory none")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from aiocache_engine.errors import InvalidNameError, InvalidRequirementError, UsageError
-from aiocache_engine.index.urls import direct_file, index_of
+from aiocache_engine.index.urls import direct_file, index_of, told_subdirectory
 from aiocache_engine.model.index import IndexKind
 from aiocache_engine.model.removal import CleanTarget, TargetKind
 from aiocache_engine.model.requirement import Wanted
@@ -109,6 +109,9 @@ def test_hashes_are_taken_off_and_checked() -> None:
         "tiny-1.0.zip",
         "tiny @ https://127.0.0.1/tiny-1.0.tar.gz#sha256=00",
         "tiny @ https://127.0.0.1/archive/v1.0.tar.gz#filename=tiny-1.0.tar.gz&sha256=00",
+        "./sdists/tiny-1.0.tar.gz#subdirectory=pkg",
+        "tiny-1.0.tar.gz#egg=other&subdirectory=pkg",
+        "tiny @ ./mono-2.0.tar.gz#subdirectory=pkg&filename=tiny-1.0.tar.gz",
         "./wheels/tiny-1.0-py3-none-any.whl",
         "/wheels/tiny-1.0-py3-none-any.whl",
         "tiny-1.0-py3-none-any.whl",
@@ -125,6 +128,14 @@ def test_paths_and_urls_of_wheels_and_sdists(text: str) -> None:
     assert wanted.specifier == ""
 
 
+def test_a_subdirectory_is_kept_with_the_path_that_it_follows() -> None:
+    wanted = parse(" ./x#/tiny-1.0.tar.gz#subdirectory=./a%20b/c/[x] ; os_name=='posix'")
+    assert wanted is not None
+    assert (wanted.project, wanted.extras) == ("tiny", {"x"})
+    assert direct_file(wanted.url or "")[1].url.endswith("/x%23/tiny-1.0.tar.gz")
+    assert told_subdirectory(wanted.url or "") == "a b/c"
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -139,6 +150,10 @@ def test_paths_and_urls_of_wheels_and_sdists(text: str) -> None:
         ),
         ("tiny @ https://127.0.0.1/x#filename=../tiny-1.0.tar.gz", "called tiny-VERSION.tar.gz"),
         ("tiny @ https://127.0.0.1/other-1.0.tar.gz", "called tiny-VERSION.tar.gz"),
+        ("./tiny-1.0.tar.gz#subdirectory=../x", "a relative path below the top of the sdist is expected"),
+        ("./tiny-1.0.tar.gz#subdirectory=%2Fx", "a relative path below the top of the sdist is expected"),
+        ("tiny @ https://127.0.0.1/tiny-1.0.zip#egg=x&subdirectory=a/%2e%2e/b", "a relative path below the top of"),
+        ("tiny @ https://127.0.0.1/tiny-1.0.tar.gz#md5=00", "hashes by md5 are not supported; give sha256"),
         ("./directory", "only wheels"),
         ("other @ file:///tiny-1.0-py3-none-any.whl", "a wheel of tiny"),
         ("file://otherhost/tiny-1.0-py3-none-any.whl", "names the host 'otherhost'"),
@@ -250,6 +265,11 @@ def test_a_clean_takes_each_target_once_and_tools_by_their_names() -> None:
     tool = CleanTarget("a-b", None, TargetKind.TOOL)
     assert clean_targets(["A_b", "a-b"], ["A_b", "a-b"]) == (CleanTarget("a-b", None), tool)
     assert clean_targets([], []) == ()
+
+
+def test_where_patterns_are_not_taken_that_is_said() -> None:
+    with pytest.raises(InvalidRequirementError, match=r"patterns are only for clean and pin"):
+        parse_clean_target("ni*")
 
 
 @pytest.mark.parametrize(

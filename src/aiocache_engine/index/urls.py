@@ -13,6 +13,14 @@ from aiocache_engine.model.names import digest, safe_segment, sha256_hex
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _NAME = "filename"  #: in the fragment of a direct URL
+_SUBDIRECTORY = "subdirectory"  #: as above; where in an sdist the project lies
+_OTHER_HASHES = (
+    "sha512",
+    "sha384",
+    "sha224",
+    "sha1",
+    "md5",
+)  #: promises that others check, and only sha256 is checked here
 _LOOPBACK = re.compile(r"localhost|127(?:\.\d{1,3}){3}|::1", re.ASCII)
 
 
@@ -156,6 +164,25 @@ def called(location: str, filename: str) -> str:
 def told_file_name(url: str) -> str | None:
     """Give the file name in a URL's fragment; None: there is none."""
     return _promised(url.partition("#")[2]).get(_NAME)
+
+
+def told_subdirectory(url: str) -> str:
+    """Give the one spelling of the path below the top of an sdist that a URL's fragment names; "": none.
+
+    Raises:
+        InvalidNameError: it is no safe relative path.
+    """
+    told = unquote(_promised(url.partition("#")[2]).get(_SUBDIRECTORY, ""))
+    parts = [part for part in told.split("/") if part not in ("", ".")]
+    if told.startswith("/") or ".." in parts or not told.isprintable():
+        raise InvalidNameError("sub-directory", told, "a relative path below the top of the sdist is expected")
+    return "/".join(parts)
+
+
+def told_other_hash(url: str) -> str | None:
+    """Give the algorithm of a hash in a URL's fragment where it comes without a sha256, and would not be checked."""
+    promised = _promised(url.partition("#")[2])
+    return None if "sha256" in promised else next((each for each in _OTHER_HASHES if each in promised), None)
 
 
 def _promised(fragment: str) -> dict[str, str]:

@@ -39,7 +39,12 @@ from aiocache_engine.pipeline.call import Call
 from aiocache_engine.pipeline.cold import ending
 from aiocache_engine.pipeline.find import Choice, Ready
 from aiocache_engine.pipeline.inputs.arguments import text, texts
-from aiocache_engine.pipeline.inputs.requirements import is_location, parse_requirement, taken_apart
+from aiocache_engine.pipeline.inputs.requirements import (
+    is_location,
+    parse_requirement,
+    path_and_fragment,
+    taken_apart,
+)
 from aiocache_engine.pipeline.kit import Kit
 from aiocache_engine.pipeline.steps import in_thread
 from aiocache_engine.pipeline.undertake import interpreter_for, listed
@@ -208,7 +213,7 @@ def read_source(source: str, interpreter: Interpreter) -> Wanted | str:
     path = os.path.expanduser(source)
     if (is_location(source) or os.sep in source) and os.path.isdir(path):
         return os.path.realpath(absolute(path))
-    if source.startswith((".", "/", "~")) and not os.path.lexists(taken_apart(path)[0]):
+    if source.startswith((".", "/", "~")) and not os.path.lexists(path_and_fragment(taken_apart(path)[0])[0]):
         raise UsageError(f"{source}: there is no such directory or file")
     wanted = parse_requirement(source, interpreter.markers)
     if wanted is None:

@@ -194,7 +194,8 @@ def _direct_url(ready: Ready) -> str | None:
     sha256 = ready.choice.sha256 if ready.choice.is_sdist else ready.pointer.sha256
     archive_info = {"hash": f"sha256={sha256}", "hashes": {"sha256": sha256}} if sha256 else {}
     url = ready.choice.file.url.partition("?")[0]
-    return dump({"url": url, "archive_info": archive_info}).decode()
+    within = {"subdirectory": ready.choice.subdirectory} if ready.choice.subdirectory else {}
+    return dump({"url": url, "archive_info": archive_info, **within}).decode()
 
 
 def _identify(cache: CacheDir, target: Target) -> str:

@@ -13,7 +13,7 @@ from functools import partial
 
 from aiocache_engine.errors import DamagedEntryError, NoMatchingWheelError
 from aiocache_engine.index.local import is_local, local_validator, read_local_page, usable_page
-from aiocache_engine.index.urls import direct_file, shown
+from aiocache_engine.index.urls import direct_file, shown, told_subdirectory
 from aiocache_engine.model.index import Index, IndexFile, IndexSettings, IndexStrategy
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.manifest import Manifest
@@ -43,6 +43,7 @@ class Choice:
     index: Index
     file: IndexFile
     built: str = ""  #: digest by which the wheel built of an sdist is remembered; "": it is not, or this is a wheel
+    subdirectory: str = ""  #: of an sdist, where the project lies in it; "": at its top
 
     @property
     def is_sdist(self) -> bool:
@@ -76,6 +77,8 @@ class Choice:
 def choice_of(wanted: Wanted, index: Index, file: IndexFile, chooser: WheelChooser) -> Choice:
     """Make a choice; what is built of one sdist for one interpreter with the same settings is the same."""
     choice = Choice(wanted, index, file)
+    if choice.is_sdist and wanted.url is not None:
+        choice = replace(choice, subdirectory=told_subdirectory(wanted.url))
     if not choice.is_sdist or chooser.build_settings is None:
         return choice
     content = choice.sha256 or (local_validator(file) if is_local(file.url) else None)
@@ -83,7 +86,8 @@ def choice_of(wanted: Wanted, index: Index, file: IndexFile, chooser: WheelChoos
         return choice
     where = "" if choice.sha256 else file.url
     identity = identity_of(chooser.interpreter.base_executable)
-    return replace(choice, built=digest("built", content, where, identity, *chooser.build_settings))
+    within = (f"#{choice.subdirectory}",) if choice.subdirectory else ()
+    return replace(choice, built=digest("built", content, where, identity, *chooser.build_settings, *within))
 
 
 @value

@@ -171,7 +171,8 @@ class Builder:
     async def _once(self, choice: Choice, work: Callable[[], Awaitable[_Result]], *, shares: bool = False) -> _Result:
         self._work.cache.ensure_writable()
         told = settings_text(self._settings)
-        place = f"{shares} {self._interpreter.base_executable} {choice.file.url} {choice.sha256} {told}"
+        file = f"{choice.file.url}#{choice.subdirectory} {choice.sha256}"
+        place = f"{shares} {self._interpreter.base_executable} {file} {told}"
         return await self._kit.yard.once(self._chain_to(choice), place, work, shares=shares)
 
     def _chain_to(self, choice: Choice) -> tuple[str, ...]:
@@ -207,7 +208,8 @@ class Builder:
 
     async def _build(self, choice: Choice, shop: Shop, equipped: _Equipped, take: Take | None) -> Ready:
         """Build an sdist in its environment, or find what another one built there meanwhile."""
-        full = digest("wheel", shop.content, equipped.environment.digest, settings_text(self._settings))
+        within = (choice.subdirectory,) if choice.subdirectory else ()
+        full = digest("wheel", shop.content, equipped.environment.digest, settings_text(self._settings), *within)
         key = FileKey(choice.wanted.project, BUILT, full, None)
         keys = (key, choice.key) if choice.built else (key,)
         return await self._kit.yard.alone(

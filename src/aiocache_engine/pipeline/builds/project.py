@@ -33,6 +33,18 @@ class BuildSystem:
 _LEGACY = BuildSystem(requires=(_SETUPTOOLS,), backend=_LEGACY_BACKEND, backend_path=())
 
 
+def project_root(top: str, subdirectory: str, what: str) -> str:
+    """Give where the project lies in an unpacked sdist; "" is its top.
+
+    Raises:
+        BuildError: there is no such directory in it.
+    """
+    root = os.path.join(top, subdirectory) if subdirectory else top
+    if not os.path.isdir(root) or not _is_inside(subdirectory, top):
+        raise BuildError(what, f"there is no directory {subdirectory} in it")
+    return root
+
+
 def read_build_system(root: str, what: str) -> BuildSystem:
     """Read what the project in the directory `root` says of its build; messages call it `what`.
 

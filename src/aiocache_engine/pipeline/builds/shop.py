@@ -14,7 +14,7 @@ from aiocache_engine.errors import BuildError, CacheEngineError, InvalidNameErro
 from aiocache_engine.model.names import digest, project_name
 from aiocache_engine.model.records import FileKey
 from aiocache_engine.model.value import value
-from aiocache_engine.pipeline.builds.project import BuildSystem, read_build_system
+from aiocache_engine.pipeline.builds.project import BuildSystem, project_root, read_build_system
 from aiocache_engine.pipeline.builds.source import Sources, unpacked
 from aiocache_engine.pipeline.find import Choice
 from aiocache_engine.pipeline.steps import Conductor, in_shared_hold, in_thread, in_thread_surely
@@ -64,12 +64,13 @@ class Shops:
             SourceError, InvalidSdistError: it cannot be had or read.
             BuildError: it does not say how it is built; or it was raised in the block, and now names the stored log.
         """
-        what = choice.file.filename
+        what = choice.file.filename + (f"#subdirectory={choice.subdirectory}" if choice.subdirectory else "")
         async with self._sources.open(choice) as source:
             staged = await in_thread(self._work.new_staging)
             try:
                 await in_thread(partial(os.mkdir, f"{staged}/source"))
-                root = await unpacked(source, f"{staged}/source")
+                top = await unpacked(source, f"{staged}/source")
+                root = await in_thread(partial(project_root, top, choice.subdirectory, what))
                 system = await in_thread(partial(read_build_system, root, what))
                 log_key = FileKey(choice.wanted.project, BUILT, choice.built or digest("log", source.sha256), None)
                 shop = Shop(what, root, system, staged, source.sha256, log_key, source.fd)

@@ -38,6 +38,7 @@ _MARKER = re.compile(";")
 _PATTERN = re.compile(r"[\w.-]*[*?][\w.*?-]*", re.ASCII)  # of names of projects
 _MARKER_AFTER_URL = re.compile(r"\s;|;\s")  # a URL may hold a semicolon
 _EVERYTHING = CleanTarget(EVERY_PROJECT, None, TargetKind.PATTERN)
+_FRAGMENT = re.compile(r"(?:\.whl|\.tar\.gz|\.zip)(?=#\w+=)", re.ASCII)  # a file's name may hold a # as well
 _EXTRAS_LAST = re.compile(r"\[[^\[\]]*\]\Z")
 
 
@@ -75,7 +76,7 @@ def parse_requirement(text: str, markers: Mapping[str, str], *, origin: str = ""
         return Wanted(bare, project, str(specifier), _pinned(specifier), sha256s, None, extras_asked, origin)
     if requirement.url.startswith(_FOREIGN):
         raise InvalidRequirementError(text, "version control requirements are for pip or uv")
-    if not _is_file(requirement.url) and (better := advice(bare)):  # NAME@VERSION is for tools
+    if not _is_file(path_and_fragment(requirement.url)[0]) and (better := advice(bare)):  # NAME@VERSION is for tools
         raise InvalidRequirementError(text, better)
     wanted = _from_location(requirement.url, bare, sha256s, project)
     if wanted.project != project:
@@ -112,6 +113,8 @@ def parse_clean_target(text: str) -> CleanTarget:
         requirement = read_requirement(text)
     except InvalidRequirement as error:
         reason = "name a project, or one with versions such as torch<2.5"
+        if _PATTERN.fullmatch(text):
+            reason += "; patterns are only for clean and pin"
         raise InvalidRequirementError(text, reason) from InvalidRequirement(redacted(str(error)))
     if requirement.url or requirement.marker or requirement.extras:
         raise InvalidRequirementError(text, "a project and a version specifier are all that can be named here")
@@ -187,7 +190,14 @@ def taken_apart(text: str) -> tuple[str, str, str]:
 
 def is_location(text: str) -> bool:
     """Tell a path or URL from a requirement with a name."""
-    return text.startswith((".", "/", "~", *_URLS)) or (_is_file(text) and not _NAMED.match(text))
+    named = path_and_fragment(text)[0]
+    return text.startswith((".", "/", "~", *_URLS)) or (_is_file(named) and not _NAMED.match(text))
+
+
+def path_and_fragment(location: str) -> tuple[str, str]:
+    """Give the path of a file, and "" or what follows it as it follows a URL, such as `#subdirectory=…`."""
+    found = _FRAGMENT.search(location)
+    return (location, "") if found is None else (location[: found.end()], location[found.end() :])
 
 
 def _is_file(text: str) -> bool:
@@ -204,6 +214,9 @@ def _requirement(pep508: str, text: str) -> Requirement:
 
 
 def _from_location(location: str, text: str, sha256s: frozenset[str], project: str | None = None) -> Wanted:
+    path, fragment = path_and_fragment(location)
+    if fragment and not location.startswith(_URLS):
+        location = _url_of(path, fragment)
     filename = _url_file_name(location, text) if location.startswith(_URLS) else os.path.basename(location)
     if not _is_file(filename):
         reason = "only wheels and sdists (.whl, .tar.gz, .zip) are taken by path or URL, and this names none"
@@ -220,18 +233,29 @@ def _from_location(location: str, text: str, sha256s: frozenset[str], project: s
     return Wanted(text, name.project, "", None, sha256s, location)
 
 
+def _url_of(path: str, fragment: str) -> str:
+    from aiocache_engine.index.urls import url_of_path  # noqa: PLC0415 - URLs are rare, urllib costs 5 ms
+
+    return url_of_path(os.path.expanduser(path)) + fragment
+
+
 def _url_file_name(url: str, text: str) -> str:
     from aiocache_engine.index.urls import (  # noqa: PLC0415 - URLs are rare, urllib costs 5 ms
         file_name_of,
         path_of_url,
         told_file_name,
+        told_other_hash,
+        told_subdirectory,
     )
 
     try:
+        told_subdirectory(url)
+        if algorithm := told_other_hash(url):
+            raise InvalidRequirementError(text, f"hashes by {algorithm} are not supported; give sha256")
         if told := told_file_name(url):
             return told
         return os.path.basename(path_of_url(url)) if url.startswith("file:") else file_name_of(url)
-    except ValueError as error:
+    except (ValueError, InvalidNameError) as error:
         raise InvalidRequirementError(text, str(error)) from error
 
 

@@ -28,12 +28,14 @@ from aiocache_engine.pipeline.inputs.requirements import (
     EDITABLE,
     is_location,
     parse_requirement,
+    path_and_fragment,
     taken_apart,
     without_line_options,
 )
 
 _COMMENT = re.compile(r"(^|\s)#.*$")
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
+_HASH_IN_URL = re.compile("[#&]sha256=")
 _CODING = re.compile(rb"coding[:=]\s*([-\w.]+)")
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -313,7 +315,7 @@ def _with_format(options: FileOptions, name: str, value: str) -> FileOptions:
 
 def _beside(path: str, directory: str) -> str:
     """Give the path that is meant: from here, as pip takes it, or from the file's own directory."""
-    plain = os.path.expanduser(taken_apart(without_line_options(path))[0])
+    plain = os.path.expanduser(path_and_fragment(taken_apart(without_line_options(path))[0])[0])
     beside = os.path.join(directory, plain)
     return path if os.path.exists(plain) or not os.path.exists(beside) else path.replace(plain, beside, 1)
 
@@ -370,7 +372,7 @@ def _check_hashes(roots: Iterable[Wanted], constraints: Iterable[Wanted]) -> Non
     lock = next((each.origin for each in roots if each.is_locked), None)
     for each in roots:
         reason = None
-        if not each.sha256s and each.project not in hashed and "#sha256=" not in (each.url or ""):
+        if not each.sha256s and each.project not in hashed and not _HASH_IN_URL.search(each.url or ""):
             reason = "hashes are required, and it has none; add --hash=sha256:…"
             if lock is not None:
                 reason = f"all that comes with the lock file {lock} needs a hash; install it by a command of its own"

@@ -135,6 +135,7 @@ def _written(requirement: str) -> tuple[str, str | None]:
     from aiocache_engine.pipeline.inputs.pep508 import read_requirement  # noqa: PLC0415
     from aiocache_engine.pipeline.inputs.requirements import (  # noqa: PLC0415
         is_location,
+        path_and_fragment,
         taken_apart,
         without_line_options,
     )
@@ -143,7 +144,7 @@ def _written(requirement: str) -> tuple[str, str | None]:
     bare = without_line_options(requirement.strip())
     location, _, _ = taken_apart(bare)
     if is_location(location):
-        return as_given, location
+        return as_given, path_and_fragment(location)[0]
     try:
         parsed = read_requirement(bare)
         project, extras = project_name(parsed.name), sorted(map(project_name, parsed.extras))
