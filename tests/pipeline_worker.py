@@ -3,10 +3,11 @@
     python pipeline_worker.py PLACE INDEX_URL NUMBER ROUNDS
 
 Each round writes a new revision of the worker's own project over the old one, under the same name and version; builds
-it in an environment with a project that everybody needs, and every other with one that is rebuilt meanwhile; cleans what
-it built, as pipelines do, and what everybody needs with it; adds the wheel to the overlay of the run; and installs
-everybody's projects. Every other worker does each round under the lease of a pipeline. Whatever comes must be whole,
-and no older than what had been added when it was asked for. A worker that was killed goes on where it was.
+it in an environment with a project that everybody needs, and every other with one that is rebuilt meanwhile; cleans
+what it built, as pipelines do, every other with what everybody needs; adds the wheel to the overlay of the run; and
+installs it with another worker's project. Every other worker does each round under the lease of a pipeline. Whatever
+comes must be whole, and no older than what had been added when it was asked for. A worker that was killed goes on where
+it was.
 """
 
 from __future__ import annotations
@@ -86,7 +87,6 @@ async def clean(cache: Path, environ: Mapping[str, str], *names: str) -> None:
 
 async def one_round(engine: CacheEngine, place: Path, number: int, revision: int, environ: Mapping[str, str]) -> None:
     sdist = write_revision(place, number, revision)
-    others = [each for each in range(WORKERS) if each != number]
     out = place / f"out-{number}"
     report = await engine.build([sdist], wheel_dir=out, python=sys.executable, overlays=[OVERLAY])
     assert not report.failed, report.failed
@@ -94,11 +94,11 @@ async def one_round(engine: CacheEngine, place: Path, number: int, revision: int
     with zipfile.ZipFile(built.path) as wheel:
         parts = [wheel.read(each).decode() for each in wheel.namelist() if "/part_" in each]
     check(built.path, parts, at_least=revision, at_most=revision)
-    await clean(place / "cache", environ, project(number), SHARED, PLAIN)
+    await clean(place / "cache", environ, project(number), *((SHARED, PLAIN) if number % 2 else ()))
     await engine.add([built.path], overlay=OVERLAY)
     note_revision(place, number, revision)
 
-    least = {each: added_revision(place, each) for each in (number, *others)}
+    least = {each: added_revision(place, each) for each in (number, (number + revision) % WORKERS)}
     environment = place / f"environment-{number}"
     modes = (LinkMode.HARDLINK, LinkMode.COPY, LinkMode.SYMLINK)
     await engine.install(

@@ -93,8 +93,9 @@ class Pipeline:
     async def _prune(self) -> None:
         async with self.place.engine() as engine:
             while self.working:
-                policy = PrunePolicy() if self.prune_count % 2 else PrunePolicy(unused_for_seconds=0)
-                await engine.prune(policy)
+                # What one takes that spares nothing is built anew, by several at the same time: that takes its time.
+                takes_all = self.prune_count % 20 == 5
+                await engine.prune(PrunePolicy(unused_for_seconds=0 if takes_all else None))
                 self.prune_count += 1
                 await asyncio.sleep(0.2)  # the processors are for the workers, too
 
