@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from aiocache_engine.cli.grammar import count, seconds
 from aiocache_engine.cli.render import fetch_document, fetch_text, install_document, install_text
 from aiocache_engine.cli.render_listing import size_text, usage_document, usage_text
 from aiocache_engine.cli.render_pins import pins_document, pins_text
@@ -115,9 +116,12 @@ def test_a_pin_tells_which_of_its_archives_are_gone() -> None:
     assert [each["present"] for each in pins_document("pin", [pin], gone={ID})["entries"]] == [False, True]
 
 
-@pytest.mark.parametrize(("parse", "text"), [(parse_age, "9" * 5000 + "d"), (parse_size, "9" * 5000 + "GB")])
+@pytest.mark.parametrize(
+    ("parse", "text"),
+    [(parse_age, "9" * 5000 + "d"), (parse_size, "9" * 5000 + "GB"), (count, "9" * 5000), (seconds, "9" * 5000)],
+)
 def test_a_number_that_nobody_means_is_refused_with_its_beginning(parse: Callable[[str], float], text: str) -> None:
-    with pytest.raises(ValueError, match=r"^'9{40}…' is no (age|size); use a"):
+    with pytest.raises(ValueError, match=r"^'9{40}…' is (no age; use|no size; use|no number from 1|not a number of)"):
         parse(text)
 
 

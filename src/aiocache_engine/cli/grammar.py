@@ -15,6 +15,8 @@ from aiocache_engine.model.names import overlay_name
 from aiocache_engine.model.python import LinkMode
 from aiocache_engine.model.value import value
 
+_MOST_DIGITS = 18  #: of any number of things that somebody may mean
+
 
 class Kind(enum.Enum):
     """What follows an option, and what it becomes."""
@@ -67,14 +69,18 @@ def seconds(text: str) -> float:
     except ValueError:
         value = -1.0
     if not 0 <= value < float("inf"):
-        raise ValueError(f"{text!r} is not a number of seconds")
+        from aiocache_engine.cli.units import shown  # noqa: PLC0415 - only what is refused is shown
+
+        raise ValueError(f"{shown(text)} is not a number of seconds")
     return value
 
 
 def count(text: str) -> int:
     """Read a number of things, at least one."""
-    if not (text.isascii() and text.isdigit() and int(text)):
-        raise ValueError(f"{text!r} is no number from 1 on")
+    if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS and int(text)):
+        from aiocache_engine.cli.units import shown  # noqa: PLC0415 - as above
+
+        raise ValueError(f"{shown(text)} is no number from 1 on")
     return int(text)
 
 

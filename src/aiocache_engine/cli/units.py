@@ -43,11 +43,12 @@ def parse_age(text: str) -> float:
     """
     number, unit = text[:-1], text[-1:]
     if unit not in _AGES or not (number.isascii() and number.isdigit()) or len(number) > _MOST_DIGITS:
-        raise ValueError(f"{_shown(text)} is no age; use a whole number of hours, days or weeks, as 12h, 30d or 2w")
+        raise ValueError(f"{shown(text)} is no age; use a whole number of hours, days or weeks, as 12h, 30d or 2w")
     return int(number) * _AGES[unit]
 
 
-def _shown(text: str) -> str:
+def shown(text: str) -> str:
+    """Quote what somebody typed, or of something long its beginning."""
     return repr(text if len(text) <= _SHOWN_LENGTH else f"{text[:_SHOWN_LENGTH]}…")
 
 
@@ -68,7 +69,7 @@ def parse_size(text: str) -> int:
     digits = number.rstrip(" ")
     is_number = digits.isascii() and digits.replace(".", "", 1).isdigit() and len(digits) <= _MOST_DIGITS
     if factor is None or not is_number:
-        raise ValueError(f"{_shown(text)} is no size; use a number with its unit, as 500MB, 20GB or 20GiB")
+        raise ValueError(f"{shown(text)} is no size; use a number with its unit, as 500MB, 20GB or 20GiB")
     return round(float(digits) * factor)
 
 
