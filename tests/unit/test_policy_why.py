@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from aiocache_engine.model.records import NameKind
 from aiocache_engine.model.removal import PrunePolicy, RemovalReason
-from aiocache_engine.model.snapshot import Snapshot
+from aiocache_engine.model.snapshot import ReferrerState, Snapshot
 from aiocache_engine.model.why import Explanation, Question
 from aiocache_engine.policy.prune import plan_prune
 from aiocache_engine.policy.why import explain
@@ -77,6 +77,15 @@ def test_the_chain_from_an_archive_leads_over_its_environment_to_what_keeps_that
     ((reason,),) = [each.reasons for each in answers]
     assert reason.via == (f"environment {E}", "lease 7")
     assert reason.release == "process 7 on host ends"
+
+
+@pytest.mark.parametrize(
+    ("state", "command"), [(ReferrerState.ALIVE, "rm -r"), (ReferrerState.UNREACHABLE, "aioc forget")]
+)
+def test_a_command_that_would_release_something_can_be_pasted(state: ReferrerState, command: str) -> None:
+    seen = snapshot(archive(A), referrer("hardlink", A, state=state, path="/my envs/e"))
+    ((reason,),) = [each.reasons for each in ask(seen, object_id=A)]
+    assert reason.release.endswith(f"{command} '/my envs/e'")
 
 
 def test_a_hash_name_keeps_nothing() -> None:

@@ -227,4 +227,6 @@ def _by_referrer(seen: SeenReferrer, link_mode: str) -> KeepReason:
             via=(link_mode,),
             release=f"the environment can be reached again, or aioc forget {quote(path)}",
         )
-    return KeepReason(KeepCode.REFERRER, path=path, via=(link_mode,), release=f"the environment goes: rm -r {path}")
+    return KeepReason(
+        KeepCode.REFERRER, path=path, via=(link_mode,), release=f"the environment goes: rm -r {quote(path)}"
+    )
