@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,12 @@ def test_who_has_a_lease_and_lives_in_the_environment_is_told_once(place: Place)
         kit = open_kit(place.cache, config=place.config(), environ={})
         users = wait._users(kit, LeaseReader(cache.layout.leases), {tool.environment_id})
     assert [name.partition(" (")[0] for name in users[tool.environment_id]] == [f"pid {pid}"]
+
+
+def test_locks_are_told_where_nothing_was_ever_locked_by_its_name(place: Place) -> None:
+    cache = place.opened()
+    os.rmdir(cache.layout.key_locks)
+    assert list_usage(cache).locks == ()
 
 
 @pytest.mark.parametrize("name", [".venv", "e1"])

@@ -104,6 +104,15 @@ def test_whoever_uses_something_is_named_and_what_is_simply_kept_is_only_counted
     ]
 
 
+def test_what_only_a_used_environment_keeps_is_said_to_be_kept_by_it() -> None:
+    inside = KeepReason(KeepCode.ENVIRONMENT, "process 7 ends", path="/e", via=("environment e", "running 7"))
+    stays = replace(kept("a", inside), is_condemned=True)
+    assert removal_text(removal(kept=(stays,)), verbosity=0).splitlines() == [
+        "kept: a 1 (1.0 kB) by environment e, until process 7 ends",
+        "Nothing to remove",
+    ]
+
+
 def test_verbose_names_every_reason_but_a_name_beside_a_better_one() -> None:
     value = removal(kept=(kept("a", NAME), kept("c", NAME, HARD_LINKED)))
     assert removal_text(value, verbosity=1).splitlines() == [

@@ -167,11 +167,9 @@ def _kept_lines(removal: Removal, *, shows_names: bool) -> list[str]:
 
 
 def _is_plainly_used(kept: Kept) -> bool:
-    """Tell whether nothing but names and environments that have links of their own keep it."""
-    return all(
-        reason.code in _NAMED or (reason.code is KeepCode.REFERRER and "symlink" not in reason.via)
-        for reason in kept.reasons
-    )
+    """Tell whether environments outside that have links of their own keep it, and nothing else but names."""
+    users = [reason for reason in kept.reasons if reason.code not in _NAMED]
+    return bool(users) and all(reason.code is KeepCode.REFERRER and "symlink" not in reason.via for reason in users)
 
 
 def _kept_line(kept: Sequence[Kept]) -> str:

@@ -211,7 +211,7 @@ def _own_bytes(layout: Layout, object_id: str) -> int:
 def _locks(cache: CacheDir) -> list[LockInfo]:
     layout = cache.layout
     files = [layout.lock, f"{layout.lock}.gate"]
-    files += [f"{layout.key_locks}/{name}" for name in os.listdir(layout.key_locks)]
+    files += [f"{layout.key_locks}/{name}" for name in list_directory(layout.key_locks)]
     return [LockInfo(file, mode.value, pid, command_of(pid)) for file in files for pid, mode in locks_on(file)]
 
 
