@@ -165,7 +165,7 @@ class Orchestrator:
             await self._workshop.add([wheel], overlay=self._overlay)
             others = "".join(f",!={each.version}" for each in self.jobs if each.project == pin.project and each != pin)
             with self._ledger.cleaning() as freed:
-                freed(await self._workshop.clean([f"{pin.project}<{pin.version}{others}"]))
+                freed(await self._workshop.clean([f"{pin.project}<{pin.version}{others}"], overlay=self._overlay))
         with self._ledger.cleaning() as freed:
             freed(await self._workshop.prune())
 

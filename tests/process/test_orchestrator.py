@@ -160,3 +160,17 @@ def test_a_newer_version_supersedes_what_was_built_while_others_are_installed(li
     overlay = links.parent / "cache" / "overlays-v1" / "orchestrator"
     there = sorted(path.name.partition("-py3")[0] for path in overlay.rglob("*.json"))
     assert there == ["app-2.0", "old-1.0", "tool-1.0", "tool-2.0"]
+
+
+def test_what_is_superseded_goes_from_the_own_overlay_alone(links: Path) -> None:
+    sdist(links, "tool")
+    run(links, "tool", "--overlay", "another")
+    run(links, "tool")
+    cache = links.parent / "cache"
+    names_of_others = {*cache.glob("overlays-v1/another/tool/**/*.json"), *cache.glob("projects-v1/tool/built/*.json")}
+    sdist(links, "tool", "2.0")
+    run(links, "tool")
+    own = [path.name.partition("-py3")[0] for path in cache.glob("overlays-v1/orchestrator/tool/**/*.json")]
+    assert own == ["tool-2.0"]
+    assert len(names_of_others) >= 2
+    assert all(path.exists() for path in names_of_others)
