@@ -38,6 +38,20 @@ class Config:
     build_count: int | None = None  #: backends run at the same time; None: by processors and free memory
     build_time_limit_seconds: float = BUILD_TIME_LIMIT_SECONDS  #: for each hook of a build backend
 
+    def __post_init__(self) -> None:
+        """Refuse numbers that nothing can go by.
+
+        Raises:
+            UsageError: one of them is none.
+        """
+        checked_count("download_count", self.download_count)
+        checked_count("page_count", self.page_count)
+        if self.build_count is not None:
+            checked_count("build_count", self.build_count)
+        seconds: object = self.build_time_limit_seconds
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
+            raise UsageError(f"build_time_limit_seconds is to be a number of seconds above 0, and {seconds!r} is none")
+
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Config:
         """Give what the `AIOC_*` variables say. Index settings of other tools are read by the index room.
@@ -50,8 +64,21 @@ class Config:
             is_offline=_yes_or_no("AIOC_OFFLINE", environ),
             link_mode=_link_mode(environ.get("AIOC_LINK_MODE")),
             lock_timeout_seconds=_seconds("AIOC_LOCK_TIMEOUT", environ, LOCK_TIMEOUT_SECONDS),
-            build_time_limit_seconds=_seconds("AIOC_BUILD_TIMEOUT", environ, BUILD_TIME_LIMIT_SECONDS),
+            build_time_limit_seconds=_seconds(
+                "AIOC_BUILD_TIMEOUT", environ, BUILD_TIME_LIMIT_SECONDS, takes_zero=False
+            ),
         )
+
+
+def checked_count(what: str, given: object) -> int:
+    """Give how many there are to be.
+
+    Raises:
+        UsageError: it is no number of anything.
+    """
+    if isinstance(given, bool) or not isinstance(given, int) or given < 1:
+        raise UsageError(f"{what} is to be a whole number from 1 on, and {given!r} is none")
+    return given
 
 
 def locate_cache_dir(cache_dir: str | os.PathLike[str] | None, environ: Mapping[str, str]) -> str:
@@ -132,7 +159,7 @@ def _link_mode(text: str | None) -> LinkMode:
         raise UsageError(f"AIOC_LINK_MODE is {text!r}; use clone, hardlink, copy or symlink") from None
 
 
-def _seconds(name: str, environ: Mapping[str, str], default: float) -> float:
+def _seconds(name: str, environ: Mapping[str, str], default: float, *, takes_zero: bool = True) -> float:
     text = environ.get(name)
     if not text:
         return default
@@ -140,6 +167,6 @@ def _seconds(name: str, environ: Mapping[str, str], default: float) -> float:
         seconds = float(text)
     except ValueError:
         seconds = -1.0
-    if not 0 <= seconds < float("inf"):
-        raise UsageError(f"{name} is {text!r}; use a number of seconds")
+    if not 0 <= seconds < float("inf") or (seconds == 0 and not takes_zero):
+        raise UsageError(f"{name} is {text!r}; use a number of seconds{'' if takes_zero else ' above 0'}")
     return seconds

@@ -18,7 +18,7 @@ from aiocache_engine.model.value import replace
 from aiocache_engine.pipeline.add import DEFAULT_OVERLAY, add_wheels
 from aiocache_engine.pipeline.build import BuildRequest, build_wheels, settings_of
 from aiocache_engine.pipeline.cold import ending
-from aiocache_engine.pipeline.inputs.arguments import path_text
+from aiocache_engine.pipeline.inputs.arguments import directory_text, job_count, path_text, source_text
 from aiocache_engine.pipeline.inspect import InspectRequest, inspect_source
 from aiocache_engine.pipeline.kit import Kit, end_work
 from aiocache_engine.pipeline.steps import in_thread, in_thread_surely
@@ -54,7 +54,7 @@ class CacheSupplier(CacheKeeper):
 
         Args:
             sources: paths of project directories (with a slash, or "."), paths or URLs of sdists, and requirement
-                strings, of which the sdist is built whatever wheels there are.
+                strings, of which the sdist is built whatever wheels there are; a Path is always a path.
             wheel_dir: where the wheels go; made if missing.
             python: the interpreter to build for, as for `fetch`.
             config_settings: what build backends are told (PEP 517); not those of build requirements.
@@ -67,11 +67,11 @@ class CacheSupplier(CacheKeeper):
             DiskError, ReadOnlyCacheError, LockTimeoutError: the machine refused.
         """
         request = BuildRequest(
-            sources=tuple(path_text(each) for each in listed("sources", sources)),
-            wheel_dir=path_text(wheel_dir),
+            sources=tuple(source_text(each) for each in listed("sources", sources)),
+            wheel_dir=directory_text("wheel_dir", wheel_dir),
             python=python,
             settings=settings_of(config_settings or {}),
-            job_count=jobs,
+            job_count=job_count(jobs),
         )
         return await build_wheels(self._with_overlays(overlays), request, self._index_client)
 
@@ -109,9 +109,9 @@ class CacheSupplier(CacheKeeper):
             DiskError, ReadOnlyCacheError, LockTimeoutError: the machine refused.
         """
         request = InspectRequest(
-            source=path_text(source),
+            source=source_text(source),
             python=python,
-            sdist_dir=None if sdist_dir is None else path_text(sdist_dir),
+            sdist_dir=None if sdist_dir is None else directory_text("sdist_dir", sdist_dir),
             asks_backend=asks_backend,
             settings=settings_of(config_settings or {}),
         )

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from aiocache_engine.blocking import BlockingCacheEngine
+from aiocache_engine.config import Config
 from aiocache_engine.engine import CacheEngine
 from aiocache_engine.errors import UsageError
 from caches import Place
@@ -120,6 +121,49 @@ NO_TEXTS = [
     ("pin", ([42],), "of requirements is to be a text, and 42"),
     ("clean", ([42],), "of names is to be a text, and 42"),
 ]
+NO_BUILDS = [
+    ({"jobs": "2"}, "jobs is to be a whole number from 1 on, and '2' is none"),
+    ({"jobs": True}, "jobs is to be a whole number from 1 on, and True is none"),
+    ({"jobs": 2.5}, "jobs is to be a whole number from 1 on, and 2.5 is none"),
+    ({"jobs": 0}, "jobs is to be a whole number from 1 on, and 0 is none"),
+    ({"config_settings": ["a=1"]}, r"config_settings is to be a mapping, and \['a=1'\] is none"),
+    ({"wheel_dir": ""}, "wheel_dir is empty; name a directory"),
+    ({"wheel_dir": None}, "a path is to be a text or a Path"),
+    ({"sources": [Path("projdir")]}, r"^\./projdir: there is no such directory or file$"),
+    ({"sources": [Path("~/projdir")]}, r"^\./~/projdir: there is no such directory or file$"),
+]
+NO_SETTINGS = [
+    ("build_count", -1, "build_count is to be a whole number from 1 on, and -1 is none"),
+    ("build_count", "x", "build_count is to be a whole number from 1 on"),
+    ("download_count", 0, "download_count is to be a whole number from 1 on"),
+    ("page_count", True, "page_count is to be a whole number from 1 on"),
+    ("build_time_limit_seconds", "x", "build_time_limit_seconds is to be a number of seconds above 0, and 'x' is none"),
+    ("build_time_limit_seconds", -1, "build_time_limit_seconds is to be a number of seconds above 0"),
+    ("build_time_limit_seconds", 0, "build_time_limit_seconds is to be a number of seconds above 0"),
+    ("build_time_limit_seconds", float("nan"), "build_time_limit_seconds is to be a number of seconds above 0"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "line"), NO_BUILDS)
+async def test_what_a_build_cannot_be_told_is_refused_with_what_is(
+    place: Place, wrong: dict[str, Any], line: str
+) -> None:
+    async with place.engine() as engine:
+        with pytest.raises(UsageError, match=line):
+            await engine.build(**{"sources": ["tiny"], "wheel_dir": place.root / "dist", **wrong})
+    assert not (place.root / "dist").exists()
+
+
+@pytest.mark.parametrize(("name", "given", "line"), NO_SETTINGS)
+def test_a_number_that_no_engine_can_go_by_is_refused_at_once(name: str, given: Any, line: str) -> None:
+    with pytest.raises(UsageError, match=line):
+        Config(**{name: given})
+
+
+def test_no_time_at_all_for_a_build_is_refused() -> None:
+    with pytest.raises(UsageError, match="AIOC_BUILD_TIMEOUT is '0'; use a number of seconds above 0"):
+        Config.from_environ({"AIOC_BUILD_TIMEOUT": "0"})
+    assert Config.from_environ({"AIOC_LOCK_TIMEOUT": "0"}).lock_timeout_seconds == 0
 
 
 @pytest.mark.parametrize(("verb", "given", "line"), NO_TEXTS)

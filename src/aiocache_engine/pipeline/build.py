@@ -72,8 +72,10 @@ def settings_of(given: Mapping[str, str | Sequence[str]]) -> dict[str, str | lis
     """Give what backends are told as they are told it.
 
     Raises:
-        UsageError: a name or a value is no text.
+        UsageError: it is no mapping, or a name or a value is no text.
     """
+    if not isinstance(given, Mapping):
+        raise UsageError(f"config_settings is to be a mapping, and {given!r} is none; write {{'name': 'value'}}")
     settings: dict[str, str | list[str]] = {}
     for name, said in given.items():
         settings[text("each name of config_settings", name)] = (
@@ -88,8 +90,6 @@ async def build_wheels(kit: Kit, request: BuildRequest, client: Callable[[], Awa
     kit.cache.ensure_writable()
     kit.warn_of_empty_overlays()
     if request.job_count is not None:
-        if request.job_count < 1:
-            raise UsageError(f"{request.job_count} builds at a time are none; name at least 1")
         kit = replace(kit, yard=BuildYard(request.job_count))
     interpreter = await in_thread(partial(interpreter_for, kit, request.python))
     sources = await in_thread(partial(_read_sources, request.sources, interpreter))

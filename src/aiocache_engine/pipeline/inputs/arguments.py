@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
+from aiocache_engine.config import checked_count
 from aiocache_engine.errors import UsageError
 from aiocache_engine.model.removal import PrunePolicy, RemovalPlan
 
@@ -34,6 +35,37 @@ def path_text(given: object) -> str:
     if not isinstance(given, str | os.PathLike):
         raise UsageError(f"a path is to be a text or a Path, and {given!r} is neither")
     return text("a path", os.fspath(given))
+
+
+def directory_text(what: str, given: object) -> str:
+    """Give the path of a directory that something is written to.
+
+    Raises:
+        UsageError: it is none, or empty: nobody means the current directory by that.
+    """
+    path = path_text(given)
+    if not path:
+        raise UsageError(f"{what} is empty; name a directory")
+    return path
+
+
+def source_text(given: object) -> str:
+    """Give what is to be built as a text; what stands for a path is one, whatever requirement it may look like.
+
+    Raises:
+        UsageError: it is neither text nor path.
+    """
+    path = path_text(given)
+    return path if isinstance(given, str) or path.startswith((".", "/")) else f"./{path}"
+
+
+def job_count(given: object) -> int | None:
+    """Give how many are done at a time; None: as configured.
+
+    Raises:
+        UsageError: it is no such number.
+    """
+    return None if given is None else checked_count("jobs", given)
 
 
 def prune_policy(given: object) -> PrunePolicy:
