@@ -14,6 +14,7 @@ from anyio import create_task_group, sleep
 from aiocache_engine.engine import CacheEngine
 from aiocache_engine.errors import BuildCycleError, BuildError, CacheEngineError
 from aiocache_engine.python.target import TargetChoice
+from aiocache_engine.report import Reporter
 from aiocache_engine.testing.invariants import assert_sound
 from aiocache_engine.testing.sdists import (
     Backend,
@@ -376,3 +377,79 @@ async def test_a_wheel_of_the_index_does_not_stand_in_for_a_build(place: Place) 
     async with place.engine() as engine:
         report = await engine.build(["one"], wheel_dir=place.root / "out")
     assert [each.origin for each in report.built] == ["built"]
+
+
+HELPER = "value = 1\n"
+#: What a careless build does where it was only to import from.
+MISCHIEF = """
+from importlib.util import find_spec
+from pathlib import Path
+
+helper = find_spec("helper")
+if helper is not None:
+    path = Path(helper.origin)
+    if {change!r} == "add":
+        path.with_name("stray.pth").touch()
+    elif {change!r} == "remove":
+        path.unlink()
+    elif {change!r} == "edit":
+        path.write_text("value = 2\\n")
+    elif {change!r} == "edit bytecode":
+        Path(helper.cached).write_bytes(b"")
+"""
+
+
+class Warned(Reporter):
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warns(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+def meddling(place: Place, change: str) -> None:
+    """Make an sdist whose build changes its build environment, and one that is built there afterwards."""
+    for name in ("first", "second"):
+        mischief = MISCHIEF.format(change=change if name == "first" else "")
+        sdist(
+            place,
+            name,
+            build_requires=["helper"],
+            imports=["mischief"] if name == "first" else ["helper"],
+            files={"backend/mischief.py": mischief},
+            without=["get_requires_for_build_wheel"],
+        )
+    place.wheel("helper", files={"helper.py": HELPER})
+
+
+@pytest.mark.parametrize("change", ["add", "remove", "edit", "edit bytecode"])
+async def test_what_a_build_does_to_its_environment_reaches_no_later_build_and_no_installation(
+    place: Place, change: str
+) -> None:
+    meddling(place, change)
+    reporter = Warned()
+    async with CacheEngine(place.cache, config=place.config(), reporter=reporter) as engine:
+        assert [each.origin for each in (await engine.fetch(["first"], python=sys.executable)).fetched] == ["built"]
+        assert await engine.fetch(["second"], python=sys.executable)
+        await engine.install(["helper"], target=TargetChoice(venv=str(place.root / "environment")))
+        first, second = (e["prefix"] for e in read_trace(place.root / "trace") if e["hook"] == "build_wheel")
+        assert first != second
+        assert await fetch(place, "first") == ["cache"]
+    (helper,) = (place.root / "environment").glob("lib/*/site-packages/helper.py")
+    assert helper.read_text() == HELPER
+    assert reporter.warnings[0].startswith("while first-1.0.tar.gz was built, its build environment was changed (lib/")
+    assert len(reporter.warnings) == (2 if change.startswith("edit") else 1)
+    await place.prune()
+    assert os.listdir(place.cache / "environments-v1") == [os.path.basename(os.path.dirname(second))]
+
+
+async def test_environments_made_of_what_a_build_changed_are_found_no_more(place: Place) -> None:
+    meddling(place, "edit")
+    place.wheel("extra")
+    sdist(place, "third", build_requires=["helper", "extra"], imports=["helper"])
+    assert await fetch(place, "third") == ["built"]
+    assert await fetch(place, "first") == ["built"]
+    await place.clean("third")
+    assert await fetch(place, "third") == ["built"]
+    prefixes = [each["prefix"] for each in read_trace(place.root / "trace") if each["name"] == "third"]
+    assert len(set(prefixes)) == 2

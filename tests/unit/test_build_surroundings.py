@@ -65,6 +65,7 @@ def test_the_commands_of_the_build_environment_come_first(tmp_path: Path) -> Non
 def test_times_and_hashes_are_the_same_each_time(tmp_path: Path) -> None:
     found = environ(tmp_path, PYTHONHASHSEED="7")
     assert (found["SOURCE_DATE_EPOCH"], found["PYTHONHASHSEED"]) == ("315532800", "0")
+    assert found["PYTHONDONTWRITEBYTECODE"] == "1"
     assert environ(tmp_path, SOURCE_DATE_EPOCH="1700000000")["SOURCE_DATE_EPOCH"] == "1700000000"
 
 

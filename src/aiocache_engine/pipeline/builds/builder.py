@@ -25,6 +25,7 @@ from aiocache_engine.pipeline.builds.metadata import check_metadata
 from aiocache_engine.pipeline.builds.shop import Shop, Shops
 from aiocache_engine.pipeline.builds.source import Sources
 from aiocache_engine.pipeline.builds.static_metadata import static_metadata
+from aiocache_engine.pipeline.builds.untouched import withdrawn_if_changed
 from aiocache_engine.pipeline.builds.yard import CHAIN_VARIABLE, Errand, check_chain
 from aiocache_engine.pipeline.find import Choice, Ready
 from aiocache_engine.pipeline.kit import Kit
@@ -304,7 +305,8 @@ class Builder:
                 config_settings=self._settings,
                 pass_fds=tuple(each for each in leases if each is not None),
             )
-            yield _Equipped(call, environment)
+            async with withdrawn_if_changed(kit, environment, shop.what):
+                yield _Equipped(call, environment)
 
 
 def settings_text(settings: Settings) -> str:

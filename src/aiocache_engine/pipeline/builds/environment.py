@@ -16,6 +16,7 @@ from aiocache_engine.errors import BuildError, CacheEngineError, DamagedEntryErr
 from aiocache_engine.hints import Protocol, Self
 from aiocache_engine.model.names import digest
 from aiocache_engine.model.python import Interpreter
+from aiocache_engine.model.records import Member
 from aiocache_engine.model.requirement import Wanted
 from aiocache_engine.model.value import value
 from aiocache_engine.pipeline.bytecode import Bytecoder
@@ -62,6 +63,9 @@ class BuildEnvironment:
     python: str  #: the absolute path of its interpreter
     scripts: str  #: the absolute path of the directory of its commands
     digest: str  #: of its interpreter and of all wheels in it
+    id: str
+    root: str  #: the absolute path of its directory
+    members: tuple[Member, ...]
     descriptor: int | None  #: of the lease that keeps it; None where the cache dir is read-only
 
 
@@ -85,7 +89,15 @@ async def build_environment(
     async with call:
         with _said_to_be_for(what):
             held, contents = await _Making(kit, call, interpreter, what).make_or_find(requires)
-        yield BuildEnvironment(held.python, held.scripts, contents, held.descriptor)
+        yield BuildEnvironment(
+            python=held.python,
+            scripts=held.scripts,
+            digest=contents,
+            id=held.id,
+            root=held.root,
+            members=held.members,
+            descriptor=held.descriptor,
+        )
 
 
 class _Making:

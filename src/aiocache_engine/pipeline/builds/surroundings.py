@@ -44,8 +44,9 @@ def backend_environ(variables: Mapping[str, str], *, home: str, scripts: str) ->
     hash seeds of this process; and the environment that is active here.
 
     Set: HOME and the directory of temporary files; PATH begins with the build environment's commands, VIRTUAL_ENV is
-    it; SOURCE_DATE_EPOCH as given, else the first moment that zip files know; a fixed hash seed. RUSTUP_HOME leads to
-    the toolchains of the real home, which rustup's commands on PATH need and which hold no secret.
+    it; SOURCE_DATE_EPOCH as given, else the first moment that zip files know; a fixed hash seed; and that Python writes
+    no bytecode, which would change an environment that others share. RUSTUP_HOME leads to the toolchains of the real
+    home, which rustup's commands on PATH need and which hold no secret.
 
     Args:
         variables: to start from.
@@ -68,6 +69,7 @@ def backend_environ(variables: Mapping[str, str], *, home: str, scripts: str) ->
         "TMP": temporary,
         "PATH": f"{scripts}{os.pathsep}{path}",
         "VIRTUAL_ENV": os.path.dirname(scripts),
+        "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONHASHSEED": "0",
         "PYTHONNOUSERSITE": "1",
     }

@@ -12,7 +12,7 @@ from functools import partial
 
 from aiocache_engine.errors import CommandNotFoundError
 from aiocache_engine.model.locking import LockMode
-from aiocache_engine.model.records import EnvironmentPointer
+from aiocache_engine.model.records import EnvironmentPointer, Member
 from aiocache_engine.pipeline.kit import Kit, end_work
 from aiocache_engine.pipeline.steps import InHold, Outside, Steps
 from aiocache_engine.pipeline.tools.request import PYTHON, Tool
@@ -49,6 +49,11 @@ class HeldEnvironment:
     def scripts(self) -> str:
         """The absolute path of the directory of its commands."""
         return f"{self.root}/bin"
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """What it is made of."""
+        return self._pointer.members
 
     @property
     def versions(self) -> dict[str, str]:
