@@ -167,6 +167,17 @@ print(find_users([{thing.name!r}], after={AFTER!r}))
     assert ran.stdout == "{}\n"
 
 
+@pytest.mark.parametrize("reader", [read.__name__ for read in READERS])
+def test_a_process_that_asks_about_a_thing_is_not_seen_by_its_question(thing: Path, reader: str) -> None:
+    code = f"""
+import os, sys
+from aiocache_engine.system.process_look import look_with, {reader}
+print(look_with({reader}, lambda: [os.getpid()], [{thing.name!r}], after=["things-v1/"]))
+"""
+    words = [sys.executable, "-c", code, f"{thing}/file"]
+    assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == "{}\n"
+
+
 def test_this_process_is_seen_by_what_it_has_open(look: Look, thing: Path) -> None:
     with (thing / "file").open("rb"):
         assert look(thing.name) == {thing.name: {os.getpid()}}

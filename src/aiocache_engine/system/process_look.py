@@ -4,6 +4,7 @@ Read: arguments, variables, executable, working directory, open files and mapped
 path that it was started by and in that of its virtual environment. What may not be read (another user's process, one
 that made itself undumpable, one of another pid namespace) is not seen, nor is a process that holds a path in its memory
 alone. The variables of this very process are left out: a command that a tool started inherited them, and is elsewhere.
+So are its arguments: they say what it is asked about.
 """
 
 from __future__ import annotations
@@ -63,7 +64,9 @@ def look_with(
 def read_proc(pid: int) -> Iterator[bytes]:
     """Read a process as Linux shows it."""
     base = f"/proc/{pid}".encode()
-    for name in (b"cmdline", b"maps") if pid == os.getpid() else (b"cmdline", b"environ", b"maps"):
+    if pid == os.getpid():
+        yield from _own()
+    for name in (b"maps",) if pid == os.getpid() else (b"cmdline", b"environ", b"maps"):
         with suppress(OSError), open(base + b"/" + name, "rb") as file:
             content = file.read()
             yield content
@@ -99,12 +102,21 @@ def read_portably(pid: int) -> Iterator[bytes]:
                     return [each if isinstance(each, str) else each.path for each in answer]
         return []
 
-    questions = ["cmdline", "exe", "cwd", "open_files", "memory_maps"]
-    for question in questions if pid == os.getpid() else [*questions, "environ"]:
+    if pid == os.getpid():
+        yield from _own()
+    questions = ["exe", "cwd", "open_files", "memory_maps"]
+    for question in questions if pid == os.getpid() else ["cmdline", *questions, "environ"]:
         texts = [os.fsencode(text) for text in ask(question)]
         yield from texts
         if question in ("cmdline", "environ"):
             yield from _resolved(texts, is_started_by=question == "cmdline")
+
+
+def _own() -> Iterator[bytes]:
+    """Give what this very process was started by, and where it lives."""
+    words = [os.fsencode(word) for word in (*sys.orig_argv[:1], *sys.argv[:1], sys.prefix)]
+    yield from words
+    yield from _resolved(words, is_started_by=True)
 
 
 def _resolved(texts: list[bytes], *, is_started_by: bool) -> Iterator[bytes]:
