@@ -10,6 +10,7 @@ from aiocache_engine.errors import DamagedEntryError
 from aiocache_engine.model.manifest import Manifest, ManifestError, Totals, load_manifest, load_totals
 from aiocache_engine.model.value import value
 from aiocache_engine.store.documents import ABSENT, read_document, read_first_line
+from aiocache_engine.system.descent import place_of
 from aiocache_engine.system.disk import NO_PLAIN_FILE, open_plain, write_bytes
 
 TREE = "tree"
@@ -44,15 +45,15 @@ def write_stamp(path: str) -> None:
     Where the stamp was lost a new one is made; it knows no boot, so that the first use checks the files. What is no
     file is put aside, and goes with the archive.
     """
-    used = f"{path}/{USED}"
-    try:
-        fd = os.open(used, _STAMPING, 0o644)
-    except OSError as error:
-        if error.errno not in NO_PLAIN_FILE:
-            raise
-        with suppress(FileNotFoundError):  # another one was quicker
-            os.rename(used, f"{used}-{os.urandom(8).hex()}")
-        fd = os.open(used, _STAMPING, 0o644)
+    with place_of(f"{path}/{USED}") as place_fd:
+        try:
+            fd = os.open(USED, _STAMPING, 0o644, dir_fd=place_fd)
+        except OSError as error:
+            if error.errno not in NO_PLAIN_FILE:
+                raise
+            with suppress(FileNotFoundError):  # another one was quicker
+                os.rename(USED, f"{USED}-{os.urandom(8).hex()}", src_dir_fd=place_fd, dst_dir_fd=place_fd)
+            fd = os.open(USED, _STAMPING, 0o644, dir_fd=place_fd)
     try:
         os.pwrite(fd, fresh_stamp(), 0)
     finally:
@@ -83,7 +84,8 @@ def is_present(path: str) -> bool:
 
 def set_linked(path: str) -> None:
     """Say that a referrer was registered for an archive. Needs the shared lock."""
-    os.close(os.open(f"{path}/{LINKED}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644))
+    with place_of(f"{path}/{LINKED}") as fd:
+        os.close(os.open(LINKED, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644, dir_fd=fd))
 
 
 def is_linked(path: str) -> bool:
@@ -140,7 +142,7 @@ def mark_checked(path: str, boot_id: str) -> None:
     """Say that the files of an object, which is leased, have been looked at since the machine was started."""
     expected = boot_id.encode()
     try:
-        fd = os.open(f"{path}/{USED}", os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = _open_used(path)
     except OSError:  # a read-only cache checks again next time
         return
     try:
@@ -153,13 +155,18 @@ def mark_checked(path: str, boot_id: str) -> None:
 def mark_unchecked(path: str) -> None:
     """Have the files of an object looked at at its next use. Needs the shared lock, or the object on a lease."""
     try:
-        fd = os.open(f"{path}/{USED}", os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = _open_used(path)
     except OSError:  # a stamp that is made anew knows no boot either
         return
     try:
         os.ftruncate(fd, STAMP_BYTES)
     finally:
         os.close(fd)
+
+
+def _open_used(path: str) -> int:
+    with place_of(f"{path}/{USED}") as place_fd:
+        return os.open(USED, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=place_fd)
 
 
 def check_sizes(archive: Archive, manifest: Manifest) -> None:

@@ -25,7 +25,8 @@ from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.value import value
 from aiocache_engine.store.archives import TREE, Archive, is_present
 from aiocache_engine.store.cache_dir import CacheDir
-from aiocache_engine.store.documents import make_directory, read_document, read_first_line
+from aiocache_engine.store.documents import read_document, read_first_line
+from aiocache_engine.system.descent import make_directory, place_of, rename
 from aiocache_engine.system.disk import write_bytes
 from aiocache_engine.system.lock import Hold
 
@@ -127,11 +128,11 @@ def publish_bytecode(
     path = bytecode_path(cache, archive.id, digest)
     if not is_present(archive.path) or (not replaces and read_bytecode(path, archive, boot_id) is not None):
         return
-    make_directory(os.path.dirname(path))
+    make_directory(os.path.dirname(path), cache.root)
     with suppress(FileNotFoundError):
-        os.rename(path, f"{staged}-replaced")  # it goes with the staging of this work
+        rename(path, f"{staged}-replaced", cache.root)  # it goes with the staging of this work
     try:
-        os.rename(staged, path)
+        rename(staged, path, cache.root)
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # another publisher, in this very moment
             raise
@@ -176,7 +177,8 @@ def _is_whole(tree: str, archive: Archive, manifest: BytecodeManifest) -> bool:
 
 def _write_boot_id(path: str, content: bytes, boot_id: str) -> None:
     try:
-        fd = os.open(f"{path}/{MANIFEST}", os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        with place_of(f"{path}/{MANIFEST}", os.path.dirname(os.path.dirname(path))) as place_fd:
+            fd = os.open(MANIFEST, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=place_fd)
     except OSError:  # a read-only cache looks again next time
         return
     try:

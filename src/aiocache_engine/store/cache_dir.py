@@ -16,6 +16,7 @@ from aiocache_engine.errors import CacheReplacedError, ForeignCacheDirError, Rea
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.store.documents import NewerFormatError, decode, encode
 from aiocache_engine.store.layout import MARKER, Layout
+from aiocache_engine.system.descent import make_directory
 from aiocache_engine.system.disk import NO_PLAIN_FILE, read_bytes, translated, write_bytes
 from aiocache_engine.system.lock import CacheLock, Hold
 
@@ -187,8 +188,7 @@ def _is_furnished(layout: Layout) -> bool:
 def furnish(layout: Layout) -> None:
     """Make every directory and the small files, as far as they are missing."""
     for directory in layout.directories():
-        with suppress(FileExistsError):
-            os.mkdir(directory, 0o755)
+        make_directory(directory, layout.root)
     for name, content in (("CACHEDIR.TAG", CACHEDIR_TAG), (".gitignore", b"*\n"), (".reserve", bytes(RESERVE_BYTES))):
         with suppress(FileExistsError):
             write_bytes(f"{layout.root}/{name}", content)

@@ -91,22 +91,6 @@ def list_directory(path: str) -> list[str]:
         os.close(fd)
 
 
-def make_directory(path: str) -> None:
-    """Make a directory of ours and its parent, if they are missing. Nothing is ever written behind a link.
-
-    Raises:
-        OSError: it cannot be made, or a link stands in its place.
-    """
-    for directory in (os.path.dirname(path), path):
-        try:
-            os.mkdir(directory, 0o755)
-        except FileExistsError:
-            if os.path.islink(directory):
-                raise OSError(errno.ELOOP, "a symbolic link stands where a directory should", directory) from None
-        except FileNotFoundError:
-            os.makedirs(directory, exist_ok=True)
-
-
 def _dump(document: dict[str, Any]) -> bytes:
     return dump(document)
 

@@ -17,10 +17,11 @@ from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.records import FileKey, Holder
 from aiocache_engine.store import generations
 from aiocache_engine.store.cache_dir import GONE, CacheDir
-from aiocache_engine.store.documents import ABSENT, make_directory, read_document
+from aiocache_engine.store.documents import ABSENT, read_document
 from aiocache_engine.store.generations import Generation
 from aiocache_engine.store.leases import Lease
-from aiocache_engine.system.disk import open_plain, replace_bytes, write_bytes
+from aiocache_engine.system.descent import make_directory, place_of, rename
+from aiocache_engine.system.disk import open_plain, replace_bytes, write_in_place
 from aiocache_engine.system.lock import Hold
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class FileWork:
         """Write a page where `write_page` takes it from; it dies with this work's lease. Needs no hold."""
         path = f"{self._own_staging()}/{os.urandom(8).hex()}.page"
         try:
-            write_bytes(path, content)
+            write_in_place(path, content)
         except FileNotFoundError as error:
             raise CacheReplacedError(self.cache.root, GONE) from error
         return path
@@ -112,15 +113,16 @@ class FileWork:
             return False
         self.cache.ensure_ours(hold)
         path = self.cache.layout.page(project, index)
-        make_directory(os.path.dirname(path))
-        os.replace(staged, path)
+        make_directory(os.path.dirname(path), self.cache.root)
+        rename(staged, path, self.cache.root)
         return True
 
     def new_staging(self) -> str:
         """Make a private directory that dies with this work's lease (rule 18). Needs no hold."""
         path = f"{self._own_staging()}/{os.urandom(8).hex()}"
         try:
-            os.mkdir(path, 0o755)
+            with place_of(path) as fd:
+                os.mkdir(os.path.basename(path), 0o755, dir_fd=fd)
         except FileNotFoundError as error:
             raise CacheReplacedError(self.cache.root, GONE) from error
         return path
@@ -131,8 +133,9 @@ class FileWork:
             raise ReadOnlyCacheError(self.cache.root, "the cache dir is read-only, and this is not in it yet")
         mine = f"{self.cache.layout.staging}/{self._lease.id}"
         if not self._staging_used:
-            with suppress(FileExistsError, FileNotFoundError):  # whoever writes to it learns that the cache is gone
-                os.mkdir(mine, 0o700)
+            # Whoever writes to it learns that the cache is gone.
+            with suppress(FileExistsError, FileNotFoundError), place_of(mine) as fd:
+                os.mkdir(self._lease.id, 0o700, dir_fd=fd)
             self._staging_used = True
         return mine
 
@@ -169,12 +172,12 @@ class FileWork:
     def _put_names(self, names: Sequence[tuple[str, str]]) -> None:
         for temporary, path in names:
             try:
-                os.replace(temporary, path)
+                rename(temporary, path, self.cache.root)
             except IsADirectoryError:  # which none of us made: a damaged name; who published meanwhile loses a name
                 from aiocache_engine.store.trash import to_trash  # noqa: PLC0415 - hardly ever needed
 
                 to_trash(self.cache.layout, path, kind="pointer", entry_id="directory")
-                os.replace(temporary, path)
+                rename(temporary, path, self.cache.root)
 
     def read_metadata(self, hold: Hold, project: str, index: str, filename: str) -> bytes | None:
         """Give the stored metadata of a wheel on an index; None where there is none. `begin` came before."""
@@ -190,8 +193,8 @@ class FileWork:
             return False
         self.cache.ensure_ours(hold)
         path = self.cache.layout.metadata(project, index, filename)
-        make_directory(os.path.dirname(path))
-        replace_bytes(path, content, by_way_of=self.cache.temporary())
+        make_directory(os.path.dirname(path), self.cache.root)
+        replace_bytes(path, content, by_way_of=self.cache.temporary(), root=self.cache.root)
         return True
 
     def find_source(self, hold: Hold, key: FileKey) -> int | None:
@@ -201,8 +204,10 @@ class FileWork:
         not checked.
         """
         hold.require(LockMode.SHARED)
+        path = self.cache.layout.source(key.project, key.index, key.filename)
         try:
-            fd = open_plain(self.cache.layout.source(key.project, key.index, key.filename))
+            with place_of(path, self.cache.root) as place_fd:
+                fd = open_plain(key.filename, dir_fd=place_fd)
         except OSError as error:
             if error.errno in ABSENT:
                 return None
@@ -226,6 +231,6 @@ class FileWork:
         if not self._allows(project, version):
             return False
         self.cache.ensure_ours(hold)
-        make_directory(os.path.dirname(path))
+        make_directory(os.path.dirname(path), self.cache.root)
         self._put_names([(staged, path)])
         return True

@@ -8,12 +8,14 @@ Reading needs the shared lock, bumping the exclusive one.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
 from aiocache_engine.hints import Any
 from aiocache_engine.model.names import fits
 from aiocache_engine.model.plain_json import dump, load
 from aiocache_engine.model.value import value
 from aiocache_engine.store.documents import read_document
+from aiocache_engine.system.descent import make_directory
 from aiocache_engine.system.disk import replace_bytes
 
 LINES_KEPT = 256
@@ -98,19 +100,29 @@ def allows(
     )
 
 
-def bump(path: str, cleaned: Cleaned, *, by_way_of: str) -> None:
+def bump(path: str, cleaned: Cleaned, *, by_way_of: str, root: str = "") -> None:
     """Add a line. The caller holds the exclusive lock, and renames nothing before this.
 
     Args:
         path: the generation file.
         cleaned: what is being cleaned.
         by_way_of: a temporary path on the same file system.
+        root: the directory from which on no link is followed (see `place_of`).
     """
+    content = _bumped(path, (cleaned,))
+    make_directory(os.path.dirname(path), root)  # a full clean that died may have left none
+    replace_bytes(path, content, by_way_of=by_way_of, root=root)
+
+
+def size_after(path: str, cleaned: Iterable[Cleaned]) -> int:
+    """Give the size in bytes that the file will have after these bumps."""
+    return len(_bumped(path, cleaned))
+
+
+def _bumped(path: str, cleaned: Iterable[Cleaned]) -> bytes:
     lines = [line for line in _lines(path) if line[0] != _DAMAGED] or [(NONE, Cleaned())]
-    lines.append((os.urandom(16).hex(), cleaned))
-    content = b"".join(_line(value, what) for value, what in lines[-LINES_KEPT:])
-    os.makedirs(os.path.dirname(path), exist_ok=True)  # a full clean that died may have left none
-    replace_bytes(path, content, by_way_of=by_way_of)
+    lines += [(os.urandom(16).hex(), each) for each in cleaned]
+    return b"".join(_line(value, what) for value, what in lines[-LINES_KEPT:])
 
 
 def _line(value: str, cleaned: Cleaned) -> bytes:

@@ -12,6 +12,7 @@ import fcntl
 import os
 import stat
 from collections.abc import Iterable
+from contextlib import suppress
 
 from aiocache_engine.hints import Any
 from aiocache_engine.model.locking import LockMode
@@ -20,12 +21,13 @@ from aiocache_engine.model.plain_json import dump, load
 from aiocache_engine.model.records import Holder
 from aiocache_engine.model.value import value
 from aiocache_engine.store.documents import NewerFormatError, decode, encode, open_directory
-from aiocache_engine.system.descent import remove_file
+from aiocache_engine.system.descent import place_of, remove_file
 from aiocache_engine.system.disk import NO_PLAIN_FILE, read_bytes
 from aiocache_engine.system.lock import Hold
 
 BIRTH_PREFIX = ".birth-"
 LEASE_VARIABLE = "AIOC_LEASE"  #: ids of the pipeline leases that a process joins, with blanks between
+_BEARING = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
 _HOLDER_KINDS: dict[str, Any] = {  # as JSON gives them
     "pid": int,
     "started_at": int | float,
@@ -55,18 +57,20 @@ class Lease:
         """Make a lease that holds nothing yet. Needs the shared lock."""
         hold.require(LockMode.SHARED)
         lease_id = new_object_id()
-        temporary = f"{directory}/{BIRTH_PREFIX}{lease_id}"
+        temporary = f"{BIRTH_PREFIX}{lease_id}"
         path = f"{directory}/{lease_id}"
-        fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            record = {name: getattr(holder, name) for name in _HOLDER_KINDS}
-            _write_whole(fd, encode(record | {"name": holder.name} if holder.name else record), temporary)
-            os.rename(temporary, path)
-        except BaseException:
-            os.close(fd)
-            remove_file(temporary)
-            raise
+        with place_of(path) as place_fd:
+            fd = os.open(temporary, _BEARING, 0o644, dir_fd=place_fd)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                record = {name: getattr(holder, name) for name in _HOLDER_KINDS}
+                _write_whole(fd, encode(record | {"name": holder.name} if holder.name else record), temporary)
+                os.rename(temporary, lease_id, src_dir_fd=place_fd, dst_dir_fd=place_fd)
+            except BaseException:
+                os.close(fd)
+                with suppress(FileNotFoundError):
+                    os.unlink(temporary, dir_fd=place_fd)
+                raise
         lease = cls(lease_id, path, fd)
         _own[path] = lease
         return lease
@@ -180,11 +184,6 @@ class LeaseReader:
                 self._dead[lease.id] = lease
         dead = [lease for lease in leases if lease.id in self._dead]
         return [lease for lease in leases if lease.id not in self._dead], dead
-
-    def unlink_dead(self) -> None:
-        """Remove the files of the leases that were found dead (rule 10). Needs no hold."""
-        for lease in self._dead.values():
-            remove_file(lease.path)
 
     def _read(self) -> tuple[list[LeaseFile], list[LeaseFile]]:
         """Give what was not found dead before, and what was. In holds, and with many leases: one call for each."""

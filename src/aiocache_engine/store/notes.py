@@ -13,6 +13,7 @@ from aiocache_engine.model.names import is_object_id
 from aiocache_engine.model.value import value
 from aiocache_engine.store.documents import list_directory
 from aiocache_engine.system.descent import remove_file
+from aiocache_engine.system.disk import write_in_place
 
 
 @value
@@ -26,7 +27,7 @@ class Note:
 def write_note(directory: str, object_id: str) -> None:
     """Write a note of one's own. Needs a hold of the cache lock."""
     path = f"{directory}/{object_id}-{os.urandom(8).hex()}"
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
+    write_in_place(path, b"")
 
 
 def read_notes(directory: str) -> list[Note]:

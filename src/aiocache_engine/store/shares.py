@@ -15,6 +15,7 @@ from contextlib import contextmanager
 
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.store.leases import Lease, append_change, read_change
+from aiocache_engine.system.descent import place_of
 from aiocache_engine.system.lock import Hold
 
 _JOINING = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -86,7 +87,8 @@ class Share:
             yield fd if fd >= 0 else None
             return
         try:
-            fd = os.open(self.path, _JOINING)
+            with place_of(self.path) as place_fd:
+                fd = os.open(self.id, _JOINING, dir_fd=place_fd)
         except OSError as error:
             if error.errno not in _NOT_TO_BE_JOINED:
                 raise

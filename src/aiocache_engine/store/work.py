@@ -17,7 +17,6 @@ from aiocache_engine.model.names import new_object_id
 from aiocache_engine.model.records import EnvironmentPointer, FileKey, Pointer
 from aiocache_engine.model.value import replace, value
 from aiocache_engine.store.archives import Archive, is_present, set_linked, write_stamp
-from aiocache_engine.store.documents import make_directory
 from aiocache_engine.store.environments import (
     CachedEnvironment,
     FoundEnvironment,
@@ -29,8 +28,8 @@ from aiocache_engine.store.file_work import FileWork
 from aiocache_engine.store.layout import OVERLAY
 from aiocache_engine.store.names import encode_pointer, read_pointer
 from aiocache_engine.store.notes import write_note
-from aiocache_engine.system.descent import remove_file
-from aiocache_engine.system.disk import put_new, write_bytes
+from aiocache_engine.system.descent import make_directory, remove_file, rename
+from aiocache_engine.system.disk import put_new, write_in_place
 from aiocache_engine.system.lock import Hold
 
 if TYPE_CHECKING:
@@ -132,7 +131,7 @@ class Work(FileWork):
         self._lease_objects(hold, [archive_id], self._shares)
         if not self._allows(key.project, pointer.version):
             if adopted is None:
-                os.rename(staged, archive.path)
+                rename(staged, archive.path, layout.root)
             else:
                 write_stamp(archive.path)
             write_note(layout.condemned, archive_id)
@@ -143,7 +142,7 @@ class Work(FileWork):
         named = replace(pointer, archive_id=archive_id)
         with self._prepared_names(paths, encode_pointer(named)) as names:
             if adopted is None:
-                os.rename(staged, archive.path)
+                rename(staged, archive.path, layout.root)
             else:
                 write_stamp(archive.path)
             if key.index.startswith(OVERLAY):  # what is added takes the place of what was
@@ -216,7 +215,7 @@ class Work(FileWork):
             for each in pointer.members
         )
         if not (is_named and all(allowed)):
-            os.rename(staged, environment.path)
+            rename(staged, environment.path, layout.root)
             write_note(layout.condemned, environment_id)
             return PublishedEnvironment(environment, is_named=False)
         path = layout.environment_pointer(pointer.tool, pointer.digest)
@@ -224,7 +223,7 @@ class Work(FileWork):
             for each in pointer.members if pointer.tool and not self.is_in_pipeline else ():
                 with suppress(FileNotFoundError):  # only people and damage take what a lease covers
                     set_linked(layout.archive(each.archive_id))
-            os.rename(staged, environment.path)
+            rename(staged, environment.path, layout.root)
             self._put_names(names)
         return PublishedEnvironment(environment, is_named=True)
 
@@ -237,7 +236,7 @@ class Work(FileWork):
     def _put_missing_names(self, names: Sequence[tuple[str, str]], pointer: Pointer) -> None:
         """Put names into place, but leave one that leads to another archive of this wheel: that one may be pinned."""
         for temporary, path in names:
-            if put_new(temporary, path):
+            if put_new(temporary, path, self.cache.root):
                 continue
             standing = read_pointer(path)
             is_another = standing is not None and standing.archive_id != pointer.archive_id
@@ -252,8 +251,8 @@ class Work(FileWork):
         names = [(self.cache.temporary(), path) for path in paths]
         try:
             for temporary, path in names:
-                make_directory(os.path.dirname(path))
-                write_bytes(temporary, content)
+                make_directory(os.path.dirname(path), self.cache.root)
+                write_in_place(temporary, content)
             yield names
         except BaseException:
             for temporary, _ in names:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from aiocache_engine.errors import TargetError
 from aiocache_engine.hints import Self
@@ -89,18 +89,51 @@ class Descent:
 
 
 @contextmanager
+def place_of(path: str, root: str = "", *, make: bool = False) -> Iterator[int]:
+    """Give a descriptor of the directory that a path stands in, for work on its entries.
+
+    It is the directory that was there in this moment, reached through no link; what becomes of its name later leads
+    nobody elsewhere. An error inside that names an entry is raised again with the whole path.
+
+    Args:
+        path: of the entry, which need not be there.
+        root: the directory from which on no link is followed; "": the one around the directory of the entry.
+        make: create directories that are missing below the root.
+
+    Raises:
+        FileNotFoundError: a directory is missing (without `make`).
+        OSError: a link, or no directory, stands in the place of one.
+    """
+    fd = _open_place(path, root, make=make)
+    try:
+        yield fd
+    except OSError as error:
+        if isinstance(error.filename, str) and not os.path.isabs(error.filename):
+            place = os.path.join(os.path.dirname(path), error.filename)
+            raise OSError(error.errno, error.strerror, place) from error
+        raise
+    finally:
+        os.close(fd)
+
+
+@contextmanager
 def directory_of(path: str) -> Iterator[int | None]:
     """Give a descriptor of the directory that a path stands in, for work on its entries.
 
     None where there is none, or where a link stands in its place or in that of the directory around it: what is behind
     is somebody else's.
     """
-    fd = _open_directory_of(path)
+    try:
+        fd = _open_place(path)
+    except OSError as error:
+        if error.errno not in _ABSENT:
+            raise
+        yield None
+        return
     try:
         yield fd
     finally:
-        if fd is not None:
-            os.close(fd)
+        os.close(fd)
 
 
 def remove_file(path: str) -> bool:
@@ -115,15 +148,43 @@ def remove_file(path: str) -> bool:
         return True
 
 
-def _open_directory_of(path: str) -> int | None:
-    around, name = os.path.split(os.path.dirname(path))
-    try:
-        around_fd = os.open(around, PATH_FLAGS)
+def rename(source: str, path: str, root: str = "") -> None:
+    """Rename a file or directory over what `path` names, between directories of `place_of`; errors name `path`."""
+    with place_of(source, root) as source_fd, place_of(path, root) as target_fd:
         try:
-            return os.open(name, PATH_FLAGS, dir_fd=around_fd)
+            os.rename(os.path.basename(source), os.path.basename(path), src_dir_fd=source_fd, dst_dir_fd=target_fd)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, path) from error
+
+
+def make_directory(path: str, root: str = "") -> None:
+    """Make a directory, and those between it and the root, as far as they are missing (see `place_of`)."""
+    with place_of(f"{path}/.", root, make=True):
+        pass
+
+
+def _open_place(path: str, root: str = "", *, make: bool = False) -> int:
+    directory = path.rpartition("/")[0]
+    place = root or directory.rpartition("/")[0] or "/"
+    below = directory[len(place) :].strip("/")
+    fd = _enter(place, None, place)
+    for part in below.split("/") if below else ():
+        around_fd, place = fd, f"{place}/{part}"
+        try:
+            fd = _enter(part, around_fd, place, make=make)
         finally:
             os.close(around_fd)
+    return fd
+
+
+def _enter(name: str, around_fd: int | None, place: str, *, make: bool = False) -> int:
+    try:
+        return os.open(name, PATH_FLAGS, dir_fd=around_fd)
     except OSError as error:
-        if error.errno in _ABSENT:
-            return None
-        raise
+        if make and error.errno == errno.ENOENT:
+            with suppress(FileExistsError):  # another one was quicker
+                os.mkdir(name, 0o755, dir_fd=around_fd)
+            return _enter(name, around_fd, place)
+        if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+            raise OSError(error.errno, error.strerror, place) from error
+        raise OSError(errno.ELOOP, "a symbolic link or a file stands where a directory should", place) from error

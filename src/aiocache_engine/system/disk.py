@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 from aiocache_engine.errors import CacheEngineError, DiskError, OutOfSpaceError, ReadOnlyCacheError
 from aiocache_engine.hints import TYPE_CHECKING, Protocol
+from aiocache_engine.system.descent import place_of
 
 if TYPE_CHECKING:
     from aiofiles.threadpool.binary import AsyncBufferedIOBase
@@ -62,46 +63,61 @@ def read_bytes(path: str, *, dir_fd: int | None = None) -> bytes | None:
         os.close(fd)
 
 
-def write_bytes(path: str, content: bytes, *, mode: int = 0o644, flags: int = os.O_EXCL) -> None:
+def write_bytes(
+    path: str, content: bytes, *, mode: int = 0o644, flags: int = os.O_EXCL, dir_fd: int | None = None
+) -> None:
     """Write a new file; what cannot be written whole is removed again."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | flags, mode)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | flags, mode, dir_fd=dir_fd)
     try:
         view = memoryview(content)
         while view:
             view = view[os.write(fd, view) :]
     except BaseException:
-        os.unlink(path)
+        os.unlink(path, dir_fd=dir_fd)
         raise
     finally:
         os.close(fd)
 
 
-def replace_bytes(path: str, content: bytes, *, by_way_of: str) -> None:
-    """Write a file under the temporary path `by_way_of` (same file system) and rename it over `path`."""
-    write_bytes(by_way_of, content)
-    try:
-        os.replace(by_way_of, path)
-    except OSError as error:
-        os.unlink(by_way_of)
-        # It would name the temporary path, which was fine a moment ago and is gone now.
-        raise OSError(error.errno, error.strerror, path) from error
-    except BaseException:
-        os.unlink(by_way_of)
-        raise
+def write_in_place(path: str, content: bytes) -> None:
+    """Write a new file where no link leads to: see `place_of`."""
+    with place_of(path) as fd:
+        write_bytes(os.path.basename(path), content, dir_fd=fd)
 
 
-def put_new(temporary: str, path: str) -> bool:
+def replace_bytes(path: str, content: bytes, *, by_way_of: str, root: str = "") -> None:
+    """Write a file under the temporary path `by_way_of` (same file system) and rename it over `path`.
+
+    No link leads to either: see `place_of`, also for `root`.
+    """
+    with place_of(path, root) as fd, place_of(by_way_of, root) as temporary_fd:
+        temporary = os.path.basename(by_way_of)
+        write_bytes(temporary, content, dir_fd=temporary_fd)
+        try:
+            os.replace(temporary, os.path.basename(path), src_dir_fd=temporary_fd, dst_dir_fd=fd)
+        except OSError as error:
+            os.unlink(temporary, dir_fd=temporary_fd)
+            # It would name the temporary path, which was fine a moment ago and is gone now.
+            raise OSError(error.errno, error.strerror, path) from error
+        except BaseException:
+            os.unlink(temporary, dir_fd=temporary_fd)
+            raise
+
+
+def put_new(temporary: str, path: str, root: str = "") -> bool:
     """Give a file the name `path` in the place of its own, unless something has that name; tells if it was given.
 
-    False, too, where the file system has no hard links.
+    False, too, where the file system has no hard links. No link leads to either: see `place_of`, also for `root`.
     """
-    try:
-        os.link(temporary, path, follow_symlinks=False)
-    except OSError as error:
-        if error.errno not in _NOT_LINKED:
-            raise OSError(error.errno, error.strerror, path) from error
-        return False
-    os.unlink(temporary)
+    name, new_name = os.path.basename(temporary), os.path.basename(path)
+    with place_of(temporary, root) as temporary_fd, place_of(path, root) as fd:
+        try:
+            os.link(name, new_name, src_dir_fd=temporary_fd, dst_dir_fd=fd, follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in _NOT_LINKED:
+                raise OSError(error.errno, error.strerror, path) from error
+            return False
+        os.unlink(name, dir_fd=temporary_fd)
     return True
 
 
