@@ -453,3 +453,30 @@ async def test_environments_made_of_what_a_build_changed_are_found_no_more(place
     assert await fetch(place, "third") == ["built"]
     prefixes = [each["prefix"] for each in read_trace(place.root / "trace") if each["name"] == "third"]
     assert len(set(prefixes)) == 2
+
+
+@pytest.mark.parametrize("is_stated", [False, True])
+async def test_a_wheel_may_add_a_local_version_and_is_found_kept_and_cleaned_by_either(
+    place: Place, *, is_stated: bool
+) -> None:
+    stated = "Metadata-Version: 2.2\nName: one\nVersion: 1.0\n"
+    sdist(place, version="1.0+abc", filename="one-1.0.tar.gz", files={"PKG-INFO": stated} if is_stated else {})
+    target = TargetChoice(venv=str(place.root / "environment"))
+    async with place.engine() as engine:
+        report = await engine.install(["one==1.0"], target=target)
+        assert [(each.version, each.origin) for each in report.installed] == [("1.0+abc", "built")]
+        again = await engine.install(["one"], target=target)
+        assert [each.version for each in again.unchanged] == ["1.0+abc"]
+        built = await engine.build(["one"], wheel_dir=place.root / "out")
+        assert [(each.version, each.origin) for each in built.built] == [("1.0+abc", "cache")]
+        for named in ["one==1.0", "one==1.0+abc"]:
+            assert await fetch(place, "one") == ["cache"]
+            await engine.clean([named])
+            assert await fetch(place, "one") == ["built"]
+    assert calls(place) == ["one"] * 3
+
+
+async def test_a_wheel_of_another_version_with_a_local_one_is_refused(place: Place) -> None:
+    sdist(place, version="1.1+abc", filename="one-1.0.tar.gz", metadata_version="")
+    with pytest.raises(BuildError, match=r"its metadata is for one 1\.1\+abc"):
+        await fetch(place, "one")

@@ -139,9 +139,9 @@ def check_is_of(wheel: WheelName, sdist: SdistName, interpreter: Interpreter, wh
     Raises:
         BuildError: it is not.
     """
-    from aiocache_engine.pipeline.builds.metadata import is_same_version  # noqa: PLC0415 - packaging takes its time
+    from aiocache_engine.pipeline.builds.metadata import is_version_of  # noqa: PLC0415 - packaging takes its time
 
-    if wheel.project != sdist.project or not is_same_version(wheel.version, sdist.version):
+    if wheel.project != sdist.project or not is_version_of(wheel.version, sdist.version):
         raise BuildError(what, f"its build backend made {wheel.filename}, a wheel of something else")
     if not set(interpreter.tags).intersection(wheel.tags()):
         raise BuildError(what, f"its build backend made {wheel.filename}, which is not for this interpreter")

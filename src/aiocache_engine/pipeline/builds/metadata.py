@@ -19,16 +19,17 @@ def check_metadata(content: bytes, sdist: SdistName, what: str) -> None:
     names, versions = headers.get("name", []), headers.get("version", [])
     if len(names) != 1 or len(versions) != 1:
         raise BuildError(what, "its metadata must have one Name and one Version")
-    if not (_is_of(names[0], sdist.project) and is_same_version(versions[0], sdist.version)):
+    if not (_is_of(names[0], sdist.project) and is_version_of(versions[0], sdist.version)):
         raise BuildError(what, f"its metadata is for {names[0]} {versions[0]}, and its file name says something else")
 
 
-def is_same_version(one: str, other: str) -> bool:
-    """Tell whether two spellings are one version (PEP 440)."""
+def is_version_of(wheel: str, sdist: str) -> bool:
+    """Tell whether a wheel may have this version: that of its sdist, which may get a local version added (PEP 440)."""
     try:
-        return Version(one) == Version(other)
+        made, source = Version(wheel), Version(sdist)
     except InvalidVersion:
-        return one == other
+        return wheel == sdist
+    return made == source or (source.local is None and Version(made.public) == source)
 
 
 def _is_of(name: str, project: str) -> bool:

@@ -10,9 +10,11 @@ from packaging.version import Version
 from aiocache_engine.errors import InvalidWheelError, ProjectNotFoundError
 from aiocache_engine.hints import Protocol
 from aiocache_engine.model.index import Index
+from aiocache_engine.model.names import is_sdist
 from aiocache_engine.model.page import StoredPage
 from aiocache_engine.model.python import Interpreter
 from aiocache_engine.model.requirement import Refusal, Wanted
+from aiocache_engine.pipeline.builds.metadata import is_version_of
 from aiocache_engine.pipeline.find import Choice
 from aiocache_engine.pipeline.resolution.candidates import Candidates, DirectCandidate, common
 from aiocache_engine.pipeline.resolution.metadata import (
@@ -185,7 +187,7 @@ class IndexCatalog:
         metadata = self._read(project, version)
         if isinstance(metadata, str):
             return metadata
-        if metadata.project != project or not _is_version(metadata.version, version):
+        if metadata.project != project or not self._is_version(metadata.version, project, version):
             return f"its metadata says that it is {shortened(f'{metadata.project} {metadata.version}')}"
         if metadata.requires_python and not python_fits(metadata.requires_python, self._python):
             return f"it needs Python {shortened(metadata.requires_python)}, and this is {self._python}"
@@ -195,6 +197,13 @@ class IndexCatalog:
             return str(error)
         return None
 
+    def _is_version(self, text: str, project: str, version: Version) -> bool:
+        try:
+            is_it = Version(text) == version
+        except ValueError:  # no version, or a number without end
+            return False
+        return is_it or (is_sdist(self.choice(project, version).file.filename) and is_version_of(text, str(version)))
+
     def _read(self, project: str, version: Version) -> CoreMetadata | str:
         key = (project, version)
         if key not in self._metadata:
@@ -203,10 +212,3 @@ class IndexCatalog:
             except MetadataError as error:
                 self._metadata[key] = str(error)
         return self._metadata[key]
-
-
-def _is_version(text: str, version: Version) -> bool:
-    try:
-        return Version(text) == version
-    except ValueError:  # no version, or a number without end
-        return False
