@@ -54,15 +54,15 @@ async def build(asked: argparse.Namespace, directory: Path) -> bool:
             constraint_files=asked.constraint,
         )
         pins = await orchestrator.build(asked.requirements)
-        failed = [job for job in orchestrator.jobs.values() if job.failure]
-        for job in failed:
-            print(f"failed: {job.failure}")
-            for pin in sorted(map(str, orchestrator.lacking(job.pin))):
-                print(f"  is needed by {pin}")
-        if not failed:
+        failures = orchestrator.failures()
+        for failure, lacking in failures.items():
+            print(f"failed: {failure}")
+            for each in sorted(lacking):
+                print(f"  is needed by {each}")
+        if not failures:
             await orchestrator.install(pins)
     print(*(f"{name}: {figure}" for name, figure in ledger.figures().items()), sep="\n")
-    return not failed
+    return not failures
 
 
 def is_sound(environment: Path) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,6 +45,16 @@ class Job:
     failure: str | None = None  #: what went wrong; "": something that it needs could not be built
 
 
+@dataclass
+class Resolution:
+    """The way from some requirements to pins that suit each other: a job, too, of those who need them first."""
+
+    turn: anyio.Lock = field(default_factory=anyio.Lock)
+    pins: tuple[Pin, ...] = ()
+    failure: str | None = None  #: why there are none
+    needed_by: set[str] = field(default_factory=set)  #: pins that are built with them, and what was asked for
+
+
 class JobError(Exception):
     """A job cannot be done: why, or "" if something that it needs could not be built."""
 
@@ -75,36 +85,64 @@ class Orchestrator:
         self._constraint_files = tuple(constraint_files)
         self._there = wheels_in(self._wheels)  # after a run that was killed, say
         self._shelves: defaultdict[str, anyio.Lock] = defaultdict(anyio.Lock)  #: by project
-        self._turns: defaultdict[frozenset[str], anyio.Lock] = defaultdict(anyio.Lock)  #: by requirements
-        self._resolved: dict[frozenset[str], tuple[Pin, ...]] = {}
+        self._resolutions: defaultdict[frozenset[str], Resolution] = defaultdict(Resolution)  #: by requirements
+        self._first_told: dict[str, str] = {}  #: failures of resolutions, by their first line
         self._tasks: TaskGroup
 
-    async def build(self, requirements: Iterable[str]) -> tuple[Pin, ...]:
+    async def build(self, requirements: Sequence[str]) -> set[Pin]:
         """Build all that these need, to be built and to run; give what they need to run."""
-        pins = await self._resolve(requirements)
+        pins = await self._choose(requirements)
         async with anyio.create_task_group() as self._tasks:
             for pin in pins:
                 self._begin(pin)
         return pins
 
-    async def install(self, pins: Iterable[Pin]) -> None:
+    async def install(self, pins: set[Pin]) -> None:
         """Make an environment of what was built."""
-        wanted = set(pins)
         target = TargetChoice(venv=str(self._directory / "environment"))
         with self._ledger.using():
-            await self._engine_with(wanted).install(map(str, wanted), target=target)
+            await self._engine_with(pins).install(map(str, pins), target=target)
 
-    def lacking(self, pin: Pin) -> set[Pin]:
-        """Tell which other pins lack one that failed, to be built or to run, however far away."""
-        found, queue = {pin}, [pin]
+    def failures(self) -> dict[str, set[str]]:
+        """Tell what went wrong, each with all that lacks it, to be built or to run, however far away."""
+        found: defaultdict[str, set[str]] = defaultdict(set)
+        for job in self.jobs.values():
+            if job.failure:
+                found[job.failure] |= self._lacking({str(job.pin)}) - {str(job.pin)}
+        for resolution in self._resolutions.values():
+            if resolution.failure and resolution.needed_by:
+                found[resolution.failure] |= self._lacking(resolution.needed_by)
+        return found
+
+    def _lacking(self, failed: set[str]) -> set[str]:
+        """Give these, and all that lack one of them."""
+        found, queue = set(failed), list(failed)
         while queue:
             lacked = queue.pop()
             for job in self.jobs.values():
-                is_needed = lacked in job.needs or lacked.project in projects_of(job.requires)
-                if is_needed and job.pin not in found:
-                    found.add(job.pin)
-                    queue.append(job.pin)
-        return found - {pin}
+                is_needed = lacked in map(str, job.needs) or lacked.partition("==")[0] in projects_of(job.requires)
+                if is_needed and str(job.pin) not in found:
+                    found.add(str(job.pin))
+                    queue.append(str(job.pin))
+        return found
+
+    async def _choose(self, asked: Sequence[str]) -> set[Pin]:
+        """Find what suits all that was asked for; else all of that which can be had; else each by itself."""
+        together = await self._resolve(asked)
+        if together.failure is None:
+            return set(together.pins)
+        async with anyio.create_task_group() as tasks:
+            for each in asked:
+                tasks.start_soon(self._resolve, [each])
+        alone = {each: await self._resolve([each]) for each in asked}
+        for each, resolution in alone.items():
+            resolution.needed_by.add(each)
+        possible = [each for each in alone if alone[each].failure is None]
+        together = await self._resolve(possible)
+        if together.failure is None:
+            return set(together.pins)
+        together.needed_by.add(f"{' and '.join(possible)} together")
+        return {pin for each in possible for pin in alone[each].pins}
 
     def _begin(self, pin: Pin) -> Job:
         """Give the job of a pin; who asks first starts it."""
@@ -148,13 +186,16 @@ class Orchestrator:
 
     async def _wait_for(self, job: Job, requires: Iterable[str]) -> None:
         """Have all built that these requirements come to."""
-        pins = await self._resolve(requires)
-        for pin in pins:
+        resolution = await self._resolve(requires)
+        resolution.needed_by.add(str(job.pin))
+        if resolution.failure is not None:
+            raise JobError("")
+        for pin in resolution.pins:
             self._begin(pin)
             if (way := self._way(pin, job.pin, set())) is not None:
                 raise BuildCycleError((str(job.pin), *map(str, way)))
             job.needs.add(pin)
-        for pin in pins:
+        for pin in resolution.pins:
             await self.jobs[pin].is_over.wait()
             if self.jobs[pin].failure is not None:
                 raise JobError("")
@@ -169,19 +210,21 @@ class Orchestrator:
         with self._ledger.cleaning() as freed:
             freed(await self._workshop.prune())
 
-    async def _resolve(self, requirements: Iterable[str]) -> tuple[Pin, ...]:
+    async def _resolve(self, requirements: Iterable[str]) -> Resolution:
         """Find versions that suit each other; extras and markers are seen to."""
         wanted = frozenset(requirements)
-        if not wanted:
-            return ()
-        async with self._turns[wanted]:  # many projects are built by the same
-            if wanted not in self._resolved:
-                report = await self._outside.resolve(
-                    sorted(wanted), constraint_files=self._constraint_files, python=sys.executable, overlays=()
-                )
-                pins = (Pin(each.project, str(Version(each.version))) for each in report.pins)
-                self._resolved[wanted] = tuple(pins)
-        return self._resolved[wanted]
+        resolution = self._resolutions[wanted]
+        async with resolution.turn:  # many projects are built by the same
+            if wanted and not resolution.pins and resolution.failure is None:
+                try:
+                    report = await self._outside.resolve(
+                        sorted(wanted), constraint_files=self._constraint_files, python=sys.executable, overlays=()
+                    )
+                    resolution.pins = tuple(Pin(each.project, str(Version(each.version))) for each in report.pins)
+                except (CacheEngineError, ExceptionGroup) as error:
+                    text = told(error)  # the same a second time shows other temporary directories
+                    resolution.failure = self._first_told.setdefault(text.partition("\n")[0], text)
+        return resolution
 
     def _count_over(self) -> str:
         return f"{sum(job.is_over.is_set() for job in self.jobs.values())} of {len(self.jobs)}"

@@ -174,3 +174,37 @@ def test_what_is_superseded_goes_from_the_own_overlay_alone(links: Path) -> None
     assert own == ["tool-2.0"]
     assert len(names_of_others) >= 2
     assert all(path.exists() for path in names_of_others)
+
+
+def test_what_cannot_be_resolved_is_told_with_what_needed_it_and_stops_nothing_else(links: Path) -> None:
+    unknown: dict[str, Any] = {"dynamic": ["Requires-Dist"]}
+    sdist(links, "broken", behaviour=Behaviour.CRASH, misbehaves_in="prepare_metadata_for_build_wheel", **unknown)
+    sdist(links, "user", requires=["broken"])
+    sdist(links, "needy", build_requires=["broken"])
+    sdist(links, "egg", build_requires=["hen"], **unknown)
+    sdist(links, "hen", build_requires=["egg"], **unknown)
+    sdist(links, "old", requires=["lib<2"])
+    sdist(links, "fine", requires=["lib"])
+    sdist(links, "lib")
+    sdist(links, "lib", "2.0")
+    said = run(links, "user", "broken", "needy", "egg", "gone", "ok@@", "old", "fine", code=1)
+    assert wheels(links) == {"old-1.0", "fine-1.0", "lib-1.0"}  # what can be had is had together: no lib 2.0
+    assert not (links.parent / "made" / "environment").exists()
+    told = [each.partition("wall seconds")[0].rstrip() for each in said.split("failed: ")[1:]]
+    reasons = {tuple(each.split("\n  is needed by ")[1:]): each for each in told}
+    assert len(reasons) == len(told) == 4
+    assert reasons["broken", "needy==1.0", "user"].startswith("broken-1.0.tar.gz could not be built")
+    assert "egg==1.0 -> hen==1.0 -> egg==1.0" in reasons["egg",]
+    assert reasons["gone",].startswith("gone was not found")
+    assert reasons["ok@@",].startswith("'ok@@' cannot be used as a requirement")
+
+
+def test_what_cannot_be_had_together_is_built_each_by_itself_and_not_installed(links: Path) -> None:
+    sdist(links, "old", requires=["lib<2"])
+    sdist(links, "new", requires=["lib>=2"])
+    sdist(links, "lib")
+    sdist(links, "lib", "2.0")
+    said = run(links, "old", "new", code=1)
+    assert wheels(links) == {"old-1.0", "new-1.0", "lib-1.0", "lib-2.0"}
+    assert not (links.parent / "made" / "environment").exists()
+    assert "there are no versions that suit everybody.\n  is needed by old and new together\n" in said
