@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from aiocache_engine import BuiltWheel, Removal, Reporter, Wait
 
@@ -14,17 +15,19 @@ class Ledger(Reporter):
 
     def __init__(self) -> None:
         """Start the clock."""
-        self.built = 0  #: wheels that a backend made
-        self.hits = 0  #: wheels that the cache had, or an earlier run
+        self.built = 0  #: wheels that a backend made in this run
+        self.hits = 0  #: wheels that were there before it
         self.freed_bytes = 0
+        self._begun: set[str] = set()  #: sdists that a backend began to build, to learn what they need maybe
         self._warnings: set[str] = set()
         self._started = time.monotonic()
         self._uses: list[tuple[float, float]] = []  #: when something was installed, or built in what was installed
         self._cleans: list[tuple[float, float]] = []
 
     def count(self, wheel: BuiltWheel) -> None:
-        self.built += wheel.origin == "built"
-        self.hits += wheel.origin == "cache"
+        is_ours = Path(wheel.source).name in self._begun
+        self.built += is_ours
+        self.hits += not is_ours
 
     @contextmanager
     def using(self) -> Iterator[None]:
@@ -63,6 +66,7 @@ class Ledger(Reporter):
         print(f"{time.monotonic() - self._started:7.1f} s  {line}", flush=True)
 
     def build_started(self, what: str) -> None:
+        self._begun.add(what)
         self.tell(f"building {what}")
 
     def waits(self, wait: Wait) -> None:

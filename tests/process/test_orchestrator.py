@@ -208,3 +208,14 @@ def test_what_cannot_be_had_together_is_built_each_by_itself_and_not_installed(l
     assert wheels(links) == {"old-1.0", "new-1.0", "lib-1.0", "lib-2.0"}
     assert not (links.parent / "made" / "environment").exists()
     assert "there are no versions that suit everybody.\n  is needed by old and new together\n" in said
+
+
+def test_what_was_built_to_learn_what_it_needs_counts_as_built(links: Path) -> None:
+    sdist(links, "tool")
+    sdist(
+        links, "app", build_requires=["tool"], without=["prepare_metadata_for_build_wheel"], dynamic=["Requires-Dist"]
+    )
+    assert "builds: 2\ncache hits: 0\n" in run(links, "app")
+    assert sorted(built(links)) == ["app", "tool"]
+    shutil.rmtree(links.parent / "made")
+    assert "builds: 0\ncache hits: 2\n" in run(links, "app")
