@@ -59,7 +59,9 @@ class Striker:
         if event in {"os.scandir", "os.listdir"}:  # how many processes there are is the machine's affair
             return not str(arguments[0]).startswith("/proc")
         # A name relative to a descriptor is of a tree that is being linked or swept.
-        paths = [os.fsdecode(a) for a in arguments if isinstance(a, str | bytes)]
+        # The second word of an open is its mode, and no name: with it every file of the system would be ours.
+        names = arguments[:1] if event == "open" else arguments
+        paths = [os.fsdecode(a) for a in names if isinstance(a, str | bytes)]
         return any(path.startswith(self.place) or (path and not path.startswith("/")) for path in paths)
 
 

@@ -86,7 +86,7 @@ def test_a_command_refused_by_the_disk_at_any_step_says_so_and_works_when_run_ag
     scene = scene_of(command)
     refused = 0
     with untouched(decoy):
-        for number in steps(form, scene.count, share, every=37, first=3 + 7 * ERRNOS.index(code)):
+        for number in steps(form, scene.count, share, every=19, first=3 + 4 * ERRNOS.index(code)):
             scene.state.restore()
             _, outcome, message = strikes.at(scene.place, command, number, code)
             # What is only remembered to save time (an interpreter's answer, say) is done without.
