@@ -187,6 +187,25 @@ async def test_what_cannot_be_added_is_refused_in_one_line(place: Place, wheels:
     assert "\n" not in str(refused.value)
 
 
+async def test_of_two_wheels_with_one_file_name_none_is_added_unless_they_are_the_same(
+    place: Place, tmp_path: Path
+) -> None:
+    one, other, same = (wheel_of(tmp_path / name, "tiny", "1.0", name[0]) for name in _made(tmp_path, "a", "b", "a2"))
+    async with place.engine() as engine:
+        with pytest.raises(UsageError, match=r"/a/tiny-.* and .*/b/tiny-.* have one file name and are not the same"):
+            await engine.add([one, other], overlay="mine")
+        assert place.archives() == set()
+        await engine.add([one, same], overlay="mine")
+    assert len(place.archives()) == 1
+
+
+async def test_what_is_no_regular_file_is_not_said_to_be_missing(place: Place, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "tiny-1.0-py3-none-any.whl")
+    async with place.engine() as engine:
+        with pytest.raises(UsageError, match="it is no regular file"):
+            await engine.add([tmp_path / "tiny-1.0-py3-none-any.whl"])
+
+
 async def test_a_damaged_wheel_of_an_overlay_is_never_replaced_by_one_of_an_index(
     place: Place, built: Path, tmp_path: Path
 ) -> None:

@@ -48,7 +48,8 @@ def add_wheels(kit: Kit, work: Work, wheels: Sequence[str], overlay: str) -> Ste
     """Publish wheels in an overlay, in the place of those of the same file name; gives what was added.
 
     Raises:
-        UsageError: no wheel is named, one is no file here, or the name of the overlay may not be one.
+        UsageError: no wheel is named, one is no file here, two that differ have one file name, or the name of the
+            overlay may not be one.
         InvalidWheelError: a wheel is malformed or hostile. Several failures come in an ExceptionGroup.
         DiskError, ReadOnlyCacheError, LockTimeoutError: the machine refused.
     """
@@ -65,6 +66,7 @@ def add_wheels(kit: Kit, work: Work, wheels: Sequence[str], overlay: str) -> Ste
         try:
             reading = partial(_read, work, path, overlay, is_stopped=stopping.is_set)
             each: _Read = yield Outside(reading, stopping.set)
+            _check_alone(each, read)
             read.append(each)
         except CacheEngineError as error:  # the others are looked at too: all that is wrong is told at once
             failures.append(error)
@@ -93,6 +95,17 @@ def _read(work: Work, path: str, overlay: str, *, is_stopped: Callable[[], bool]
     key = FileKey(name.project, f"{OVERLAY}{overlay}", name.filename, sha256)
     pointer = Pointer("", name.project, name.version, name.filename, sha256, "", "")
     return _Read(path, staged, key, pointer)
+
+
+def _check_alone(read: _Read, before: Sequence[_Read]) -> None:
+    """Refuse one of two wheels that would take each other's place.
+
+    Raises:
+        UsageError: another one of this file name has other contents.
+    """
+    for other in before:
+        if other.key.filename == read.key.filename and other.pointer.sha256 != read.pointer.sha256:
+            raise UsageError(f"{other.path} and {read.path} have one file name and are not the same; add one of them")
 
 
 def _publish(kit: Kit, work: Work, read: _Read, overlay: str) -> Steps[Added]:
@@ -134,7 +147,7 @@ def _name_of(path: str) -> WheelName:
     if os.path.isdir(path):
         raise UsageError(f"{path} is a directory; name the wheels in it: {os.path.join(path, '*.whl')}")
     if not os.path.isfile(path):
-        raise UsageError(f"{path}: there is no such file")
+        raise UsageError(f"{path}: {'it is no regular file' if os.path.lexists(path) else 'there is no such file'}")
     return wheel_name(os.path.basename(path))
 
 
