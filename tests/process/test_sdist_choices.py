@@ -12,7 +12,7 @@ import pytest
 from aiocache_engine.errors import UnsatisfiableError, UsageError
 from aiocache_engine.model.index import IndexStrategy
 from aiocache_engine.testing.invariants import assert_sound
-from aiocache_engine.testing.sdists import make_sdist, project_files, read_trace
+from aiocache_engine.testing.sdists import make_project, make_sdist, project_files, read_trace
 from caches import Place
 
 
@@ -95,3 +95,21 @@ async def test_a_project_in_a_directory_of_an_sdist_is_built_there_and_is_anothe
     assert [(each.project, each.origin) for each in report.built] == [("mono", "cache")]
     (failed,) = report.failed
     assert failed.message.startswith("mono-1.0.tar.gz#subdirectory=none could not be built: there is no directory none")
+
+
+async def test_one_source_in_several_spellings_is_built_once_and_a_directory_is_hinted_at_where_its_name_is_not_known(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_project(tmp_path / "mine", "mine", "1.0", trace=tmp_path / "trace")
+    (tmp_path / "link").symlink_to("wheels")
+    monkeypatch.chdir(tmp_path)
+    directory = ["./mine/", "mine/", Path("mine"), tmp_path / "mine"]
+    files = ["wheels/one-2.0.tar.gz", "link/one-2.0.tar.gz", f"one @ file://{tmp_path}/wheels/one-2.0.tar.gz"]
+    async with place.engine() as engine:
+        report = await engine.build([*directory, *files, "mine"], wheel_dir="dist")
+    sources = [str(tmp_path / "mine"), "wheels/one-2.0.tar.gz"]
+    assert [each.source for each in report.built] == sources
+    assert calls(place).count("build_wheel") == len(sources)
+    (failed,) = report.failed
+    assert failed.source == "mine"
+    assert failed.message.endswith("; write ./mine/ for the directory of this name")

@@ -39,7 +39,8 @@ def test_what_is_secret_or_leads_elsewhere_is_left_out(tmp_path: Path, name: str
         "CFLAGS", "CC", "PKG_CONFIG_PATH", "LANG", "LC_ALL", "MAKEFLAGS", "CMAKE_ARGS",
         "SETUPTOOLS_SCM_PRETEND_VERSION",
         "PDM_BUILD_SCM_VERSION", "HATCH_BUILD_HOOKS_ENABLE", "RUSTFLAGS", "CARGO_HOME", "GIT_AUTHOR_NAME", "COMPASS",
-        "AIOC_CACHE_DIR", "AIOC_LEASE", "AIOC_BUILD_CHAIN", "KEYBOARD", "XKB_KEYBOARD", "PWD", "OLDPWD", "KEY", "PATTERN", "CONDA_PREFIX",
+        "AIOC_CACHE_DIR", "AIOC_LEASE", "AIOC_BUILD_CHAIN", "KEYBOARD", "XKB_KEYBOARD", "PWD", "OLDPWD", "KEY",
+        "PATTERN", "CONDA_PREFIX",
     ],
 )  # fmt: skip
 def test_what_a_build_goes_by_is_kept(tmp_path: Path, name: str) -> None:

@@ -129,6 +129,10 @@ NO_BUILDS = [
     ({"config_settings": ["a=1"]}, r"config_settings is to be a mapping, and \['a=1'\] is none"),
     ({"wheel_dir": ""}, "wheel_dir is empty; name a directory"),
     ({"wheel_dir": None}, "a path is to be a text or a Path"),
+    ({"sources": ["nope/"]}, "^nope/: there is no such directory or file$"),
+    ({"sources": ["nope/demo-1.0.tar.gz[x]"]}, "there is no such directory or file$"),
+    ({"sources": ["nope/demo-1.0.tar.gz#subdirectory=x ; os_name=='posix'"]}, "there is no such directory or file$"),
+    ({"wheel_dir": __file__}, r"\.py is a file; name a directory$"),
     ({"sources": [Path("projdir")]}, r"^\./projdir: there is no such directory or file$"),
     ({"sources": [Path("~/projdir")]}, r"^\./~/projdir: there is no such directory or file$"),
 ]

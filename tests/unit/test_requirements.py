@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from aiocache_engine.errors import InvalidNameError, InvalidRequirementError, UsageError
@@ -183,6 +185,18 @@ def test_what_cannot_be_taken_is_refused_with_a_reason(text: str, reason: str) -
     with pytest.raises(InvalidRequirementError) as refused:
         parse(text)
     assert reason in str(refused.value)
+
+
+@pytest.mark.parametrize("text", [".", "./", "{}", "{}/", "part @ {}", "mine/", "./mine[x]"])
+def test_a_directory_is_refused_with_the_way_to_its_wheel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        InvalidRequirementError, match=r"directory; build it by `aioc build .*/?`, and install the wheel"
+    ):
+        parse(text.format(tmp_path))
 
 
 @pytest.mark.parametrize(

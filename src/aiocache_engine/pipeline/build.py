@@ -7,6 +7,7 @@ anew each time, where it stands, since nobody can tell cheaply whether anything 
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -27,6 +28,8 @@ from aiocache_engine.errors import (
     single_errors,
 )
 from aiocache_engine.hints import TYPE_CHECKING
+from aiocache_engine.index.local import is_local
+from aiocache_engine.index.urls import direct_file, path_of_url, told_subdirectory
 from aiocache_engine.model.names import wheel_name
 from aiocache_engine.model.outcome import BuildReport, BuiltWheel, FailedBuild
 from aiocache_engine.model.python import Interpreter
@@ -53,6 +56,7 @@ from aiocache_engine.system.disk import disk_error
 if TYPE_CHECKING:
     from aiocache_engine.index.client import IndexClient
 
+_NO_PATH = re.compile(r"@|://|^file:")  #: of texts with a slash: requirements and URLs
 #: What is wrong with one source alone. Any other error ends the whole.
 _OF_ONE = (BuildError, SourceError, InvalidSdistError, InvalidWheelError, TargetError)
 
@@ -180,10 +184,18 @@ class _One:
         build_error = next((each for each in errors if isinstance(each, BuildError)), None)
         return FailedBuild(
             source=self._source if isinstance(self._source, str) else self._source.text,
-            message="; ".join(map(_line_of, errors)),
+            message="; ".join([*map(_line_of, errors), *self._hints(errors)]),
             log=None if build_error is None else build_error.log,
             last_lines=() if build_error is None else build_error.last_lines,
         )
+
+    def _hints(self, errors: Sequence[CacheEngineError]) -> list[str]:
+        """Say so where a directory may have been meant by what was looked for on an index."""
+        source = self._source
+        if isinstance(source, str) or not any(isinstance(each, SourceError) for each in errors):
+            return []
+        name = source.text
+        return [f"write ./{name}/ for the directory of this name"] if source.url is None and os.path.isdir(name) else []
 
 
 def _line_of(error: CacheEngineError) -> str:
@@ -201,7 +213,19 @@ def _read_sources(sources: Sequence[str], interpreter: Interpreter) -> list[Want
     """
     if not sources:
         raise UsageError("nothing to build: name a project directory, an sdist or a requirement")
-    return [read_source(each, interpreter) for each in dict.fromkeys(sources)]
+    read = [read_source(each, interpreter) for each in dict.fromkeys(sources)]
+    return list({_identity(each): each for each in reversed(read)}.values())[::-1]
+
+
+def _identity(source: Wanted | str) -> tuple[object, ...]:
+    """Give what two spellings of one source have in common."""
+    if isinstance(source, str):
+        return (source,)
+    if source.url is None:
+        return (source.project, source.specifier, source.sha256s)
+    url = direct_file(source.url)[1].url
+    place = os.path.realpath(path_of_url(url)) if is_local(url) else url
+    return (place, source.project, told_subdirectory(source.url), source.sha256s)
 
 
 def read_source(source: str, interpreter: Interpreter) -> Wanted | str:
@@ -213,7 +237,9 @@ def read_source(source: str, interpreter: Interpreter) -> Wanted | str:
     path = os.path.expanduser(source)
     if (is_location(source) or os.sep in source) and os.path.isdir(path):
         return os.path.realpath(absolute(path))
-    if source.startswith((".", "/", "~")) and not os.path.lexists(path_and_fragment(taken_apart(path)[0])[0]):
+    location = path_and_fragment(taken_apart(path)[0])[0]
+    is_path = source.startswith((".", "/", "~")) or (os.sep in location and not _NO_PATH.search(location))
+    if is_path and not os.path.lexists(location):
         raise UsageError(f"{source}: there is no such directory or file")
     wanted = parse_requirement(source, interpreter.markers)
     if wanted is None:
@@ -243,10 +269,17 @@ def hand_out(copy: Callable[[str], object], path: str) -> None:
 
 
 def made_directory(path: str) -> str:
-    """Make a directory if it is missing; give its absolute path."""
+    """Make a directory if it is missing; give its absolute path.
+
+    Raises:
+        UsageError: a file is in its place.
+        DiskError: it cannot be made.
+    """
     directory = absolute(os.path.expanduser(path))
     try:
         os.makedirs(directory, exist_ok=True)
+    except FileExistsError as error:
+        raise UsageError(f"{directory} is a file; name a directory") from error
     except OSError as error:
         raise disk_error(error, directory) from error
     return directory

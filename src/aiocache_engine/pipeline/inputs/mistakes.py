@@ -41,6 +41,15 @@ def advice(text: str) -> str | None:
     return "a name has no blanks, and several requirements are given one by one" if several else None
 
 
+def advice_on_directory(text: str) -> str | None:
+    """Give the way from a source tree to its wheel, which can be taken; None: the text leads to no directory."""
+    path = os.path.expanduser(text)
+    if not os.path.isdir(path):
+        return None
+    spelled = text if text.startswith((".", "/", "~")) else f"./{text}"
+    return f"it is a directory; build it by `aioc build {spelled.rstrip('/')}/`, and install the wheel"
+
+
 def refuse_file(text: str) -> None:
     """Refuse the name of a file that was meant to be read: as a name of a project it would lead to a stranger's.
 

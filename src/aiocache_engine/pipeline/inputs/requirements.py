@@ -26,7 +26,7 @@ from aiocache_engine.model.names import (
 from aiocache_engine.model.removal import EVERY_PROJECT, CleanTarget, TargetKind
 from aiocache_engine.model.requirement import Wanted
 from aiocache_engine.model.value import replace
-from aiocache_engine.pipeline.inputs.mistakes import advice
+from aiocache_engine.pipeline.inputs.mistakes import advice, advice_on_directory
 from aiocache_engine.pipeline.inputs.pep508 import MarkerError, marker_holds, read_requirement
 
 _PER_LINE = re.compile(r"\s--(hash|config-settings?|global-option)(?:=|\s+)(\"[^\"]*\"|'[^']*'|\S+)")
@@ -210,7 +210,8 @@ def _requirement(pep508: str, text: str) -> Requirement:
     except InvalidRequirement as error:
         # packaging repeats the whole text, and whoever logs the cause would log its password.
         cause = InvalidRequirement(redacted(str(error)))
-        raise InvalidRequirementError(text, advice(pep508) or str(error).splitlines()[0]) from cause
+        directory = advice_on_directory(pep508) if "/" in pep508 else None
+        raise InvalidRequirementError(text, directory or advice(pep508) or str(error).splitlines()[0]) from cause
 
 
 def _from_location(location: str, text: str, sha256s: frozenset[str], project: str | None = None) -> Wanted:
@@ -220,7 +221,7 @@ def _from_location(location: str, text: str, sha256s: frozenset[str], project: s
     filename = _url_file_name(location, text) if location.startswith(_URLS) else os.path.basename(location)
     if not _is_file(filename):
         reason = "only wheels and sdists (.whl, .tar.gz, .zip) are taken by path or URL, and this names none"
-        raise InvalidRequirementError(text, reason)
+        raise InvalidRequirementError(text, advice_on_directory(location) or reason)
     try:
         name = file_name(filename, project)
     except InvalidNameError as error:
