@@ -19,13 +19,31 @@ from orchestrator import Orchestrator
 
 from aiocache_engine import CacheEngine, CacheEngineError, Config
 
+EMPTY = "no index"  #: a directory that serves as the index of who is to know none
+
+
+def directory_of(text: str) -> Path:
+    """Make what a directory is to have in it from the first."""
+    path = Path(text).absolute()
+    try:
+        (path / EMPTY).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{path}: {error.strerror}") from error
+    return path
+
+
+def positive(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise ValueError(text)
+    return number
+
 
 def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("requirements", nargs="+", metavar="REQ")
-    parser.add_argument("-d", "--directory", type=Path, default=Path("orchestra"), help="where it all goes")
+    parser.add_argument("-d", "--directory", type=directory_of, default="orchestra", help="where it all goes")
     parser.add_argument("-c", "--constraint", action="append", default=[], metavar="FILE", help="a constraints file")
-    parser.add_argument("-j", "--jobs", type=int, help="backends at the same time")
+    parser.add_argument("-j", "--jobs", type=positive, help="backends at the same time")
     parser.add_argument("--overlay", default="orchestrator", help="where builds find each other's wheels")
     parser.add_argument(
         "--prebuilt", action="append", default=[], metavar="NAME", help="take its wheel, to end a circle say"
@@ -33,12 +51,11 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-async def build(asked: argparse.Namespace, directory: Path) -> bool:
+async def build(asked: argparse.Namespace) -> bool:
     """Build, and tell whether an environment was made of it."""
-    nothing = directory / "no index"
-    nothing.mkdir(parents=True, exist_ok=True)
+    directory: Path = asked.directory
     ledger = Ledger()
-    without_index = Config(index_url=nothing.as_uri(), overlays=(asked.overlay,), build_count=asked.jobs)
+    without_index = Config(index_url=(directory / EMPTY).as_uri(), overlays=(asked.overlay,), build_count=asked.jobs)
     async with (
         CacheEngine(environ={**os.environ, "AIOC_OVERLAY": asked.overlay}, reporter=ledger) as outside,
         CacheEngine(config=without_index, reporter=ledger) as workshop,
@@ -73,14 +90,13 @@ def is_sound(environment: Path) -> bool:
 
 def main(words: Sequence[str] | None = None) -> int:
     asked = arguments(words)
-    directory = asked.directory.absolute()
     try:
-        is_built = anyio.run(build, asked, directory)
+        is_built = anyio.run(build, asked)
     except* CacheEngineError as group:
         sys.exit("\n".join(map(str, group.exceptions)))
     except* KeyboardInterrupt:
         sys.exit(130)
-    return 0 if is_built and is_sound(directory / "environment") else 1
+    return 0 if is_built and is_sound(asked.directory / "environment") else 1
 
 
 if __name__ == "__main__":

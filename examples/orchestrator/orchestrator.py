@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,10 +18,11 @@ import anyio
 from anyio.abc import TaskGroup
 from ledger import Ledger
 from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name, parse_wheel_filename
+from packaging.tags import sys_tags
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
-from aiocache_engine import BuildCycleError, CacheEngine, CacheEngineError, TargetChoice
+from aiocache_engine import BuildCycleError, CacheEngine, CacheEngineError, InvalidWheelError, TargetChoice
 
 
 @dataclass(frozen=True)
@@ -153,8 +155,8 @@ class Orchestrator:
 
     async def _do(self, job: Job) -> None:
         try:
-            if job.pin.project not in self._prebuilt:
-                await self._publish(job.pin, self._found(job.pin) or await self._make(job))
+            if job.pin.project not in self._prebuilt and not await self._is_there(job.pin):
+                await self._publish(job.pin, await self._make(job))
         except JobError as error:
             job.failure = str(error)
         except (CacheEngineError, ExceptionGroup) as error:
@@ -163,9 +165,17 @@ class Orchestrator:
             job.is_over.set()
         self._ledger.tell(f"{said_of(job)}; {self._count_over()}")
 
-    def _found(self, pin: Pin) -> Path | None:
-        self._ledger.hits += pin in self._there
-        return self._there.get(pin)
+    async def _is_there(self, pin: Pin) -> bool:
+        """Publish what an earlier run left; False: it left nothing that is of use."""
+        if (wheel := self._there.get(pin)) is None:
+            return False
+        try:
+            await self._publish(pin, wheel)
+        except InvalidWheelError as error:
+            self._ledger.tell(f"{error}; it is built anew")
+            return False
+        self._ledger.hits += 1
+        return True
 
     async def _make(self, job: Job) -> Path:
         """Look into the sdist, have built what its backend needs, ask that for more, have this built, and build."""
@@ -246,11 +256,14 @@ class Orchestrator:
 
 
 def wheels_in(directory: Path) -> dict[Pin, Path]:
-    """Tell which wheels are there."""
+    """Tell which wheels for this interpreter are there."""
+    usable = frozenset(sys_tags())
     found: dict[Pin, Path] = {}
     for path in directory.glob("*.whl"):
-        project, version, *_ = parse_wheel_filename(path.name)
-        found[Pin(project, str(version))] = path
+        with suppress(InvalidWheelFilename):
+            project, version, _, tags = parse_wheel_filename(path.name)
+            if path.is_file() and tags & usable:
+                found[Pin(project, str(version))] = path
     return found
 
 

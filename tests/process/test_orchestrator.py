@@ -219,3 +219,32 @@ def test_what_was_built_to_learn_what_it_needs_counts_as_built(links: Path) -> N
     assert sorted(built(links)) == ["app", "tool"]
     shutil.rmtree(links.parent / "made")
     assert "builds: 0\ncache hits: 2\n" in run(links, "app")
+
+
+def test_files_that_are_no_sound_wheels_of_this_interpreter_are_built_anew_or_left_alone(links: Path) -> None:
+    names = ("damaged", "empty", "other", "whole")
+    for name in names:
+        sdist(links, name)
+    run(links, *names)
+    there = links.parent / "made" / "wheels"
+    (there / "empty-1.0-py3-none-any.whl").write_bytes(b"")
+    damaged = there / "damaged-1.0-py3-none-any.whl"
+    damaged.write_bytes(damaged.read_bytes()[:-40])
+    (there / "other-1.0-py3-none-any.whl").rename(there / "other-1.0-cp26-cp26m-any.whl")
+    (there / "no wheel name.whl").touch()
+    shutil.rmtree(links.parent / "cache")
+    said = run(links, *names)
+    assert "builds: 3\ncache hits: 1\n" in said
+    assert "builds: 0\ncache hits: 4\n" in run(links, *names)
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"), [("-d file", "/file: Not a directory"), ("-j 0", "argument -j/--jobs: ")]
+)
+def test_an_option_that_cannot_be_followed_is_named_in_a_line(tmp_path: Path, words: str, complaint: str) -> None:
+    (tmp_path / "file").touch()
+    process = start(tmp_path / "links", "app", *words.split())
+    _, said = process.communicate(timeout=TIMEOUT_SECONDS)
+    assert process.returncode == 2
+    assert complaint in said.splitlines()[-1]
+    assert "Traceback" not in said
