@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from aiocache_engine.cli.render_why import why_text
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.records import FileKey, Member, Pin
-from aiocache_engine.model.removal import CleanPolicy, PrunePolicy, Removal
+from aiocache_engine.model.removal import CleanPolicy, KeepCode, PrunePolicy, Removal, RemovalReason, StoredSdist
 from aiocache_engine.model.value import replace
 from aiocache_engine.pipeline.collector.account import foresee
 from aiocache_engine.pipeline.collector.collect import Collector
@@ -399,6 +400,7 @@ def test_a_prune_keeps_what_was_added_or_built_and_frees_sdists_that_are_built(p
     assert place.archives() == stays
     assert (os.path.exists(done), os.path.exists(waiting)) == (False, True)
     assert [(each.kind, each.reason.value) for each in removal.removed] == [("sdist", "superseded")]
+    assert [each.object.path for each in removal.sdists] == [waiting]
     prune(cache, is_ci=True)
     assert len(place.archives()) == 1
     assert not os.path.exists(waiting)
@@ -492,11 +494,29 @@ def test_sdists_are_listed_and_counted_and_archives_tell_their_overlays(cache: C
     assert (size.buckets["sdists"], size.size_bytes, size.entry_count) == (100, 100, 2)
 
 
+def test_why_names_no_log_that_goes_as_what_keeps_pages(cache: CacheDir) -> None:
+    log = store(cache, log=True, idle_seconds=2 * DAY)
+    os.makedirs(f"{cache.layout.project('tiny')}/{INDEX}", exist_ok=True)
+    Path(cache.layout.project("tiny"), INDEX, "page").write_bytes(b"page")
+    for days, code, path in ((3, KeepCode.POINTER, log), (1, KeepCode.RECENTLY_USED, None)):
+        (answer,) = perform(cache, why(cache, "tiny", PrunePolicy(unused_for_seconds=days * DAY)))
+        assert [(each.code, each.path) for each in answer.reasons] == [(code, path)]
+
+
 def test_why_answers_for_what_builds_keep(cache: CacheDir) -> None:
     sdist = store(cache)
     (answer,) = perform(cache, why(cache, "tiny", PrunePolicy()))
     assert [(each.path, each.release) for each in answer.reasons] == [(sdist, "aioc clean tiny")]
+    assert answer.object == StoredSdist("tiny", "1.0", sdist, 100)
+    assert perform(cache, why(cache, sdist, PrunePolicy())) == (answer,)
     archive_id = publish(cache, built())
+    (wheel, answer) = perform(cache, why(cache, "tiny", PrunePolicy()))
+    assert (wheel.object.id, wheel.removal) == (archive_id, None)
+    assert (answer.object.path, answer.reasons, answer.removal) == (sdist, (), RemovalReason.SUPERSEDED)
+    assert why_text([answer]).splitlines()[1] == "  a wheel that was built of it is there"
+    assert perform(cache, why(cache, sdist, PrunePolicy())) == (answer,)
+    (idle,) = perform(cache, why(cache, sdist, PrunePolicy(unused_for_seconds=-DAY)))
+    assert idle.removal is RemovalReason.UNUSED
     made = make_tool(cache, [archive_id], tool="")
     (answer,) = perform(cache, why(cache, cache.layout.build_pointer(made.digest), PrunePolicy()))
     assert answer.object.id == made.environment_id

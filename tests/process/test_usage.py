@@ -94,6 +94,13 @@ async def test_why_takes_the_name_of_a_project_in_the_cache_for_the_project(
     assert [each.object.project for each in asked(place, "./tiny")] == ["other"]
 
 
+def test_why_finds_what_a_name_leads_to_though_its_manifest_is_damaged(place: Place) -> None:
+    (archive_id,) = fetched(place, "tiny")
+    Path(place.opened().layout.archive(archive_id), "manifest").write_bytes(b"{")
+    for what, expected in (("tiny", [archive_id]), ("tiny==1.0", [archive_id]), ("tiny>1", [])):
+        assert [each.object.id for each in asked(place, what)] == expected
+
+
 def asked(place: Place, what: str) -> tuple[Explanation, ...]:
     cache = place.opened()
     answers: tuple[Explanation, ...] = perform(cache, why(cache, what, PLAIN))

@@ -7,13 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiocache_engine.model.records import NameKind
-from aiocache_engine.model.removal import PrunePolicy, RemovalReason
-from aiocache_engine.model.snapshot import ReferrerState, Snapshot
+from aiocache_engine.model.removal import PrunePolicy, RemovalReason, StoredSdist
+from aiocache_engine.model.snapshot import PageKind, ReferrerState, SeenPage, Snapshot
+from aiocache_engine.model.value import replace
 from aiocache_engine.model.why import Explanation, Question
 from aiocache_engine.policy.prune import plan_prune
 from aiocache_engine.policy.why import explain
 from aiocache_engine.store.generations import version_matches
-from snapshots import A, B, E, F, archive, environment, lease, name, referrer, snapshot, snapshots, tool
+from snapshots import AGES, A, B, E, F, archive, environment, lease, name, page, referrer, snapshot, snapshots, tool
 
 POLICIES = st.builds(
     PrunePolicy,
@@ -24,12 +25,28 @@ POLICIES = st.builds(
 )
 
 
+SDISTS = st.builds(
+    page,
+    st.sampled_from(["tiny", "lost"]),
+    age=AGES,
+    kind=st.just(PageKind.SDIST),
+    version=st.sampled_from(["1.0", "2.0", None]),
+)
+
+
+def with_sdist(seen: Snapshot, sdist: SeenPage) -> Snapshot:
+    return replace(seen, pages=(*{*seen.pages, sdist},), projects=seen.projects | {sdist.project})
+
+
+SNAPSHOTS = st.builds(with_sdist, snapshots(), SDISTS)
+
+
 def ask(seen: Snapshot, policy: PrunePolicy | None = None, **what: object) -> tuple[Explanation, ...]:
     question = Question(**what)  # type: ignore[arg-type]
     return explain(plan_prune(seen, policy or PrunePolicy()), question, matches=version_matches)
 
 
-@given(seen=snapshots(), policy=POLICIES)
+@given(seen=SNAPSHOTS, policy=POLICIES)
 @settings(max_examples=60, deadline=None)
 def test_an_answer_has_no_reason_exactly_where_prune_removes(seen: Snapshot, policy: PrunePolicy) -> None:
     removed = {item.object.id: item.reason for item in plan_prune(seen, policy).objects}
@@ -39,6 +56,24 @@ def test_an_answer_has_no_reason_exactly_where_prune_removes(seen: Snapshot, pol
         assert answer.removal == removed.get(object_id)
         assert (answer.reasons == ()) == (object_id in removed)
         assert all(reason.release for reason in answer.reasons)
+    gone = {item.page.path: item.reason for item in plan_prune(seen, policy).pages}
+    for sdist in (each for each in seen.pages if each.kind is PageKind.SDIST):
+        (answer,) = ask(seen, policy, paths=(sdist.path,))
+        assert answer.object == StoredSdist(sdist.project, sdist.version, sdist.path, sdist.size_bytes)
+        assert answer.removal == gone.get(sdist.path)
+        assert (answer.reasons == ()) == (sdist.path in gone)
+        assert answer in ask(seen, policy, project=sdist.project)
+
+
+@given(seen=SNAPSHOTS, policy=POLICIES)
+@settings(max_examples=60, deadline=None)
+def test_every_entry_is_either_removed_or_kept(seen: Snapshot, policy: PrunePolicy) -> None:
+    plan = plan_prune(seen, policy)
+    removed = {item.object.id for item in plan.objects} | {item.page.path for item in plan.pages}
+    kept = {each.object.id for each in plan.kept} | {each.object.path for each in plan.sdists}
+    assert not removed & kept
+    sdists = {each.path for each in seen.pages if each.kind is PageKind.SDIST}
+    assert {*seen.archives, *seen.environments, *sdists} <= removed | kept
 
 
 def ids(answers: tuple[Explanation, ...]) -> list[str]:
@@ -65,6 +100,7 @@ EVERYTHING = snapshot(
         ({"paths": ("/y", "/x/env/lib/file.py")}, [B]),
         ({"paths": ("/x/env2",)}, []),
         ({"paths": ("/x",)}, []),
+        ({"named": frozenset({A, F})}, [A, F]),
         ({}, []),
     ],
 )

@@ -14,8 +14,10 @@ from aiocache_engine.model.removal import (
     KeepCode,
     KeepReason,
     Kept,
+    KeptSdist,
     Removal,
     Removed,
+    StoredSdist,
     TargetKind,
 )
 from aiocache_engine.model.snapshot import SeenEnvironment, SeenObject
@@ -26,6 +28,7 @@ _NAMES_SAID = 5
 _ROWS_WITHOUT_PROJECT = {
     "pointer": "(names and pages)",
     "bytecode": "(compiled modules)",
+    "pin": "(pins)",
     "leftover": "(leftovers)",
     "format": "(older formats)",
 }
@@ -43,7 +46,7 @@ def removal_document(removal: Removal) -> Mapping[str, Any]:
             "bytes_logical": sum(each.size_bytes for each in removal.removed),
             "bytes_freed": removal.freed_bytes,
             "bytes_freed_exact": removal.is_freed_exact,
-            "kept": len(removal.kept),
+            "kept": len(removal.kept) + len(removal.sdists),
             "goal_met": removal.is_goal_met,
         },
         "removed": [
@@ -60,7 +63,7 @@ def removal_document(removal: Removal) -> Mapping[str, Any]:
             }
             for each in removal.removed
         ],
-        "kept": [_kept(each) for each in removal.kept],
+        "kept": [*map(_kept, removal.kept), *map(_kept, removal.sdists)],
         "unmatched": [_called(target) for target in removal.unmatched],
         "near_names": list(removal.near_names),
         "waited_seconds": removal.waited_seconds,
@@ -147,12 +150,13 @@ def _row_of(removed: Removed) -> str:
 
 def _kept_lines(removal: Removal, *, shows_names: bool) -> list[str]:
     """Tell who keeps what; of what is simply there to be used again, only how much it is."""
-    named = [kept for kept in removal.kept if not kept.is_condemned and {each.code for each in kept.reasons} <= _NAMED]
-    in_environments = [kept for kept in removal.kept if kept not in named and _is_plainly_used(kept)]
-    sorted_kept = sorted(removal.kept, key=lambda kept: name_of(kept.object))
+    everything: list[Kept | KeptSdist] = [*removal.kept, *removal.sdists]
+    named = [kept for kept in everything if not kept.is_condemned and {each.code for each in kept.reasons} <= _NAMED]
+    in_environments = [kept for kept in everything if kept not in named and _is_plainly_used(kept)]
+    sorted_kept = sorted(everything, key=lambda kept: name_of(kept.object))
     if shows_names:
         return [_kept_line([kept]) for kept in sorted_kept]
-    by_reasons: dict[str, list[Kept]] = defaultdict(list)  # what is kept for the same reasons is told together
+    by_reasons: dict[str, list[Kept | KeptSdist]] = defaultdict(list)  # what is kept for the same is told together
     for kept in sorted_kept:
         if kept not in named and kept not in in_environments:
             by_reasons[_why_kept(kept)].append(kept)
@@ -166,13 +170,13 @@ def _kept_lines(removal: Removal, *, shows_names: bool) -> list[str]:
     return lines
 
 
-def _is_plainly_used(kept: Kept) -> bool:
+def _is_plainly_used(kept: Kept | KeptSdist) -> bool:
     """Tell whether environments outside that have links of their own keep it, and nothing else but names."""
     users = [reason for reason in kept.reasons if reason.code not in _NAMED]
     return bool(users) and all(reason.code is KeepCode.REFERRER and "symlink" not in reason.via for reason in users)
 
 
-def _kept_line(kept: Sequence[Kept]) -> str:
+def _kept_line(kept: Sequence[Kept | KeptSdist]) -> str:
     """Tell what is kept for the same reasons."""
     names = [name_of(each.object) for each in kept]
     said = ", ".join(names[:_NAMES_SAID]) + (
@@ -181,7 +185,7 @@ def _kept_line(kept: Sequence[Kept]) -> str:
     return printable(f"kept: {said} ({_total(kept)}) by {_why_kept(kept[0])}")
 
 
-def _why_kept(kept: Kept) -> str:
+def _why_kept(kept: Kept | KeptSdist) -> str:
     reasons = [reason for reason in kept.reasons if reason.code is not KeepCode.POINTER] or list(kept.reasons)
     return "; ".join(f"{reason_text(each)}, until {each.release}" for each in reasons)
 
@@ -202,8 +206,10 @@ def reason_text(reason: KeepReason) -> str:
     return said[reason.code]
 
 
-def name_of(seen: SeenObject) -> str:
+def name_of(seen: SeenObject | StoredSdist) -> str:
     """Call an object as people know it."""
+    if isinstance(seen, StoredSdist):
+        return f"sdist of {seen.project}{f' {seen.version}' if seen.version else ''}"
     if seen.project is not None:
         return f"{seen.project} {seen.version}"
     if seen.tool is None:
@@ -211,11 +217,11 @@ def name_of(seen: SeenObject) -> str:
     return f"environment of {seen.tool} {seen.id}" if seen.tool else f"environment for builds {seen.id}"
 
 
-def _total(kept: Sequence[Kept]) -> str:
+def _total(kept: Sequence[Kept | KeptSdist]) -> str:
     return size_of(sum(each.object.size_bytes for each in kept))
 
 
-def _kept(kept: Kept) -> Mapping[str, Any]:
+def _kept(kept: Kept | KeptSdist) -> Mapping[str, Any]:
     seen = kept.object
     return {
         "kind": seen.kind,

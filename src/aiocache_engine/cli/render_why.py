@@ -8,7 +8,7 @@ from aiocache_engine.cli.render_removal import name_of, reason_document, reason_
 from aiocache_engine.cli.terminal import printable
 from aiocache_engine.cli.units import size_of
 from aiocache_engine.hints import Any
-from aiocache_engine.model.removal import KeepCode, KeepReason, RemovalReason
+from aiocache_engine.model.removal import KeepCode, KeepReason, RemovalReason, StoredSdist
 from aiocache_engine.model.why import Explanation, StoredPages
 
 _SAID = {
@@ -17,6 +17,7 @@ _SAID = {
     RemovalReason.SUPERSEDED: "no request leads to it any more, or its interpreter is gone",
     RemovalReason.UNUSED: "nobody used it for as long as AIOC_UNUSED_FOR says",
 }
+_SAID_OF_SDISTS = {**_SAID, RemovalReason.SUPERSEDED: "a wheel that was built of it is there"}
 _BEGIN_WITH_CHAIN = frozenset({KeepCode.ENVIRONMENT, KeepCode.PIN})  #: their texts do
 
 
@@ -53,7 +54,8 @@ def _lines(answer: Explanation) -> list[str]:
     name = f"pages of {seen.project}" if isinstance(seen, StoredPages) else name_of(seen)
     head = f"{name} ({size_of(answer.object.size_bytes)})"
     if answer.removal is not None:
-        return [f"{head}: the next prune removes it", f"  {_SAID.get(answer.removal, answer.removal.value)}"]
+        said = _SAID_OF_SDISTS if isinstance(seen, StoredSdist) else _SAID
+        return [f"{head}: the next prune removes it", f"  {said.get(answer.removal, answer.removal.value)}"]
     return [f"{head}: kept", *map(_reason_line, answer.reasons)]
 
 

@@ -113,6 +113,30 @@ class Kept:
     is_condemned: bool  #: nothing but leases keeps it, or an environment that nothing else keeps: it goes when they end
 
 
+@value
+class StoredSdist:
+    """An sdist in the cache, as one entry of what is told."""
+
+    project: str
+    version: str | None  #: None: its file name does not tell it
+    path: str
+    size_bytes: int
+
+    kind = "sdist"
+    id = None
+    tool = None
+
+
+@value
+class KeptSdist:
+    """One sdist that stays, and what keeps it."""
+
+    object: StoredSdist
+    reasons: tuple[KeepReason, ...]
+
+    is_condemned = False
+
+
 class TargetKind(enum.Enum):
     """What kind of thing a clean names."""
 
@@ -172,6 +196,7 @@ class RemovalPlan:
     tools: tuple[str, ...] = ()  #: that have no name left
     overlays: tuple[str, ...] = ()  #: "name", or "name/project", of what has no name left
     pages: tuple[PlannedPage, ...] = ()  #: pages, metadata, sdists and logs that go by themselves
+    sdists: tuple[KeptSdist, ...] = ()  #: that a prune leaves
     bytecode: tuple[PlannedObject, ...] = ()  #: archives that stay and lose their bytecode
     leftovers: tuple[Leftover, ...] = ()
     forgotten: tuple[SeenReferrer, ...] = ()  #: environments that are gone, or could not be reached for too long
@@ -214,6 +239,7 @@ class Removal:
     unmatched: tuple[CleanTarget, ...] = ()  #: targets of a clean that matched nothing
     is_freed_exact: bool = True  #: False: files may share their bytes with environments, so less may have been freed
     missing_bytes: int = 0  #: by which the goal of a prune was missed
+    sdists: tuple[KeptSdist, ...] = ()  #: that a prune left
 
     @property
     def is_goal_met(self) -> bool:

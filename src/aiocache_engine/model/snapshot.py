@@ -145,6 +145,7 @@ class SeenPage:
     last_used_at: float  #: seconds since the epoch; when it was written, or read where the file system notes that
     kind: PageKind = PageKind.PAGE
     version: str | None = None  #: of an sdist, where its file name tells it
+    size_bytes: int = 0  #: of an sdist
 
 
 @value

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from shlex import quote
 
 from aiocache_engine.model.records import Member, NameKind, Pin
-from aiocache_engine.model.removal import KeepCode, KeepReason, Kept, PlannedObject
+from aiocache_engine.model.removal import KeepCode, KeepReason, Kept, KeptSdist, PlannedObject, StoredSdist
 from aiocache_engine.model.snapshot import (
     PageKind,
     ReferrerState,
@@ -189,6 +189,17 @@ def left_alone(
     alive = {name.pointer.project for name in snapshot.names if name.pointer.archive_id in staying}
     alive |= {page.project for page in snapshot.pages if page.kind is not PageKind.PAGE and page not in pages}
     return tuple(sorted(snapshot.projects - alive))
+
+
+def stored_sdist(page: SeenPage) -> StoredSdist:
+    """Give an sdist as what is told of it."""
+    return StoredSdist(page.project, page.version, page.path, page.size_bytes)
+
+
+def keep_sdist(page: SeenPage) -> KeptSdist:
+    """Keep an sdist: where it stands it is found, to be built."""
+    reason = KeepReason(KeepCode.POINTER, path=page.path, release=f"aioc clean {page.project}")
+    return KeptSdist(stored_sdist(page), (reason,))
 
 
 def _is_hash_name(name: SeenName | SeenTool) -> bool:

@@ -37,6 +37,7 @@ from aiocache_engine.policy.mark import (
     Marks,
     by_environment,
     is_given_up,
+    keep_sdist,
     left_alone,
 )
 
@@ -94,6 +95,7 @@ def plan_prune(
             for page, why in going.items()
             if page.project not in projects or page.kind is not PageKind.PAGE
         ),
+        sdists=tuple(keep_sdist(page) for page in snapshot.pages if page.kind is PageKind.SDIST and page not in going),
         bytecode=tuple(PlannedObject(each.object, (), RemovalReason.CI) for each in kept if rules.takes_bytecode(each)),
         leftovers=snapshot.leftovers,
         forgotten=tuple(

@@ -25,6 +25,14 @@ def last_use_of_page(path: str) -> float | None:
     return max(status.st_mtime, status.st_atime)
 
 
+def size_of_page(path: str) -> int:
+    """Give the logical size; nothing where it went a moment ago."""
+    try:
+        return os.lstat(path).st_size
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+
+
 def take_pages(hold: Hold, cache: CacheDir, queue: deque[PlannedPage]) -> list[tuple[str, PlannedPage]]:
     """Take pages that nobody has read or written since they were seen; gives where they lie in trash.
 

@@ -96,6 +96,7 @@ def foresee(cache: CacheDir, plan: RemovalPlan) -> Removal:
         is_dry_run=True,
         removed=tuple(removed),
         kept=plan.kept,
+        sdists=plan.sdists,
         waited_seconds=0.0,
         longest_hold_seconds=0.0,
         warnings=plan.warnings,

@@ -27,7 +27,7 @@ from aiocache_engine.store.name_choice import (
     version_of_sdist,
 )
 from aiocache_engine.store.notes import read_notes
-from aiocache_engine.store.stored_pages import last_use_of_page
+from aiocache_engine.store.stored_pages import last_use_of_page, size_of_page
 from aiocache_engine.system.process import command_of, locks_on
 
 
@@ -64,7 +64,7 @@ def measure_cache(cache: CacheDir) -> CacheSize:
     archives = [each for each in (read_totals(layout.archive(i)) for i in _ids(layout.archives)) if each]
     environments = [read_environment_manifest(layout.environment(i)) for i in _ids(layout.environments)]
     compiled = [read_bytecode_totals(path) for _, path in stored_for(layout.bytecodes)]
-    sdists = [_size_of(path) for _, path in _sdists(layout)]
+    sdists = [size_of_page(path) for _, path in _sdists(layout)]
     buckets = {
         "archives": sum(each.size_bytes for each in archives),
         "environments": sum(each.own_bytes for each in environments if each is not None),
@@ -111,16 +111,9 @@ def _sdist(path: str, project: str) -> Entry:
         filename=os.path.basename(path),
         id="",
         file_count=1,
-        size_bytes=_size_of(path),
+        size_bytes=size_of_page(path),
         last_used_at=last_use_of_page(path) or 0.0,
     )
-
-
-def _size_of(path: str) -> int:
-    try:
-        return os.lstat(path).st_size
-    except FileNotFoundError:  # it went a moment ago
-        return 0
 
 
 def _archive(layout: Layout, archive_id: str, overlays: Mapping[str, list[str]]) -> Entry:

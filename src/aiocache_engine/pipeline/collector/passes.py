@@ -172,6 +172,7 @@ class Passes:
             is_dry_run=False,
             removed=tuple(removed),
             kept=tuple(self._kept.values()),
+            sdists=plan.sdists,
             waited_seconds=0.0,
             longest_hold_seconds=0.0,
             warnings=tuple(self._warnings),

@@ -15,6 +15,7 @@ from aiocache_engine.model.names import is_object_id
 from aiocache_engine.model.records import NameKind
 from aiocache_engine.model.snapshot import (
     Leftover,
+    PageKind,
     SeenArchive,
     SeenEnvironment,
     SeenLease,
@@ -48,7 +49,7 @@ from aiocache_engine.store.name_choice import (
 from aiocache_engine.store.names import decode_pointer
 from aiocache_engine.store.pins import read_pins
 from aiocache_engine.store.referrers import last_seen_at, read_referrers
-from aiocache_engine.store.stored_pages import last_use_of_page
+from aiocache_engine.store.stored_pages import last_use_of_page, size_of_page
 from aiocache_engine.system.clock import SystemClock
 
 _KINDS = {HASH_NAMES: NameKind.HASH, BUILT: NameKind.BUILT}
@@ -186,8 +187,10 @@ def _names(layout: Layout) -> tuple[list[SeenName], list[SeenPage], list[str]]:
                 if may_be_pointer(index, path):
                     names += _name(path, _KINDS.get(index, NameKind.INDEX))
                 elif (last_used_at := last_use_of_page(path)) is not None:
+                    kind = page_kind(index, path)
                     version = version_of_sdist(project, path)
-                    pages.append(SeenPage(path, project, last_used_at, page_kind(index, path), version))
+                    size_bytes = size_of_page(path) if kind is PageKind.SDIST else 0
+                    pages.append(SeenPage(path, project, last_used_at, kind, version, size_bytes))
     return names, pages, projects
 
 

@@ -6,8 +6,8 @@ import os
 from functools import partial
 
 from aiocache_engine.config import absolute
-from aiocache_engine.model.names import is_object_id
-from aiocache_engine.model.removal import KeepCode, KeepReason, PrunePolicy, RemovalPlan, RemovalReason
+from aiocache_engine.model.names import is_object_id, is_sdist
+from aiocache_engine.model.removal import CleanTarget, KeepCode, KeepReason, PrunePolicy, RemovalPlan, RemovalReason
 from aiocache_engine.model.snapshot import PageKind
 from aiocache_engine.model.why import Explanation, Question, StoredPages
 from aiocache_engine.pipeline.collector.collect import Collector
@@ -19,7 +19,15 @@ from aiocache_engine.store.cache_dir import CacheDir
 from aiocache_engine.store.environments import read_environment_pointer
 from aiocache_engine.store.generations import version_matches
 from aiocache_engine.store.layout import Layout
-from aiocache_engine.store.name_choice import may_be_pointer, page_kind, stored_for
+from aiocache_engine.store.name_choice import (
+    directories_of,
+    environment_names,
+    may_be_pointer,
+    page_kind,
+    pointers_of,
+    stored_for,
+)
+from aiocache_engine.store.stored_pages import size_of_page
 
 
 def why(cache: CacheDir, what: str, policy: PrunePolicy) -> Steps[tuple[Explanation, ...]]:
@@ -42,27 +50,21 @@ def why(cache: CacheDir, what: str, policy: PrunePolicy) -> Steps[tuple[Explanat
 
 def _pages(layout: Layout, project: str) -> StoredPages | None:
     paths = [path for index, path in stored_for(f"{layout.projects}/{project}") if not may_be_pointer(index, path)]
-    return StoredPages(project, sum(map(_size_bytes, paths))) if paths else None
+    return StoredPages(project, sum(map(size_of_page, paths))) if paths else None
 
 
-def _size_bytes(path: str) -> int:
-    try:
-        return os.lstat(path).st_size
-    except FileNotFoundError:
-        return 0
-
-
-def _worth_keeping(layout: Layout, project: str) -> str | None:
-    """Give the path of an sdist or log that is stored for a project."""
+def _staying_log(layout: Layout, project: str, plan: RemovalPlan) -> str | None:
+    """Give the path of a log that is stored for a project and stays."""
+    going = {item.page.path for item in plan.pages}
     files = stored_for(f"{layout.projects}/{project}")
-    return next((path for index, path in files if page_kind(index, path) is not PageKind.PAGE), None)
+    return next((p for index, p in files if page_kind(index, p) is PageKind.LOG and p not in going), None)
 
 
 def _about_pages(layout: Layout, pages: StoredPages, plan: RemovalPlan) -> Explanation:
     if pages.project in plan.projects:
         return Explanation(pages, (), RemovalReason.UNREACHABLE)
-    if (stored := _worth_keeping(layout, pages.project)) is not None:
-        kept = KeepReason(KeepCode.POINTER, path=stored, release=f"aioc clean {pages.project}")
+    if (log := _staying_log(layout, pages.project, plan)) is not None:
+        kept = KeepReason(KeepCode.POINTER, path=log, release=f"aioc clean {pages.project}")
         return Explanation(pages, (kept,), None)
     kept = KeepReason(KeepCode.RECENTLY_USED, release="nobody used it for as long as AIOC_UNUSED_FOR says")
     return Explanation(pages, (kept,), None)
@@ -77,7 +79,22 @@ def understand(cache: CacheDir, what: str) -> Question:
     if environment_id(what) is not None and not os.path.isdir(os.path.join(cache.layout.projects, what)):
         return _at(cache, what)  # its name alone, as one types it beside it
     target = parse_clean_target(what)
-    return Question(project=target.project, specifier=target.specifier)
+    return Question(project=target.project, specifier=target.specifier, named=_named(cache.layout, target))
+
+
+def _named(layout: Layout, target: CleanTarget) -> frozenset[str]:
+    """Give the ids that names of a project, or of versions of it, lead to: archives, and environments with them."""
+
+    def is_meant(project: str, version: str) -> bool:
+        return project == target.project and (target.specifier is None or version_matches(target.specifier, version))
+
+    found: set[str] = set()
+    for directory in directories_of(layout, target.project):
+        found |= {p.archive_id for _, p in pointers_of(layout, directory) if is_meant(p.project, p.version)}
+    for pointer in filter(None, map(read_environment_pointer, environment_names(layout))):
+        if any(is_meant(member.project, member.version) for member in pointer.members):
+            found.add(pointer.environment_id)
+    return frozenset(found)
 
 
 def _at(cache: CacheDir, path: str) -> Question:
@@ -90,7 +107,7 @@ def _at(cache: CacheDir, path: str) -> Question:
                 continue
             key = place.removeprefix(f"{bucket}/").partition("/")[0]
             if bucket == layout.projects:
-                return Question(project=key)
+                return Question(paths=places) if is_sdist(place) else Question(project=key)
             return Question(tool=key) if bucket == layout.tools else Question(object_id=key)
         if place.startswith(f"{layout.overlays}/"):
             project = f"{place.removeprefix(f'{layout.overlays}/')}/".split("/")[1]
