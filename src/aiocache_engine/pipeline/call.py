@@ -153,8 +153,7 @@ class Call:
         Raises:
             SourceError: there is none, or an index cannot be asked.
         """
-        files = replace(self._files, no_binary=(wanted.project,), only_binary=())
-        finder = await self._finder(files, looks_in_overlays=False)  # which have wheels alone, and hide indexes
+        finder = await self._finder(for_source=True)
         (result,) = (await self._conductor.conduct(finder.find_all([wanted]))).results
         if isinstance(result, Ready):
             return result.choice
@@ -217,11 +216,13 @@ class Call:
         self.obtained_at = time.monotonic()
         return [there[each.wanted.project] for each in lookup.results]
 
-    async def _finder(self, files: FileOptions | None = None, *, looks_in_overlays: bool = True) -> Finder:
+    async def _finder(self, *, for_source: bool = False) -> Finder:
+        """Make what finds wheels, or what is built whatever wheels there are."""
         settings = await in_thread(partial(self._kit.settings, self._files))
         told = (settings_text(self._build_settings),) if self._build_settings else ()
-        chooser = chooser_of(self._interpreter, files or self._files, settings, told=told)
-        if not looks_in_overlays:
+        files = replace(self._files, no_binary=(), only_binary=()) if for_source else self._files
+        chooser = chooser_of(self._interpreter, files, settings, told=told, takes_wheels=not for_source)
+        if for_source:  # overlays have wheels alone, and hide indexes
             settings = replace(settings, indexes=tuple(each for each in settings.indexes if not each.is_overlay))
         is_offline = self._kit.config.is_offline
         return Finder(self.work, settings, chooser, is_offline=is_offline, refreshes=self._refreshes)

@@ -141,7 +141,12 @@ def _supply(kit: Kit, work: Work, conductor: Conductor, sought: Sought, standing
 
 
 def chooser_of(
-    interpreter: Interpreter, files: FileOptions, settings: IndexSettings, *, told: tuple[str, ...] = ()
+    interpreter: Interpreter,
+    files: FileOptions,
+    settings: IndexSettings,
+    *,
+    told: tuple[str, ...] = (),
+    takes_wheels: bool = True,
 ) -> WheelChooser:
     """Make what chooses among the files of a project, as requirements files want it; build backends are `told` this.
 
@@ -153,6 +158,7 @@ def chooser_of(
         interpreter,
         takes_pre_releases=files.pre,
         builds=files.builds,
+        takes_wheels=takes_wheels,
         is_to_be_built=files.is_to_be_built,
         is_taken_built=files.is_taken_built,
         build_settings=None

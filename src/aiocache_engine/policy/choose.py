@@ -29,6 +29,7 @@ class WheelChooser:
         *,
         takes_pre_releases: bool = False,
         builds: bool = True,
+        takes_wheels: bool = True,
         is_to_be_built: Callable[[str], bool] = lambda _: False,
         is_taken_built: Callable[[str], bool] = lambda _: False,
         build_settings: tuple[str, ...] | None = None,
@@ -39,6 +40,7 @@ class WheelChooser:
             interpreter: whose tags and version count.
             takes_pre_releases: they count like any other version.
             builds: an sdist may be taken, to be built.
+            takes_wheels: a wheel may be taken; if not, it is a build that is asked for, and no rule of anybody's.
             is_to_be_built: tells whether a project's wheels were ruled out (pip's `--no-binary`).
             is_taken_built: tells whether a project's sdists were (pip's `--only-binary`).
             build_settings: all that the wheel built of an sdist depends on beside the sdist and the interpreter; None:
@@ -47,6 +49,7 @@ class WheelChooser:
         self.interpreter = interpreter
         self.build_settings = build_settings
         self._builds = builds
+        self._takes_wheels = takes_wheels
         self._is_taken_built = is_taken_built
         self._takes_pre_releases = takes_pre_releases or None  # None: where there is nothing else
         self._is_to_be_built = is_to_be_built
@@ -98,11 +101,14 @@ class WheelChooser:
 
     def _kinds(self, project: str) -> tuple[type[FileName], ...]:
         """Give which kinds of a project's files may be taken."""
-        wheels = () if self._is_to_be_built(project) else (WheelName,)
+        wheels = (WheelName,) if self._takes_wheels and not self._is_to_be_built(project) else ()
         return (*wheels, SdistName) if self._builds and not self._is_taken_built(project) else wheels
 
     def _format_reason(self, names: list[FileName]) -> str:
         """Say why no file is of a kind that may be taken."""
+        if not self._takes_wheels:
+            there = f"it is there only as wheels, {max(names, key=self._preference).filename}, and" if names else "it"
+            return f"{there} has no source to build"
         if not names:
             return "it has neither a wheel nor an sdist" if self._builds else "it has no wheels at all"
         newest = max(names, key=self._preference).filename
