@@ -1,7 +1,8 @@
-"""A directory of the cache that becomes a link just before something in it is deleted leads nobody out of it."""
+"""A directory of the cache that becomes a link just before something in it is deleted or written leads nobody out."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 from collections.abc import Callable, Collection, Iterator
@@ -13,7 +14,7 @@ import pytest
 
 from aiocache_engine.errors import CacheEngineError, ForeignCacheDirError, KeyLockTimeoutError
 from aiocache_engine.model.locking import LockMode
-from aiocache_engine.model.records import Member, Pin, Referrer
+from aiocache_engine.model.records import FileKey, Member, Pin, Referrer
 from aiocache_engine.model.removal import CleanPolicy
 from aiocache_engine.pipeline.collector.collect import Collector
 from aiocache_engine.pipeline.collector.forgetting import forget_by_hand
@@ -21,14 +22,21 @@ from aiocache_engine.pipeline.collector.pinning import unpin
 from aiocache_engine.pipeline.inputs.requirements import parse_clean_target
 from aiocache_engine.pipeline.kit import Kit, end_work
 from aiocache_engine.report import Reporter
+from aiocache_engine.store.archives import mark_checked
 from aiocache_engine.store.cache_dir import CacheDir
+from aiocache_engine.store.generations import Cleaned, bump
+from aiocache_engine.store.layout import OVERLAY
 from aiocache_engine.store.pins import write_pin
 from aiocache_engine.store.referrers import fresh_stamp, note_seen, register
+from aiocache_engine.store.work import Work
 from aiocache_engine.system.keylock import KeyLock
+from aiocache_engine.system.lock import Hold
 from aiocache_engine.system.process import me
 from aiocache_engine.testing.invariants import untouched
-from caches import Place, begun, clean_now, in_hold, perform, prune_now
-from unit.test_store_work import publish
+from caches import Place, begun, clean_now, in_hold, key, perform, pointer, prune_now, staged
+from toolsheds import begin, describe, stage
+from unit.test_store_work import INDEX_A as INDEX
+from unit.test_store_work import SHA, publish
 
 LEASE, NOTE, REFERRER, STAGING, KEY = (digit * 32 for digit in "12345")  #: no two alike: a name tells its directory
 
@@ -78,15 +86,9 @@ DELETIONS: tuple[tuple[str, Callable[[CacheDir], object]], ...] = (
 )
 
 
-def furnished(place: Place) -> CacheDir:
-    """Make a cache that has something to delete in every directory."""
-    cache = place.opened()
-    work = begun(cache)
-    archive = publish(work).archive.id
-    work.end()
-    layout = cache.layout
+def gone_environment(archives: Collection[str]) -> Referrer:
     here = me()
-    gone = Referrer(
+    return Referrer(
         id=REFERRER,
         path="/gone",
         site_directories=("/gone/site",),
@@ -94,10 +96,20 @@ def furnished(place: Place) -> CacheDir:
         inode=1,
         machine_id=here.machine_id,
         mount_namespace=here.mount_namespace,
-        archives={},
+        archives=dict.fromkeys(archives, "copy"),
         stamp=fresh_stamp(),
         registered_at=1.0,
     )
+
+
+def furnished(place: Place) -> CacheDir:
+    """Make a cache that has something to delete in every directory."""
+    cache = place.opened()
+    work = begun(cache)
+    archive = publish(work).archive.id
+    work.end()
+    layout = cache.layout
+    gone = gone_environment(())
     in_hold(cache, LockMode.SHARED, lambda hold: register(hold, cache, gone, links=False))
     pin = Pin("a pin", (Member("tiny", "1.0", archive),), 1.0)
     in_hold(cache, LockMode.SHARED, lambda hold: write_pin(hold, cache, pin))
@@ -157,6 +169,181 @@ def test_nothing_is_touched_behind_a_link_that_was_put_there_meanwhile(
     cache = furnished(Place(tmp_path))
     with swapped_at_the_last_moment(Path(cache.root, directory), monkeypatch), suppress(CacheEngineError):
         DELETIONS[number][1](cache)
+
+
+Writing = Callable[[], object]
+
+
+def held(write: Callable[[CacheDir, Hold], object], mode: LockMode = LockMode.SHARED) -> Callable[[CacheDir], Writing]:
+    return lambda cache: lambda: in_hold(cache, mode, lambda hold: write(cache, hold))
+
+
+def with_work(write: Callable[[Work, Hold], object]) -> Callable[[CacheDir], Writing]:
+    def prepare(cache: CacheDir) -> Writing:
+        work = begun(cache)
+        return lambda: in_hold(cache, LockMode.SHARED, lambda hold: write(work, hold))
+
+    return prepare
+
+
+def publishing(index: str = INDEX, *, sha256: str = SHA, is_cleaned: bool = False) -> Callable[[CacheDir], Writing]:
+    """Publish: with the hash of what is there already it is adopted."""
+
+    def prepare(cache: CacheDir) -> Writing:
+        work = begun(cache)
+        path = staged(work, sha256=sha256)
+        if is_cleaned:
+            bump(cache.layout.generation("tiny"), Cleaned(), by_way_of=cache.temporary())
+        put = work.add_to_overlay if index.startswith(OVERLAY) else work.publish
+        where, what = key(index=index), pointer(sha256=sha256)
+        return lambda: in_hold(cache, LockMode.SHARED, lambda hold: put(hold, path, where, what))
+
+    return prepare
+
+
+def publishing_tool(cache: CacheDir) -> Writing:
+    archives = os.listdir(cache.layout.archives)
+    tool = describe(cache, archives)
+    work = begin(cache, "tiny")
+    path = stage(work, tool)
+
+    def publish_tool(hold: Hold) -> object:
+        return work.publish_environment(hold, path, tool.environment_id, tool, is_named=True)
+
+    return lambda: in_hold(cache, LockMode.SHARED, publish_tool)
+
+
+def moving_in(cache: CacheDir) -> Writing:
+    work = begun(cache)
+    path = work.stage_page(b"an sdist")
+    sdist = FileKey("tiny", INDEX, "tiny-1.0.tar.gz", None)
+    return lambda: in_hold(cache, LockMode.SHARED, lambda hold: work.write_source(hold, sdist, path, "1.0"))
+
+
+def storing_a_page(cache: CacheDir) -> Writing:
+    work = begun(cache)
+    path = work.stage_page(b"a page")
+    return lambda: in_hold(cache, LockMode.SHARED, lambda hold: work.write_page(hold, "tiny", INDEX, path))
+
+
+def storing_metadata(work: Work, hold: Hold) -> object:
+    return work.write_metadata(hold, "tiny", INDEX, "tiny-1.0-py3-none-any.whl", version="1.0", content=b"Name: tiny")
+
+
+def adding_names(work: Work, hold: Hold) -> object:
+    return work.find(hold, [key(index="b" * 32, sha256=SHA)])
+
+
+def describing(cache: CacheDir) -> Writing:
+    (archive,) = os.listdir(cache.layout.archives)
+    return lambda: mark_checked(cache.layout.archive(archive), "another boot")
+
+
+def registering(cache: CacheDir, hold: Hold) -> None:
+    register(hold, cache, gone_environment(os.listdir(cache.layout.archives)), links=True)
+
+
+def pinning(cache: CacheDir, hold: Hold) -> None:
+    write_pin(hold, cache, Pin("another", (), 1.0))
+
+
+#: what writes in a directory, by the directory; what is made ready before is not watched
+WRITES: tuple[tuple[str, Callable[[CacheDir], Writing]], ...] = (
+    ("archives-v1", with_work(lambda work, hold: work.find(hold, [key(index=INDEX)]))),
+    ("archives-v1", publishing(sha256="b" * 64)),
+    ("archives-v1", publishing()),
+    ("archives-v1", held(registering)),
+    ("archives-v1", describing),
+    ("leases", lambda cache: lambda: begun(cache)),
+    ("generations", lambda cache: lambda: clean_now(cache, "tiny")),
+    ("generations", lambda cache: lambda: clean_now(cache)),
+    ("generations/projects", lambda cache: lambda: clean_now(cache, "tiny")),
+    ("pins", held(pinning)),
+    ("referrers", held(registering)),
+    ("condemned", publishing(sha256="b" * 64, is_cleaned=True)),
+    ("projects-v1", publishing(sha256="b" * 64)),
+    ("projects-v1/tiny", publishing(sha256="b" * 64)),
+    ("projects-v1", with_work(adding_names)),
+    ("projects-v1", moving_in),
+    ("projects-v1", storing_a_page),
+    ("projects-v1", with_work(storing_metadata)),
+    ("overlays-v1", publishing("overlay/mine", sha256="b" * 64)),
+    ("environments-v1", publishing_tool),
+    ("tools-v1", publishing_tool),
+    ("archives-v1", publishing_tool),
+    ("staging", publishing(sha256="b" * 64)),
+    ("staging", with_work(lambda work, _: work.new_staging())),
+    ("staging", with_work(lambda work, _: work.stage_page(b"a page"))),
+    ("staging", held(pinning)),
+)
+TOUCHING = ("open", "rename", "replace", "mkdir", "link", "unlink", "utime")
+
+
+@contextmanager
+def swapped_at(directory: Path, moment: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Put a link to a copy in a directory's place just before it is touched for the n-th time; watch the copy then.
+
+    Gives a list that says which call it was before; it stays empty where the directory is not touched so often.
+    """
+    tree = [directory, *(path for path in directory.rglob("*") if path.is_dir())]
+    identities = {(path.stat().st_dev, path.stat().st_ino) for path in tree}
+    swapped: list[str] = []
+    count = 0
+    with monkeypatch.context() as patch, ExitStack() as watching:
+
+        def is_inside(path: Any, fd: int | None) -> bool:
+            if isinstance(path, int):
+                return False
+            if fd is None:
+                return Path(os.fsdecode(path)) in tree or directory in Path(os.fsdecode(path)).parents
+            status = os.fstat(fd)
+            return (status.st_dev, status.st_ino) in identities or os.fsdecode(path) == directory.name
+
+        def swap(said: str) -> None:
+            patch.undo()
+            place = directory.parents[directory.parts[::-1].index("cache")]
+            shutil.copytree(directory, place / "outside", copy_function=shutil.copy2)
+            directory.rename(place / "was")
+            directory.symlink_to(place / "outside")
+            watching.enter_context(untouched(place / "outside"))
+            swapped.append(said)
+
+        def swapping(name: str) -> None:
+            function = getattr(os, name)
+
+            def swap_first(*arguments: Any, **named: Any) -> Any:
+                nonlocal count
+                fds = [named.get(each) for each in ("dir_fd", "src_dir_fd", "dst_dir_fd") if each in named] or [None]
+                if any(map(is_inside, arguments[:2], [*fds, fds[0]])):
+                    if count == moment:
+                        swap(f"{name}{arguments}")
+                    count += 1
+                return function(*arguments, **named)
+
+            patch.setattr(os, name, swap_first)
+
+        for name in TOUCHING:
+            swapping(name)
+        yield swapped
+
+
+@pytest.mark.parametrize(("directory", "number"), [(directory, number) for number, (directory, _) in enumerate(WRITES)])
+def test_nothing_is_written_behind_a_link_whenever_it_was_put_there(
+    directory: str, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for moment in itertools.count():
+        root = tmp_path / str(moment)
+        root.mkdir()
+        cache = furnished(Place(root))
+        write = WRITES[number][1](cache)
+        with swapped_at(Path(cache.root, directory), moment, monkeypatch) as swapped:
+            try:
+                write()
+            except (CacheEngineError, OSError):
+                assert swapped
+            if not swapped:
+                break
+    assert moment > 0
 
 
 @pytest.mark.parametrize("directory", [".locks", ".locks/keys"])

@@ -37,6 +37,7 @@ from aiocache_engine.store.name_choice import (
 from aiocache_engine.store.notes import write_note
 from aiocache_engine.store.spared import Spared
 from aiocache_engine.store.trash import to_trash
+from aiocache_engine.system.descent import make_directory
 from aiocache_engine.system.lock import Hold
 
 Item = TypeVar("Item")
@@ -173,7 +174,7 @@ def take_everything(hold: Hold, cache: CacheDir, *, spared: Spared) -> tuple[lis
         if (path := to_trash(layout, directory, kind=os.path.basename(directory), entry_id="all")) is not None:
             trashed.append(path)
         with suppress(OSError):  # a full disk has room again after the sweep, and whoever comes next makes it, too
-            os.mkdir(directory, 0o755)
+            make_directory(directory, cache.root)
     gone, is_all = _take_beside(hold, layout, _in_kept_buckets(layout, spared), spared)
     return [*trashed, *gone], is_all
 
@@ -236,7 +237,7 @@ def _bump(cache: CacheDir, path: str, cleaned: Cleaned) -> list[str]:
     trashed = None
     if os.path.isdir(path) and not os.path.islink(path):
         trashed = to_trash(cache.layout, path, kind="generation", entry_id=os.path.basename(path))
-    bump(path, cleaned, by_way_of=cache.temporary())
+    bump(path, cleaned, by_way_of=cache.temporary(), root=cache.root)
     return [] if trashed is None else [trashed]
 
 
