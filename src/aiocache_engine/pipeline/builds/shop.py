@@ -95,15 +95,17 @@ class Shops:
 
     @asynccontextmanager
     async def _logged(self, shop: Shop, version: str) -> AsyncIterator[None]:
-        """Keep the log of what is done in the block, and name it where it will be in errors that name it."""
+        """Keep the log of what is done in the block, and name it where it will be in errors that are of this build."""
         try:
             yield
         except BuildError as error:
-            if error.log != shop.log:
+            if type(error) is not BuildError or error.what != shop.what or error.log not in (None, shop.log):
                 raise
             stored: str | None = None
             with suppress(CacheEngineError):  # the first error is the one to tell
                 stored = await self.keep_log(shop, version)
+            if stored == error.log:  # no backend was asked
+                raise
             kept = BuildError(error.what, error.reason, log=stored, last_lines=error.last_lines)
             raise kept from error
 
