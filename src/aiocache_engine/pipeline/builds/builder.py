@@ -185,8 +185,12 @@ class Builder:
             found = await self._built.find(choice, choice.key, take=take)
             if found is not None:
                 return found
-        async with self._shops.of_sdist(choice) as shop, self._equipped(shop, self._chain_to(choice)) as equipped:
-            return await self._build(choice, shop, equipped, take)
+        async with self._shops.of_sdist(choice) as shop:
+            stated = await in_thread(partial(static_metadata, shop.root))
+            if stated is not None:
+                check_metadata(stated, sdist_name(choice.file.filename, choice.wanted.project), shop.what)
+            async with self._equipped(shop, self._chain_to(choice)) as equipped:
+                return await self._build(choice, shop, equipped, take)
 
     async def _metadata(self, choice: Choice) -> bytes:
         name = sdist_name(choice.file.filename, choice.wanted.project)
