@@ -209,7 +209,9 @@ class Builder:
         directory = await in_thread(partial(shop.directory, "metadata"))
         async with self._kit.yard.slot():
             dist_info = await prepare_metadata(equipped.call, directory)
-        return None if dist_info is None else await in_thread(partial(read_bytes, f"{directory}/{dist_info}/METADATA"))
+        if dist_info is None:
+            return None
+        return await in_thread(partial(written_metadata, f"{directory}/{dist_info}/METADATA", shop.what))
 
     async def _build(self, choice: Choice, shop: Shop, equipped: _Equipped, take: Take | None) -> Ready:
         """Build an sdist in its environment, or find what another one built there meanwhile."""

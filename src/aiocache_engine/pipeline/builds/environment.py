@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from functools import partial
 
-from aiocache_engine.errors import BuildError, CacheEngineError, DamagedEntryError, UsageError
+from aiocache_engine.errors import BuildCycleError, BuildError, CacheEngineError, DamagedEntryError, UsageError
 from aiocache_engine.hints import Protocol, Self
 from aiocache_engine.model.names import digest
 from aiocache_engine.model.python import Interpreter
@@ -71,7 +71,7 @@ class BuildEnvironment:
 
 @asynccontextmanager
 async def build_environment(
-    kit: Kit, call: Supplier, interpreter: Interpreter, requires: Sequence[str], *, what: str
+    kit: Kit, call: Supplier, interpreter: Interpreter, requires: Sequence[str], *, what: str, link: str
 ) -> AsyncIterator[BuildEnvironment]:
     """Give an environment with these requirements and all that they need.
 
@@ -81,13 +81,14 @@ async def build_environment(
         interpreter: what the environment is made of: no environment itself.
         requires: requirements (PEP 508).
         what: is built there, for messages.
+        link: the same, as circles of builds name it.
 
     Raises:
         BuildError: a requirement cannot be understood, or has to be built and cannot be.
         SourceError, InvalidWheelError, TargetError: they cannot be had, or not together; a note says what for.
     """
     async with call:
-        with _said_to_be_for(what):
+        with _said_to_be_for(what, link):
             held, contents = await _Making(kit, call, interpreter, what).make_or_find(requires)
         yield BuildEnvironment(
             python=held.python,
@@ -170,20 +171,24 @@ class _Making:
 
 
 @contextmanager
-def _said_to_be_for(what: str) -> Iterator[None]:
+def _said_to_be_for(what: str, link: str) -> Iterator[None]:
     """Add to an error what could not be had for."""
     try:
         yield
     except CacheEngineError as error:
-        _note(error, what)
+        _note(error, what, link)
         raise
     except ExceptionGroup as group:
         for each in group.exceptions:
-            _note(each, what)
+            _note(each, what, link)
         raise
 
 
-def _note(error: Exception, what: str) -> None:
+def _note(error: Exception, what: str, link: str) -> None:
+    if isinstance(error, BuildError) and error.what == what:
+        return
+    if isinstance(error, BuildCycleError) and link in error.chain:
+        return
     note, notes = f"it is needed to build {what}", getattr(error, "__notes__", ())
     if note not in notes and len(notes) < _MOST_NOTES:  # an error of one build is that of all who wait for it
         error.add_note(note)
