@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import resource
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from anyio import create_task_group, sleep
 
 from aiocache_engine.engine import CacheEngine
 from aiocache_engine.errors import BuildCycleError, BuildError, CacheEngineError
+from aiocache_engine.pipeline.builds.built import BuiltWheels
 from aiocache_engine.python.target import TargetChoice
 from aiocache_engine.report import Reporter
 from aiocache_engine.testing.invariants import assert_sound
@@ -297,10 +300,10 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "path": ({"behaviour": Behaviour.PATH}, "is not the file name of a wheel"),
     "broken wheel": ({"behaviour": Behaviour.BROKEN_WHEEL}, "made a wheel that is none"),
 }
+AFTER_THE_BACKEND = ["wrong name", "wrong version", "wrong metadata", "broken wheel"]
 
 
 @pytest.mark.parametrize("what", BAD)
-AFTER_THE_BACKEND = ["wrong name", "wrong version", "wrong metadata", "broken wheel"]
 async def test_a_bad_project_is_told_in_one_line_and_leaves_nothing_but_its_log(place: Place, what: str) -> None:
     options, reason = BAD[what]
     sdist(place, **options)
@@ -312,10 +315,10 @@ async def test_a_bad_project_is_told_in_one_line_and_leaves_nothing_but_its_log(
     assert place.archives() == set()
     assert sorted(place.wheels.iterdir()) == before
     assert caught.value.log is None or os.path.isfile(caught.value.log)  # noqa: ASYNC240 - nothing else runs
+    assert what not in AFTER_THE_BACKEND or caught.value.log is not None
 
 
 async def test_metadata_that_is_not_that_of_the_sdist_is_refused(place: Place) -> None:
-    assert what not in AFTER_THE_BACKEND or caught.value.log is not None
     make_sdist(place.wheels, "other", "2.0", filename="one-1.0.tar.gz")
     with pytest.raises(BuildError, match=r"its metadata is for other 2\.0"):
         await fetch(place, "one")
@@ -482,3 +485,60 @@ async def test_a_wheel_of_another_version_with_a_local_one_is_refused(place: Pla
     sdist(place, version="1.1+abc", filename="one-1.0.tar.gz", metadata_version="")
     with pytest.raises(BuildError, match=r"its metadata is for one 1\.1\+abc"):
         await fetch(place, "one")
+
+
+async def test_a_build_refuses_an_sdist_that_says_it_is_another_project(place: Place) -> None:
+    stated = "Metadata-Version: 2.2\nName: other\nVersion: 1.0\n"
+    sdist(place, files={"PKG-INFO": stated})
+    async with place.engine() as engine:
+        report = await engine.build(["one"], wheel_dir=place.root / "out")
+    assert report.built == ()
+    assert "its metadata is for other 1.0" in report.failed[0].message
+    assert calls(place) == []
+
+
+async def test_metadata_without_end_is_refused_before_it_is_read(place: Place) -> None:
+    grow = """
+import atexit, glob, os
+
+def grow():
+    for path in glob.glob(os.path.join(os.getcwd(), "..", "..", "metadata", "*.dist-info", "METADATA")):
+        os.truncate(path, 100 * 1024**3)
+
+atexit.register(grow)
+"""
+    sdist(place, metadata_version="", imports=["grow"], files={"backend/grow.py": grow})
+    with pytest.raises(BuildError, match="its backend wrote METADATA of more than 32 MiB") as caught:
+        await fetch(place, "one")
+    assert caught.value.log is not None
+
+
+async def test_a_circle_of_builds_is_told_once_and_what_leads_to_it_beside(place: Place) -> None:
+    sdist(place, "top", build_requires=["a"])
+    sdist(place, "a", build_requires=["b"])
+    sdist(place, "b", build_requires=["a"])
+    with pytest.raises(BuildCycleError) as caught:
+        await fetch(place, "top")
+    assert caught.value.__notes__ == ["it is needed to build top-1.0.tar.gz"]
+
+
+async def test_a_build_requirement_that_cannot_be_read_is_not_said_to_be_needed_by_itself(place: Place) -> None:
+    sdist(place, build_requires=["other @ git+https://127.0.0.1/other"])
+    with pytest.raises(BuildError, match="of its build requirements") as caught:
+        await fetch(place, "one")
+    assert not hasattr(caught.value, "__notes__")
+
+
+async def test_a_file_of_holes_is_refused_before_it_is_copied(place: Place) -> None:
+    wheel = place.root / "one-1.0-py3-none-any.whl"
+    wheel.touch()
+    os.truncate(wheel, 8 * 1024**3)
+    work = SimpleNamespace(new_staging=lambda: str(place.root))
+    built = BuiltWheels(cast(Any, None), cast(Any, work), cast(Any, None))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16 * 1024**2, limits[1]))  # no copy can be written
+    try:
+        with pytest.raises(BuildError, match=r"a wheel that is none: .* it is no zip file"):
+            await built.stage(str(wheel), "one-1.0.tar.gz")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -21,7 +21,7 @@ from aiocache_engine.model.value import value
 from aiocache_engine.pipeline.builds.backend import BackendCall, build_wheel, prepare_metadata, requires_for_wheel
 from aiocache_engine.pipeline.builds.built import BuiltWheels, StagedWheel, Take, check_is_of
 from aiocache_engine.pipeline.builds.environment import BuildEnvironment, Supplier, build_environment
-from aiocache_engine.pipeline.builds.metadata import check_metadata
+from aiocache_engine.pipeline.builds.metadata import check_metadata, written_metadata
 from aiocache_engine.pipeline.builds.shop import Shop, Shops
 from aiocache_engine.pipeline.builds.source import Sources
 from aiocache_engine.pipeline.builds.static_metadata import static_metadata
@@ -33,7 +33,6 @@ from aiocache_engine.pipeline.resolution.resolve import metadata_of
 from aiocache_engine.pipeline.steps import Conductor, in_thread
 from aiocache_engine.store.layout import BUILT
 from aiocache_engine.store.work import Work
-from aiocache_engine.system.disk import read_bytes
 from aiocache_engine.system.keylock import KeyLock
 
 if TYPE_CHECKING:
@@ -295,7 +294,7 @@ class Builder:
         kit = self._kit
         interpreter = await in_thread(partial(kit.describe_interpreter, self._interpreter.base_executable))
         nested = self._nest(interpreter, chain)
-        async with build_environment(kit, nested, interpreter, requires, what=shop.what) as environment:
+        async with build_environment(kit, nested, interpreter, requires, what=shop.what, link=chain[-1]) as environment:
             lease = self._work.lease
             leases = [None if lease is None else lease.fileno(), environment.descriptor]
             call = BackendCall(

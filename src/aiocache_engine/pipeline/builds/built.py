@@ -21,7 +21,7 @@ from aiocache_engine.model.value import value
 from aiocache_engine.pipeline.find import Choice, Ready
 from aiocache_engine.pipeline.kit import Kit
 from aiocache_engine.pipeline.steps import Conductor, in_exclusive_hold, in_shared_hold, in_thread
-from aiocache_engine.pipeline.wheels.unpack import unpack
+from aiocache_engine.pipeline.wheels.unpack import check_directory, unpack
 from aiocache_engine.store.archives import TREE, Archive, open_manifest, write_description
 from aiocache_engine.store.detach import take_damaged
 from aiocache_engine.store.trash import sweep
@@ -158,8 +158,9 @@ def _stage(wheel: str, staged: str, name: WheelName, what: str, is_stopped: Call
     boot_id = me().boot_id
     with translated(staged):
         copy = f"{staged}/{WHEEL_FILE}"
-        sha256 = copied(wheel, copy)
         try:
+            check_directory(wheel, name)  # a file of holes would fill the disk
+            sha256 = copied(wheel, copy)
             manifest = unpack(
                 copy, f"{staged}/{TREE}", name=name, sha256=sha256, boot_id=boot_id, is_stopped=is_stopped
             )

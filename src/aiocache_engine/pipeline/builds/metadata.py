@@ -5,8 +5,26 @@ from __future__ import annotations
 from packaging.version import InvalidVersion, Version
 
 from aiocache_engine.errors import BuildError, InvalidNameError
+from aiocache_engine.hints import Final
 from aiocache_engine.model.names import SdistName, project_name
 from aiocache_engine.pipeline.wheels.contents import read_headers
+from aiocache_engine.system.disk import open_plain, translated
+
+LONGEST_BYTES: Final = 32 * 1024 * 1024  #: of METADATA and PKG-INFO
+
+
+def written_metadata(path: str, what: str) -> bytes:
+    """Read METADATA that a backend wrote.
+
+    Raises:
+        BuildError: it is too long to be true.
+        DiskError: it cannot be read.
+    """
+    with translated(path), open(open_plain(path), "rb") as file:
+        content = file.read(LONGEST_BYTES + 1)
+    if len(content) > LONGEST_BYTES:
+        raise BuildError(what, f"its backend wrote METADATA of more than {LONGEST_BYTES // 1024**2} MiB")
+    return content
 
 
 def check_metadata(content: bytes, sdist: SdistName, what: str) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 
+from aiocache_engine.pipeline.builds.metadata import LONGEST_BYTES
 from aiocache_engine.system.disk import disk_error
-
-_LONGEST_BYTES = 32 * 1024 * 1024
 
 
 def static_metadata(root: str) -> bytes | None:
@@ -35,12 +34,12 @@ def _pkg_info(root: str) -> bytes | None:
     path = os.path.join(root, "PKG-INFO")
     try:
         with open(path, "rb") as file:
-            content = file.read(_LONGEST_BYTES + 1)
+            content = file.read(LONGEST_BYTES + 1)
     except (FileNotFoundError, IsADirectoryError):
         return None
     except OSError as error:
         raise disk_error(error, path) from error
-    if len(content) > _LONGEST_BYTES or not is_static(content):
+    if len(content) > LONGEST_BYTES or not is_static(content):
         return None
     try:
         parse_metadata(content)

@@ -35,10 +35,10 @@ from aiocache_engine.pipeline.wheels.zip_directory import (
     read_directory,
 )
 from aiocache_engine.pipeline.wheels.zip_members import member_pieces, whole_member
-from aiocache_engine.system.disk import translated
+from aiocache_engine.system.disk import open_plain, translated
 from aiocache_engine.system.pair import share
 
-__all__ = ["DEFAULT", "StoppedError", "UnpackLimits", "unpack"]
+__all__ = ["DEFAULT", "StoppedError", "UnpackLimits", "check_directory", "unpack"]
 
 DEFAULT = DEFAULT_LIMITS
 
@@ -102,6 +102,12 @@ def unpack(
         record=facts.record.text,
         entry_points=facts.entry_points,
     )
+
+
+def check_directory(wheel_path: str, name: WheelName) -> None:
+    """Check what a wheel's zip file says that is in it, by reading no more than that; errors as for `unpack`."""
+    with translated(wheel_path), _refusing(name), open(open_plain(wheel_path), "rb") as file:
+        read_directory(file.fileno(), DEFAULT)
 
 
 @contextmanager
