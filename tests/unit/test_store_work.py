@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -130,14 +130,14 @@ def test_a_look_up_leases_before_it_stamps(cache: CacheDir, monkeypatch: pytest.
     work.end()
     other = begun(cache)
     seen: list[bool] = []
-    write_stamp = module.write_stamp
+    write_stamps = module.write_stamps
 
-    def stamp(path: str) -> None:
+    def stamp(paths: Sequence[str]) -> None:
         assert other.lease is not None
         seen.append(published.archive.id in other.lease.objects)
-        write_stamp(path)
+        write_stamps(paths)
 
-    monkeypatch.setattr(module, "write_stamp", stamp)
+    monkeypatch.setattr(module, "write_stamps", stamp)
     assert find(other) is not None
     assert seen == [True]
     other.end()

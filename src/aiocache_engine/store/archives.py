@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterable
 from contextlib import suppress
+from itertools import groupby
 
 from aiocache_engine.errors import DamagedEntryError
 from aiocache_engine.model.manifest import Manifest, ManifestError, Totals, load_manifest, load_totals
@@ -39,21 +41,29 @@ def fresh_stamp() -> bytes:
     return os.urandom(STAMP_BYTES)
 
 
-def write_stamp(path: str) -> None:
-    """Stamp an archive as used now. Needs the shared lock, and the archive on a lease (rule 1).
+def write_stamps(paths: Iterable[str]) -> None:
+    """Stamp archives and environments as used now. Needs the shared lock, and each on a lease (rule 1)."""
+    for bucket, there in groupby(paths, os.path.dirname):
+        with place_of(f"{bucket}/{USED}") as bucket_fd:
+            for path in there:
+                with place_of(f"{path}/{USED}", around=bucket_fd) as fd:
+                    _stamp_in(fd)
+
+
+def _stamp_in(place_fd: int) -> None:
+    """Write a stamp in an object's directory.
 
     Where the stamp was lost a new one is made; it knows no boot, so that the first use checks the files. What is no
     file is put aside, and goes with the archive.
     """
-    with place_of(f"{path}/{USED}") as place_fd:
-        try:
-            fd = os.open(USED, _STAMPING, 0o644, dir_fd=place_fd)
-        except OSError as error:
-            if error.errno not in NO_PLAIN_FILE:
-                raise
-            with suppress(FileNotFoundError):  # another one was quicker
-                os.rename(USED, f"{USED}-{os.urandom(8).hex()}", src_dir_fd=place_fd, dst_dir_fd=place_fd)
-            fd = os.open(USED, _STAMPING, 0o644, dir_fd=place_fd)
+    try:
+        fd = os.open(USED, _STAMPING, 0o644, dir_fd=place_fd)
+    except OSError as error:
+        if error.errno not in NO_PLAIN_FILE:
+            raise
+        with suppress(FileNotFoundError):  # another one was quicker
+            os.rename(USED, f"{USED}-{os.urandom(8).hex()}", src_dir_fd=place_fd, dst_dir_fd=place_fd)
+        fd = os.open(USED, _STAMPING, 0o644, dir_fd=place_fd)
     try:
         os.pwrite(fd, fresh_stamp(), 0)
     finally:

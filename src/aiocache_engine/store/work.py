@@ -16,7 +16,7 @@ from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.names import new_object_id
 from aiocache_engine.model.records import EnvironmentPointer, FileKey, Pointer
 from aiocache_engine.model.value import replace, value
-from aiocache_engine.store.archives import Archive, is_present, set_linked, write_stamp
+from aiocache_engine.store.archives import Archive, is_present, set_linked, write_stamps
 from aiocache_engine.store.environments import (
     CachedEnvironment,
     FoundEnvironment,
@@ -78,8 +78,7 @@ class Work(FileWork):
             return
         self.cache.ensure_ours(hold)
         self._lease_objects(hold, [os.path.basename(path) for path in paths], shares)
-        for path in paths:
-            write_stamp(path)
+        write_stamps(paths)
 
     def _read(self, key: FileKey) -> tuple[Found | None, bool]:
         """Read pointer or hash name of a file, and whether it was the hash name."""
@@ -133,7 +132,7 @@ class Work(FileWork):
             if adopted is None:
                 rename(staged, archive.path, layout.root)
             else:
-                write_stamp(archive.path)
+                write_stamps([archive.path])
             write_note(layout.condemned, archive_id)
             return Published(archive, adopted is not None, is_named=False)
         paths = [layout.pointer(each.project, each.index, each.filename) for each in (key, *also)]
@@ -144,7 +143,7 @@ class Work(FileWork):
             if adopted is None:
                 rename(staged, archive.path, layout.root)
             else:
-                write_stamp(archive.path)
+                write_stamps([archive.path])
             if key.index.startswith(OVERLAY):  # what is added takes the place of what was
                 self._put_names(names)
             else:

@@ -89,7 +89,7 @@ class Descent:
 
 
 @contextmanager
-def place_of(path: str, root: str = "", *, make: bool = False) -> Iterator[int]:
+def place_of(path: str, root: str = "", *, make: bool = False, around: int | None = None) -> Iterator[int]:
     """Give a descriptor of the directory that a path stands in, for work on its entries.
 
     It is the directory that was there in this moment, reached through no link; what becomes of its name later leads
@@ -99,18 +99,22 @@ def place_of(path: str, root: str = "", *, make: bool = False) -> Iterator[int]:
         path: of the entry, which need not be there.
         root: the directory from which on no link is followed; "": the one around the directory of the entry.
         make: create directories that are missing below the root.
+        around: a descriptor of the directory around that of the entry, where the caller has one.
 
     Raises:
         FileNotFoundError: a directory is missing (without `make`).
         OSError: a link, or no directory, stands in the place of one.
     """
-    fd = _open_place(path, root, make=make)
+    directory = path.rpartition("/")[0]
+    if around is None:
+        fd = _open_place(path, root, make=make)
+    else:
+        fd = _enter(os.path.basename(directory), around, directory)
     try:
         yield fd
     except OSError as error:
         if isinstance(error.filename, str) and not os.path.isabs(error.filename):
-            place = os.path.join(os.path.dirname(path), error.filename)
-            raise OSError(error.errno, error.strerror, place) from error
+            raise OSError(error.errno, error.strerror, f"{directory}/{error.filename}") from error
         raise
     finally:
         os.close(fd)
