@@ -285,6 +285,14 @@ async def test_a_lease_that_nobody_holds_is_told_of_once_and_harms_nothing(place
     assert os.listdir(place.cache / "leases") == []
 
 
+async def test_a_clean_tells_of_a_lease_that_nobody_holds(place: Place) -> None:
+    warnings = Warnings()
+    environ = {"AIOC_LEASE": NOBODY}
+    async with CacheEngine(place.cache, config=place.config(), environ=environ, reporter=warnings) as engine:
+        await engine.clean(["tiny"])
+    assert [NOBODY in line for line in warnings.lines] == [True]
+
+
 async def test_a_command_inside_waits_for_others_and_not_for_its_pipeline(place: Place) -> None:
     async with place.engine() as engine, engine.lease(name="nightly") as lease:
         await fetch(engine, "tiny", "other")

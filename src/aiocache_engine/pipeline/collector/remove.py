@@ -48,7 +48,7 @@ def clean_steps(
     The pipeline that this is done in gives up what was cleaned: it asked for it.
     """
     removal = yield from carry_out(kit.cache, lambda collector: collector.clean(targets, policy, planned=planned))
-    if shares := kit.shares():
+    if shares := kit.shares(warns=True):
         removal = yield from _give_up(kit, shares, removal)
     if not waits:
         return removal
