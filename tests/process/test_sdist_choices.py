@@ -80,9 +80,10 @@ async def test_a_project_in_a_directory_of_an_sdist_is_built_there_and_is_anothe
     place: Place,
 ) -> None:
     inner = project_files("mono", "1.0", files={"src/inner.py": ""}, metadata_version="")
-    path = make_sdist(
-        place.root, "mono", "1.0", files={f"packages/a b/{name}": content for name, content in inner.items()}
-    )
+    other = project_files("part", "0.3", metadata_version="")
+    files = {f"packages/a b/{name}": content for name, content in inner.items()}
+    files |= {f"other/{name}": content for name, content in other.items()}
+    path = make_sdist(place.root, "mono", "1.0", files=files)
     within = f"{path}#egg=mono&subdirectory=packages/a%20b"
     environment = await place.install("environment", within)
     (modules,) = environment.glob("lib/python*/site-packages")
@@ -91,10 +92,17 @@ async def test_a_project_in_a_directory_of_an_sdist_is_built_there_and_is_anothe
     assert await fetch(place, str(path)) == ["1.0 built"]
     assert await fetch(place, within) == ["1.0 cache"]
     async with place.engine() as engine:
-        report = await engine.build([within, f"{path}#subdirectory=none"], wheel_dir=place.root / "dist")
+        other = f"{path}#subdirectory=other"
+        report = await engine.build([within, f"{path}#subdirectory=none", other], wheel_dir=place.root / "dist")
+        named = f"{other}&filename=part-0.3.tar.gz"
+        renamed = await engine.build([named], wheel_dir=place.root / "dist")
     assert [(each.project, each.origin) for each in report.built] == [("mono", "cache")]
-    (failed,) = report.failed
-    assert failed.message.startswith("mono-1.0.tar.gz#subdirectory=none could not be built: there is no directory none")
+    absent, foreign = report.failed
+    assert absent.message.startswith("mono-1.0.tar.gz#subdirectory=none could not be built: there is no directory none")
+    assert foreign.message.startswith(
+        "mono-1.0.tar.gz#subdirectory=other could not be built: its build backend made part"
+    )
+    assert [(each.project, each.version) for each in renamed.built] == [("part", "0.3")]
 
 
 async def test_one_source_in_several_spellings_is_built_once_and_a_directory_is_hinted_at_where_its_name_is_not_known(

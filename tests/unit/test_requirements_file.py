@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from aiocache_engine.errors import InvalidRequirementError, RequirementsFileError
-from aiocache_engine.index.urls import direct_file
+from aiocache_engine.index.urls import direct_file, told_subdirectory
 from aiocache_engine.model.python import Interpreter
 from aiocache_engine.pipeline.inputs.requirements_file import FileOptions, Requested, read_requested
 from aiocache_engine.python.interpreter import probe
@@ -282,6 +282,15 @@ def test_a_relative_path_in_a_file_belongs_to_the_current_directory(
     _, file, _ = direct_file(wanted.url or "")
     folder = f"{desk.root}/sub" if "sub/" in prefix else desk.root
     assert file.url == f"file://{folder}/tiny-1.0-py3-none-any.whl"
+
+
+def test_a_subdirectory_and_a_hash_may_follow_a_path_beside_the_file(desk: Desk) -> None:
+    desk.write("elsewhere/tiny-1.0.tar.gz", "")
+    line = f"./tiny-1.0.tar.gz#subdirectory=a/b&sha256={'a' * 64}  # why\n"
+    (wanted,) = desk.read(desk.write("elsewhere/r.txt", f"--require-hashes\n{line}")).roots
+    _, file, _ = direct_file(wanted.url or "")
+    assert (file.url, file.sha256) == (f"file://{desk.root}/elsewhere/tiny-1.0.tar.gz", "a" * 64)
+    assert told_subdirectory(wanted.url or "") == "a/b"
 
 
 def test_short_options_may_touch_their_values(desk: Desk) -> None:
