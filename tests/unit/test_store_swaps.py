@@ -10,10 +10,12 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from aiocache_engine.errors import CacheEngineError, ForeignCacheDirError, KeyLockTimeoutError
 from aiocache_engine.model.locking import LockMode
+from aiocache_engine.model.names import wheel_name
 from aiocache_engine.model.records import FileKey, Member, Pin, Referrer
 from aiocache_engine.model.removal import CleanPolicy
 from aiocache_engine.pipeline.collector.collect import Collector
@@ -21,18 +23,22 @@ from aiocache_engine.pipeline.collector.forgetting import forget_by_hand
 from aiocache_engine.pipeline.collector.pinning import unpin
 from aiocache_engine.pipeline.inputs.requirements import parse_clean_target
 from aiocache_engine.pipeline.kit import Kit, end_work
+from aiocache_engine.pipeline.wheels.unpack import unpack
 from aiocache_engine.report import Reporter
-from aiocache_engine.store.archives import mark_checked
+from aiocache_engine.store.archives import mark_checked, write_description
 from aiocache_engine.store.cache_dir import CacheDir
+from aiocache_engine.store.environments import write_environment_description
 from aiocache_engine.store.generations import Cleaned, bump
 from aiocache_engine.store.layout import OVERLAY
 from aiocache_engine.store.pins import write_pin
 from aiocache_engine.store.referrers import fresh_stamp, note_seen, register
 from aiocache_engine.store.work import Work
+from aiocache_engine.system.disk import open_stream
 from aiocache_engine.system.keylock import KeyLock
 from aiocache_engine.system.lock import Hold
 from aiocache_engine.system.process import me
 from aiocache_engine.testing.invariants import untouched
+from aiocache_engine.testing.wheels import build_wheel
 from caches import Place, begun, clean_now, in_hold, key, perform, pointer, prune_now, staged
 from toolsheds import begin, describe, stage
 from unit.test_store_work import INDEX_A as INDEX
@@ -247,6 +253,35 @@ def pinning(cache: CacheDir, hold: Hold) -> None:
     write_pin(hold, cache, Pin("another", (), 1.0))
 
 
+def staging(cache: CacheDir) -> Writing:
+    """Write what is published later: manifest and stamp of an archive."""
+    path = begun(cache).new_staging()
+    return lambda: write_description(path, b"a manifest", "boot")
+
+
+def staging_a_tool(cache: CacheDir) -> Writing:
+    tool = describe(cache, os.listdir(cache.layout.archives))
+    path = begun(cache).new_staging()
+    return lambda: write_environment_description(path, tool, boot_id="boot")
+
+
+def unpacking(cache: CacheDir) -> Writing:
+    wheel = build_wheel(Path(cache.root).parent, "tiny", "1.0")
+    path = begun(cache).new_staging()
+    name = wheel_name(wheel.name)
+    return lambda: unpack(str(wheel), f"{path}/tree", name=name, sha256=SHA, boot_id="boot")
+
+
+def downloading(cache: CacheDir) -> Writing:
+    path = begun(cache).new_staging()
+
+    async def download() -> None:
+        async with open_stream(f"{path}.whl") as stream:
+            await stream.write(b"a wheel")
+
+    return lambda: anyio.run(download)
+
+
 #: what writes in a directory, by the directory; what is made ready before is not watched
 WRITES: tuple[tuple[str, Callable[[CacheDir], Writing]], ...] = (
     ("archives-v1", with_work(lambda work, hold: work.find(hold, [key(index=INDEX)]))),
@@ -275,6 +310,10 @@ WRITES: tuple[tuple[str, Callable[[CacheDir], Writing]], ...] = (
     ("staging", with_work(lambda work, _: work.new_staging())),
     ("staging", with_work(lambda work, _: work.stage_page(b"a page"))),
     ("staging", held(pinning)),
+    ("staging", staging),
+    ("staging", staging_a_tool),
+    ("staging", unpacking),
+    ("staging", downloading),
 )
 TOUCHING = ("open", "rename", "replace", "mkdir", "link", "unlink", "utime")
 
@@ -292,7 +331,7 @@ def swapped_at(directory: Path, moment: int, monkeypatch: pytest.MonkeyPatch) ->
     with monkeypatch.context() as patch, ExitStack() as watching:
 
         def is_inside(path: Any, fd: int | None) -> bool:
-            if isinstance(path, int):
+            if not isinstance(path, str | bytes | os.PathLike):
                 return False
             if fd is None:
                 return Path(os.fsdecode(path)) in tree or directory in Path(os.fsdecode(path)).parents

@@ -13,7 +13,7 @@ from aiocache_engine.model.manifest import Manifest, ManifestError, Totals, load
 from aiocache_engine.model.value import value
 from aiocache_engine.store.documents import ABSENT, read_document, read_first_line
 from aiocache_engine.system.descent import place_of
-from aiocache_engine.system.disk import NO_PLAIN_FILE, open_plain, write_bytes
+from aiocache_engine.system.disk import NO_PLAIN_FILE, open_plain, write_in_place
 
 TREE = "tree"
 MANIFEST = "manifest"
@@ -105,8 +105,9 @@ def is_linked(path: str) -> bool:
 
 def write_description(path: str, content: bytes, boot_id: str) -> None:
     """Write manifest and first stamp of an archive that is still in staging."""
-    write_bytes(f"{path}/{MANIFEST}", content)
-    write_bytes(f"{path}/{USED}", fresh_stamp() + boot_id.encode())
+    staging = os.path.dirname(os.path.dirname(path))
+    write_in_place(f"{path}/{MANIFEST}", content, staging)
+    write_in_place(f"{path}/{USED}", fresh_stamp() + boot_id.encode(), staging)
 
 
 def read_totals(path: str) -> Totals | None:

@@ -27,7 +27,7 @@ from aiocache_engine.store.archives import TREE, Archive, is_present
 from aiocache_engine.store.cache_dir import CacheDir
 from aiocache_engine.store.documents import read_document, read_first_line
 from aiocache_engine.system.descent import make_directory, place_of, rename
-from aiocache_engine.system.disk import write_bytes
+from aiocache_engine.system.disk import write_in_place
 from aiocache_engine.system.lock import Hold
 
 MANIFEST = "manifest"
@@ -104,7 +104,7 @@ def read_bytecode_totals(path: str) -> BytecodeTotals | None:
 
 def write_bytecode_manifest(staged: str, manifest: BytecodeManifest) -> None:
     """Write the manifest of bytecode that is still in staging."""
-    write_bytes(f"{staged}/{MANIFEST}", dump_bytecode(manifest))
+    write_in_place(f"{staged}/{MANIFEST}", dump_bytecode(manifest), os.path.dirname(os.path.dirname(staged)))
 
 
 def publish_bytecode(

@@ -16,7 +16,7 @@ from aiocache_engine.model.records import EnvironmentManifest, EnvironmentPointe
 from aiocache_engine.model.value import value
 from aiocache_engine.store.archives import MANIFEST, USED, fresh_stamp
 from aiocache_engine.store.documents import NewerFormatError, decode, encode, read_document
-from aiocache_engine.system.disk import write_bytes
+from aiocache_engine.system.disk import write_in_place
 
 ROOT = "env"
 ENVIRONMENT_VARIABLE = "AIOC_ENVIRONMENT"  #: says to every process of a tool which environment it lives in
@@ -110,8 +110,10 @@ def write_environment_description(
             size_bytes += status.st_size
             own_bytes += status.st_size if status.st_nlink == 1 else 0
     totals = {"file_count": file_count, "size_bytes": size_bytes, "own_bytes": own_bytes}
-    write_bytes(f"{staged}/{MANIFEST}", encode({**_request(pointer), **totals, "is_cloned": is_cloned}))
-    write_bytes(f"{staged}/{USED}", fresh_stamp() + boot_id.encode())
+    staging = os.path.dirname(os.path.dirname(staged))
+    description = encode({**_request(pointer), **totals, "is_cloned": is_cloned})
+    write_in_place(f"{staged}/{MANIFEST}", description, staging)
+    write_in_place(f"{staged}/{USED}", fresh_stamp() + boot_id.encode(), staging)
 
 
 def read_environment_manifest(path: str) -> EnvironmentManifest | None:

@@ -79,9 +79,9 @@ def write_bytes(
         os.close(fd)
 
 
-def write_in_place(path: str, content: bytes) -> None:
-    """Write a new file where no link leads to: see `place_of`."""
-    with place_of(path) as fd:
+def write_in_place(path: str, content: bytes, root: str = "") -> None:
+    """Write a new file where no link leads to: see `place_of`, also for `root`."""
+    with place_of(path, root) as fd:
         write_bytes(os.path.basename(path), content, dir_fd=fd)
 
 
@@ -162,9 +162,14 @@ class _File:
             await self._file.write(chunk)
 
 
+def _open_in_place(path: str, flags: int) -> int:
+    with place_of(path) as fd:
+        return os.open(os.path.basename(path), flags | os.O_NOFOLLOW, 0o666, dir_fd=fd)
+
+
 @asynccontextmanager
 async def open_stream(path: str, *, append: bool = False) -> AsyncIterator[ByteStream]:
-    """Open a file for writing from the event loop; every write is one job in a thread.
+    """Open a file for writing from the event loop; every write is one job in a thread. No link leads to it.
 
     Errors of the disk are raised as `DiskError` or `OutOfSpaceError`. A cancelled user finds the file closed.
     """
@@ -173,7 +178,7 @@ async def open_stream(path: str, *, append: bool = False) -> AsyncIterator[ByteS
 
     with translated(path):
         with anyio.CancelScope(shield=True):
-            file = await aiofiles.open(path, "ab" if append else "xb")
+            file = await aiofiles.open(path, "ab" if append else "xb", opener=_open_in_place)
         try:
             yield _File(file)
         finally:

@@ -35,6 +35,7 @@ from aiocache_engine.pipeline.wheels.zip_directory import (
     read_directory,
 )
 from aiocache_engine.pipeline.wheels.zip_members import member_pieces, whole_member
+from aiocache_engine.system.descent import place_of
 from aiocache_engine.system.disk import open_plain, translated
 from aiocache_engine.system.pair import share
 
@@ -77,7 +78,6 @@ def unpack(
         try:
             members = read_directory(fd, limits)
             facts = _Facts(fd, members, name)
-            os.mkdir(tree, 0o755)
             sha256s = _write(
                 fd, tree, members, facts.record, name, threads=threads, times=_times(sha256), is_stopped=is_stopped
             )
@@ -167,7 +167,10 @@ def _write(
 ) -> dict[str, str]:
     """Check every member and write those that RECORD lists; give their SHA-256 by path."""
     sha256s: dict[str, str] = {}
-    root = os.open(tree, _DIRECTORY_FLAGS)
+    base = os.path.basename(tree)
+    with place_of(tree, _staging_of(tree)) as place_fd:
+        os.mkdir(base, 0o755, dir_fd=place_fd)
+        root = os.open(base, _DIRECTORY_FLAGS, dir_fd=place_fd)
 
     def work(span: list[Member]) -> None:
         place = _Place(root)
@@ -195,6 +198,11 @@ def _write(
     finally:
         os.close(root)
     return sha256s
+
+
+def _staging_of(tree: str) -> str:
+    """Give the directory from which on no link leads to a tree: it is in a directory of its own, of a lease."""
+    return os.path.dirname(os.path.dirname(os.path.dirname(tree)))
 
 
 def _spans(members: list[Member]) -> Iterator[list[Member]]:
