@@ -127,7 +127,7 @@ def test_a_current_directory_that_is_gone_is_no_matter_where_nothing_is_relative
         (["clean", "x" * 3000], "at most 240 characters are allowed"),
         (["fetch", "--no-deps", "x" * 3000], "at most 240 characters are allowed"),
         (["fetch", "--no-deps", f"./{'x' * 3000}-1.0-py3-none-any.whl"], "at most 240 characters are allowed"),
-        (["ls", "?" * 3000], "name a project, or one with versions such as torch<2.5"),
+        (["ls", "?" * 3000], "such as torch<2.5; patterns are only for clean and pin"),
         (["fetch", "--no-deps", "tiny ; " + "x" * 3000], ""),
         (["install", "tiny ; " + "(" * 3000], "its marker is nested too deeply"),
         (["install", f"tiny=={'1' * 3000}"], "a number in it has too many digits"),
