@@ -116,8 +116,8 @@ def test_prune_takes_what_only_a_deleted_environment_used(filled) -> None:
     )
     shutil.rmtree(filled.home / "env")
     after = filled("prune")
-    assert after.out.startswith(f"{HEAD}tiny  1.0  3  ")
-    assert after.out.splitlines()[1].endswith("  environments-gone, unreachable")
+    assert after.out.startswith(f"{HEAD}(leftovers)  1  1  SIZE  SIZE  environments-gone\ntiny  1.0  3  ")
+    assert after.out.splitlines()[2].endswith("  environments-gone, unreachable")
     assert after.out.splitlines()[-1].startswith("Freed SIZE (")
     assert filled("prune").out == "kept: 1 entry to be used again (SIZE)\nNothing to remove\n"
 

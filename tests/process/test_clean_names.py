@@ -46,7 +46,7 @@ def publish(cache: CacheDir, version: str) -> SeenName:
 def chosen(cache: CacheDir, seen: tuple[SeenName, ...], specifier: str = "<2") -> bool:
     """Take what the scan, having seen these names, lets a clean take; gives whether that was all."""
     choice = NameChoice(CleanTarget("tiny", specifier), seen, (), matches=version_matches)
-    _, is_all = in_hold(
+    _, _, is_all = in_hold(
         cache, LockMode.EXCLUSIVE, lambda hold: take_names(hold, cache, choice, spared=Spared(cache.layout))
     )
     return bool(is_all)

@@ -358,7 +358,7 @@ def test_the_holds_of_a_clean_of_an_overlay_are_short_and_each_gets_on(
     choice = OverlayChoice(target, (), (), matches=version_matches)
     spared = Spared(cache.layout)
     for _ in range(41):  # every name, and every hash name
-        trashed, is_all = in_hold(
+        trashed, _, is_all = in_hold(
             cache, LockMode.EXCLUSIVE, lambda hold: detach.take_names(hold, cache, choice, spared=spared)
         )
         assert is_all or trashed

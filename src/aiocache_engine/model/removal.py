@@ -199,6 +199,8 @@ class RemovalPlan:
     sdists: tuple[KeptSdist, ...] = ()  #: that a prune leaves
     bytecode: tuple[PlannedObject, ...] = ()  #: archives that stay and lose their bytecode
     leftovers: tuple[Leftover, ...] = ()
+    #: what an earlier clean condemned, and nobody uses any more: a clean frees it when it ends, planned or not
+    condemned: tuple[PlannedObject, ...] = ()
     forgotten: tuple[SeenReferrer, ...] = ()  #: environments that are gone, or could not be reached for too long
     renamed: tuple[Referrer, ...] = ()  #: environments that are there under a new path, which their record shall say
     seen_again: tuple[str, ...] = ()  #: ids of environments that are there, where that has to be noted once more
@@ -213,7 +215,7 @@ class RemovalPlan:
 class Removed:
     """One entry that went, or in a dry run would go."""
 
-    kind: str  #: "archive", "environment", "bytecode", "pointer", "page", "sdist", "leftover", "format"
+    kind: str  #: "archive", "environment", "bytecode", "pointer", "page", "sdist", "pin", "leftover", "format"
     project: str | None
     version: str | None
     id: str | None

@@ -65,7 +65,8 @@ def plan_clean(
         named=nameless,
         targets=targets,
         is_everything=not targets,
-        leftovers=snapshot.leftovers if not targets else (),
+        # Every later collector would look at dead leases again.
+        leftovers=tuple(each for each in snapshot.leftovers if not targets or each.kind == "lease"),
         warnings=(*released, *plan.warnings),
         unmatched=unmatched,
         near_names=_near_names(snapshot, unmatched, marks),

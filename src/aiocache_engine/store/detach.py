@@ -20,6 +20,7 @@ from aiocache_engine.model.removal import PlannedObject
 from aiocache_engine.model.snapshot import PageKind, SeenEnvironment, SeenName, SeenObject, SeenTool
 from aiocache_engine.model.value import entity, field, replace, value
 from aiocache_engine.store.archives import is_present, read_stamp
+from aiocache_engine.store.blocks import empty_directory_bytes, generation_growth
 from aiocache_engine.store.cache_dir import CacheDir
 from aiocache_engine.store.documents import list_directory, read_document
 from aiocache_engine.store.generations import Cleaned, bump
@@ -157,17 +158,17 @@ def condemn(hold: Hold, cache: CacheDir, leases: LeaseReader, objects: list[Seen
     return [i for i in here if not any(lease.covers(i) and lease.is_alive() for lease in present)]
 
 
-def take_everything(hold: Hold, cache: CacheDir, *, spared: Spared) -> tuple[list[str], bool]:
+def take_everything(hold: Hold, cache: CacheDir, *, spared: Spared) -> tuple[list[str], int, bool]:
     """Take all names of all projects and tools but what is spared, the generations bumped first.
 
-    Gives what lies in trash, and if that is all: else another hold bumps and lists again what is not settled. Needs the
-    exclusive lock.
+    Gives what lies in trash, the bytes that this wrote itself, and if that is all: else another hold bumps and lists
+    again what is not settled. Needs the exclusive lock.
     """
     hold.require(LockMode.EXCLUSIVE)
     cache.ensure_ours(hold)
     layout = cache.layout
     spared.look_again()
-    trashed = _bump(cache, f"{layout.generations}/global", Cleaned())
+    trashed, written_bytes = _bump(cache, f"{layout.generations}/global", Cleaned())
     for directory in name_directories(layout):
         if spared.keeps_in(directory):
             continue
@@ -175,8 +176,9 @@ def take_everything(hold: Hold, cache: CacheDir, *, spared: Spared) -> tuple[lis
             trashed.append(path)
         with suppress(OSError):  # a full disk has room again after the sweep, and whoever comes next makes it, too
             make_directory(directory, cache.root)
+            written_bytes += empty_directory_bytes(layout)
     gone, is_all = _take_beside(hold, layout, _in_kept_buckets(layout, spared), spared)
-    return [*trashed, *gone], is_all
+    return [*trashed, *gone], written_bytes, is_all
 
 
 def unspared(layout: Layout, spared: Spared) -> Iterator[str]:
@@ -232,13 +234,14 @@ def _take_beside(hold: Hold, layout: Layout, directories: Iterable[str], spared:
     return trashed, True
 
 
-def _bump(cache: CacheDir, path: str, cleaned: Cleaned) -> list[str]:
-    """Bump a generation. A directory in the place of its file goes to trash before, and is given."""
+def _bump(cache: CacheDir, path: str, cleaned: Cleaned) -> tuple[list[str], int]:
+    """Bump a generation. A directory in the place of its file goes to trash before; gives it, and the bytes written."""
     trashed = None
     if os.path.isdir(path) and not os.path.islink(path):
         trashed = to_trash(cache.layout, path, kind="generation", entry_id=os.path.basename(path))
+    written_bytes = generation_growth(cache.layout, path, (cleaned,))
     bump(path, cleaned, by_way_of=cache.temporary(), root=cache.root)
-    return [] if trashed is None else [trashed]
+    return ([] if trashed is None else [trashed]), written_bytes
 
 
 def name_directories(layout: Layout) -> tuple[str, ...]:
@@ -254,8 +257,10 @@ def name_directories(layout: Layout) -> tuple[str, ...]:
     return tuple(each for each in directories if list_directory(each))
 
 
-def take_names(hold: Hold, cache: CacheDir, choice: NameChoice, *, spared: Spared) -> tuple[list[str], bool]:
-    """Take the names of a clean's target, its generation bumped first; gives what lies in trash, and if that is all.
+def take_names(hold: Hold, cache: CacheDir, choice: NameChoice, *, spared: Spared) -> tuple[list[str], int, bool]:
+    """Take the names of a clean's target, its generation bumped first.
+
+    Gives what lies in trash, the bytes that this wrote itself, and if that is all.
 
     What is spared stays: pins are read here, in every hold (rule 36).
     Those of the cached environments that have something of it in them go, too.
@@ -269,15 +274,15 @@ def take_names(hold: Hold, cache: CacheDir, choice: NameChoice, *, spared: Spare
     spared.look_again()
     choice.spare(spared.keeps)
     cleaned = choice.cleaned(layout)
-    trashed = [] if cleaned is None else _bump(cache, *cleaned)
+    trashed, written_bytes = ([], 0) if cleaned is None else _bump(cache, *cleaned)
     gone_with_all, is_all = _take_beside(hold, layout, choice.own(layout), spared)
     trashed += gone_with_all
     if not is_all:
-        return trashed, False
+        return trashed, written_bytes, False
     is_begun = False  # every hold gets on, by a name taken or by one that the next hold need not open
     for index, path in choice.places(layout):
         if is_begun and is_over(hold):
-            return trashed, False
+            return trashed, written_bytes, False
         is_known = choice.knows(path)
         if not choice.takes(index, path):
             is_begun = is_begun or not is_known
@@ -285,7 +290,7 @@ def take_names(hold: Hold, cache: CacheDir, choice: NameChoice, *, spared: Spare
         is_begun = True
         if (gone := to_trash(layout, path, kind="name", entry_id="named")) is not None:
             trashed.append(gone)
-    return trashed, True
+    return trashed, written_bytes, True
 
 
 def take_damaged(hold: Hold, cache: CacheDir, *, project: str, archive_id: str) -> list[str]:

@@ -185,11 +185,6 @@ class LeaseReader:
         dead = [lease for lease in leases if lease.id in self._dead]
         return [lease for lease in leases if lease.id not in self._dead], dead
 
-    def unlink_dead(self) -> None:
-        """Remove the files of the leases that were found dead (rule 10). Needs no hold."""
-        for lease in self._dead.values():
-            remove_file(lease.path)
-
     def _read(self) -> tuple[list[LeaseFile], list[LeaseFile]]:
         """Give what was not found dead before, and what was. In holds, and with many leases: one call for each."""
         leases: dict[str, tuple[int, int, LeaseFile]] = {}

@@ -6,6 +6,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable
 
+from aiocache_engine.model.names import digest
 from aiocache_engine.model.removal import (
     CleanTarget,
     PlannedObject,
@@ -19,12 +20,15 @@ from aiocache_engine.model.removal import (
 from aiocache_engine.model.snapshot import Leftover, PageKind, SeenEnvironment
 from aiocache_engine.model.value import replace, value
 from aiocache_engine.policy.limit import nameless_ids
+from aiocache_engine.store.blocks import empty_directory_bytes, generation_growth
 from aiocache_engine.store.cache_dir import CacheDir
 from aiocache_engine.store.detach import BYTECODE, name_directories, object_path, unspared
-from aiocache_engine.store.generations import version_matches
+from aiocache_engine.store.generations import Cleaned, version_matches
 from aiocache_engine.store.layout import Layout
 from aiocache_engine.store.name_choice import NameChoice
 from aiocache_engine.store.overlay_choice import name_choice
+from aiocache_engine.store.pins import read_pins
+from aiocache_engine.store.release import emptied
 from aiocache_engine.store.spared import Spared, matching_names
 from aiocache_engine.store.trash import Links, Swept, measure
 from aiocache_engine.store.unlisted import unlisted_paths
@@ -43,6 +47,10 @@ class Names:
     project: str | None  #: None: of several projects
     reason: RemovalReason
     kind: str = "pointer"  #: as they are reported
+
+
+PINS = Names(None, RemovalReason.NAMED, "pin")
+RECORDS = Names(None, RemovalReason.ENVIRONMENTS_GONE, "leftover")  # of the environments that are gone
 
 
 def names_of(target: CleanTarget) -> Names:
@@ -66,7 +74,7 @@ def foresee(cache: CacheDir, plan: RemovalPlan) -> Removal:
     """Tell what executing the plan now would give, by looking at every file it names and touching none."""
     layout = cache.layout
     is_clean = plan.command == "clean"
-    by_names = _names_of_clean(cache, plan) if is_clean else _names_of_prune(cache, plan)
+    by_names, written_bytes = _names_of_clean(cache, plan) if is_clean else (_names_of_prune(cache, plan), 0)
     with_object = {name.path for item in plan.objects for name in item.names}
     if is_clean:  # it takes the names first, so that nothing of those is left to go with the object
         first = {path for paths in by_names.values() for path in paths}
@@ -77,20 +85,22 @@ def foresee(cache: CacheDir, plan: RemovalPlan) -> Removal:
     links: Links = {}  # of all together: what an environment shares with an archive goes with the second of them
     removed: list[Removed] = []
     for item in plan.objects:
-        paths = [object_path(layout, item.object), *(n.path for n in item.names if n.path in with_object)]
-        removed.append(object_removed(item, item.object.kind, total(measure(path, links=links) for path in paths)))
-        compiled = layout.bytecode(item.object.id)
-        if not isinstance(item.object, SeenEnvironment) and os.path.lexists(compiled):
-            removed.append(object_removed(item, BYTECODE, measure(compiled, links=links)))
+        names = [name.path for name in item.names if name.path in with_object]
+        removed += objects_removed(layout, item, links, names)
     with_object |= {item.page.path for item in plan.pages}  # told by themselves, whatever else of the project goes
     alone = {
         names: total(measure(p, without=with_object, links=links) for p in paths) for names, paths in by_names.items()
     }
-    removed = with_names(removed, alone)
+    if is_clean and plan.clean_policy.takes_in_use:
+        alone[PINS] = total(measure(layout.pin(digest(pin.name))) for pin in emptied(read_pins(layout), plan.named))
+    if plan.forgotten:
+        alone[RECORDS] = total(measure(layout.referrer(seen.referrer.id)) for seen in plan.forgotten)
+    removed = less(with_names(removed, alone), written_bytes)
     for item in plan.bytecode:
         if os.path.lexists(compiled := layout.bytecode(item.object.id)):
             removed.append(object_removed(item, BYTECODE, measure(compiled, links=links)))
     removed += [leftover_removed(each, measure(each.path, links=links)) for each in plan.leftovers]
+    removed += [each for item in plan.condemned for each in objects_removed(layout, item, links)]
     return Removal(
         command=plan.command,
         is_dry_run=True,
@@ -107,16 +117,30 @@ def foresee(cache: CacheDir, plan: RemovalPlan) -> Removal:
     )
 
 
-def _names_of_clean(cache: CacheDir, plan: RemovalPlan) -> defaultdict[Names, list[str]]:
-    """Give the paths that a clean takes before anything else: all that leads to what it names."""
+def objects_removed(
+    layout: Layout, item: PlannedObject, links: Links, names: Iterable[str] = ()
+) -> tuple[Removed, ...]:
+    """Tell of an object that is going, with these names of it, and of its bytecode."""
+    paths = [object_path(layout, item.object), *names]
+    removed = object_removed(item, item.object.kind, total(measure(path, links=links) for path in paths))
+    compiled = layout.bytecode(item.object.id)
+    if isinstance(item.object, SeenEnvironment) or not os.path.lexists(compiled):
+        return (removed,)
+    return removed, object_removed(item, BYTECODE, measure(compiled, links=links))
+
+
+def _names_of_clean(cache: CacheDir, plan: RemovalPlan) -> tuple[defaultdict[Names, list[str]], int]:
+    """Give the paths that a clean takes before anything else: all that leads to what it names; and what it writes."""
     released = plan.named if plan.clean_policy.takes_in_use else frozenset[str]()
     unlisted = unlisted_paths(cache.layout, plan.targets, nameless_ids(plan))
     spared = Spared(cache.layout, besides=unlisted, without=released)
     spared.look_again()
     if plan.is_everything:
         directories = [each for each in name_directories(cache.layout) if not spared.keeps_in(each)]
+        written_bytes = len(directories) * empty_directory_bytes(cache.layout)
+        written_bytes += generation_growth(cache.layout, f"{cache.layout.generations}/global", (Cleaned(),))
         directories += unspared(cache.layout, spared)
-        return defaultdict(list, {Names(None, RemovalReason.NAMED): directories})
+        return defaultdict(list, {Names(None, RemovalReason.NAMED): directories}), written_bytes
     targets = (*plan.targets, *plan.dependencies_in_use)
     choices = [name_choice(target, (), (), matches=version_matches) for target in targets]
     paths: defaultdict[Names, list[str]] = defaultdict(list)
@@ -131,7 +155,10 @@ def _names_of_clean(cache: CacheDir, plan: RemovalPlan) -> defaultdict[Names, li
         take(choice, (each for each in choice.own(cache.layout) if not spared.keeps_in(each)))
     for choice in choices:
         take(choice, matching_names(cache.layout, choice, spared))
-    return paths
+    bumps: defaultdict[str, list[Cleaned]] = defaultdict(list)
+    for path, cleaned in (each for choice in choices if (each := choice.cleaned(cache.layout)) is not None):
+        bumps[path].append(cleaned)
+    return paths, sum(generation_growth(cache.layout, path, cleaned) for path, cleaned in bumps.items())
 
 
 def _with_parents(path: str) -> tuple[str, str, str]:
@@ -185,6 +212,24 @@ def _names_removed(names: Names, swept: Swept) -> Removed:
     return Removed(
         names.kind, names.project, None, None, swept.file_count, swept.size_bytes, swept.freed_bytes, names.reason
     )
+
+
+def less(removed: list[Removed], written_bytes: int) -> list[Removed]:
+    """Take off what a removal wrote itself, names first; no entry gives back less than nothing."""
+    first = sorted(
+        range(len(removed)),
+        key=lambda i: (
+            removed[i].kind != "pointer",
+            -removed[i].freed_bytes,
+            removed[i].id or removed[i].project or "",
+        ),
+    )
+    rest = list(removed)
+    for i in first:
+        taken_bytes = min(written_bytes, rest[i].freed_bytes)
+        rest[i] = replace(rest[i], freed_bytes=rest[i].freed_bytes - taken_bytes)
+        written_bytes -= taken_bytes
+    return rest
 
 
 def leftover_removed(leftover: Leftover, swept: Swept) -> Removed:

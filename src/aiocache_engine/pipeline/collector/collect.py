@@ -17,6 +17,7 @@ from aiocache_engine.model.removal import (
     PLAIN,
     CleanPolicy,
     CleanTarget,
+    PlannedObject,
     PrunePolicy,
     Removal,
     RemovalPlan,
@@ -27,11 +28,15 @@ from aiocache_engine.model.snapshot import SeenReferrer, Snapshot
 from aiocache_engine.model.value import replace
 from aiocache_engine.pipeline.collector.account import (
     OLD_FORMAT,
+    PINS,
+    RECORDS,
     foresee,
     leftover_removed,
     names_of,
     names_of_lonely,
     names_of_page,
+    total,
+    with_names,
 )
 from aiocache_engine.pipeline.collector.key_locks import remove_idle_key_locks
 from aiocache_engine.pipeline.collector.passes import PASSES, Passes, in_parts, is_in_use
@@ -61,7 +66,7 @@ from aiocache_engine.store.release import release_pins
 from aiocache_engine.store.reserve import restore_reserve, spend_reserve
 from aiocache_engine.store.spared import Spared, matching_names
 from aiocache_engine.store.stored_pages import take_pages
-from aiocache_engine.store.trash import Swept, sweep
+from aiocache_engine.store.trash import Swept, measure, sweep
 from aiocache_engine.store.unlisted import unlisted_paths
 
 _NOTHING = Swept(0, 0, 0)
@@ -81,7 +86,25 @@ class Collector(Passes):
 
     def plan_clean(self, targets: tuple[CleanTarget, ...], policy: CleanPolicy = NAMED_ALONE) -> Steps[RemovalPlan]:
         """Plan a clean and touch nothing."""
-        return (yield from self._plan(self._cleaning(targets, policy)))
+        plan, snapshot = yield from self._plan_seen(self._cleaning(targets, policy))
+        if self._cache.is_read_only:
+            return plan
+        return replace(plan, condemned=(yield from self._plan_condemned(plan, snapshot)))
+
+    def _plan_condemned(self, plan: RemovalPlan, snapshot: Snapshot) -> Steps[tuple[PlannedObject, ...]]:
+        """Give what `free_condemned` will free when a plan was executed."""
+        going = {item.object.id for item in plan.objects}
+        notes = yield Outside(partial(read_notes, self._cache.layout.condemned))
+        noted = {note.object_id for note in notes} - going
+        if not noted:
+            return ()
+        left = replace(
+            snapshot,
+            archives={each: seen for each, seen in snapshot.archives.items() if each not in going},
+            environments={each: seen for each, seen in snapshot.environments.items() if each not in going},
+            processes={**snapshot.processes, **(yield from self._find_processes(noted))},
+        )
+        return plan_condemned(left, noted).objects
 
     def _cleaning(self, targets: tuple[CleanTarget, ...], policy: CleanPolicy) -> Callable[[Snapshot], RemovalPlan]:
         """Give what decides on a clean, and read with every scan what that needs to know."""
@@ -108,8 +131,12 @@ class Collector(Passes):
         removed += yield from self._take_leftovers(plan)
         # Looked at again just before the hold, never in it: a dead mount would stop everybody (rule 26).
         gone: list[Referrer] = yield Outside(partial(_still_so, plan.forgotten))
+        records: list[Swept] = []
         for part in in_parts(gone):
-            yield InHold(LockMode.EXCLUSIVE, partial(forget, cache=self._cache, referrers=part))
+            sizes = yield Outside(partial(_measure_records, self._cache.layout, part))
+            forgotten = yield InHold(LockMode.EXCLUSIVE, partial(forget, cache=self._cache, referrers=part))
+            records += [sizes[each.id] for each in forgotten]
+        removed = with_names(removed, {RECORDS: total(records)})
         for part in in_parts([*plan.renamed]):
             yield InHold(LockMode.EXCLUSIVE, partial(note_renamed, cache=self._cache, referrers=part))
         yield Outside(partial(note_seen, self._cache.layout, plan.seen_again))
@@ -162,15 +189,15 @@ class Collector(Passes):
         named = cleaning(seen)
         if named.dependencies:  # whether others use them counts already for what is named
             named, seen = yield from self._plan_seen(cleaning)
+        released: list[Swept] = []
         if policy.takes_in_use:
             self._warnings |= dict.fromkeys(pins_released(seen, named.named))
-            yield from self._release_pins(named.named)
+            released = yield from self._release_pins(named.named)
         besides: frozenset[str] = frozenset()
         if planned is not None:
             besides = yield Outside(partial(unlisted_paths, self._cache.layout, targets, nameless_ids(planned)))
         led_to: set[str] = set()
         if targets:
-            yield Outside(self._leases.unlink_dead)  # every later collector would look at them again
             for target in (*targets, *named.dependencies_in_use):
                 led_to |= yield from self._take_names(target, seen, besides)
         else:
@@ -179,7 +206,8 @@ class Collector(Passes):
             is_all = False
             while not is_all:
                 work = partial(take_everything, cache=self._cache, spared=spared)
-                trashed, is_all = yield InHold(LockMode.EXCLUSIVE, work)
+                trashed, written_bytes, is_all = yield InHold(LockMode.EXCLUSIVE, work)
+                self._written_bytes += written_bytes
                 self._trash(trashed, RemovalReason.NAMED)
 
         def decide(snapshot: Snapshot) -> RemovalPlan:
@@ -188,15 +216,15 @@ class Collector(Passes):
 
         yield from self._collect(_limited(decide, planned))
         yield from self._take_lonely(named)
+        self._swept[PINS] += released
         removed = yield from self._sweep()
-        if not targets:
-            removed += yield from self._take_leftovers(named)
+        removed += yield from self._take_leftovers(named)
         yield Outside(partial(restore_reserve, self._cache.layout))
         return self._removal(named, removed)
 
     def _find_nothing(self, targets: tuple[CleanTarget, ...], policy: CleanPolicy) -> Steps[Removal]:
         """Give the result of a clean that has nothing to do; of any other, refuse what cannot be done here."""
-        plan = yield from self.plan_clean(targets, policy)
+        plan = replace((yield from self.plan_clean(targets, policy)), leftovers=())
         foreseen: Removal = yield Outside(partial(foresee, self._cache, plan))
         if plan.unmatched != targets or foreseen.removed:
             self._cache.ensure_writable()
@@ -222,13 +250,16 @@ class Collector(Passes):
         yield Outside(partial(remove_notes, settled))
         return removed
 
-    def _release_pins(self, archive_ids: frozenset[str]) -> Steps[None]:
+    def _release_pins(self, archive_ids: frozenset[str]) -> Steps[list[Swept]]:
         reader = PinReader(self._cache.layout)
         yield Outside(reader.read)
+        released: list[Swept] = []
         is_all = False
         while not is_all:
             work = partial(release_pins, cache=self._cache, reader=reader, archive_ids=archive_ids)
-            is_all = yield InHold(LockMode.EXCLUSIVE, work)
+            swept, is_all = yield InHold(LockMode.EXCLUSIVE, work)
+            released += swept
+        return released
 
     def _take_names(self, target: CleanTarget, seen: Snapshot, besides: Collection[str]) -> Steps[set[str]]:
         """Take all names of a target; gives the ids of what those led to that no manifest tells (rule 37)."""
@@ -238,7 +269,8 @@ class Collector(Passes):
         is_all = False
         while not is_all:
             work = partial(take_names, cache=self._cache, choice=choice, spared=spared)
-            trashed, is_all = yield InHold(LockMode.EXCLUSIVE, work)
+            trashed, written_bytes, is_all = yield InHold(LockMode.EXCLUSIVE, work)
+            self._written_bytes += written_bytes
             self._trash(trashed, RemovalReason.NAMED, project=names_of(target).project)
         return choice.archive_ids if isinstance(choice, OverlayChoice) else set()
 
@@ -296,6 +328,10 @@ def _for_room(planned: RemovalPlan) -> list[str]:
 def _still_so(referrers: Iterable[SeenReferrer]) -> list[Referrer]:
     whereabouts = Whereabouts()
     return [seen.referrer for seen in referrers if whereabouts.look_at(seen.referrer).state is seen.state]
+
+
+def _measure_records(layout: Layout, referrers: Iterable[Referrer]) -> dict[str, Swept]:
+    return {each.id: measure(layout.referrer(each.id)) for each in referrers}
 
 
 def _limited(

@@ -23,7 +23,7 @@ from aiocache_engine.model.removal import (
 )
 from aiocache_engine.model.snapshot import SeenEnvironment, SeenProcess, Snapshot
 from aiocache_engine.model.value import replace
-from aiocache_engine.pipeline.collector.account import Names, object_removed, total, with_names
+from aiocache_engine.pipeline.collector.account import Names, less, object_removed, total, with_names
 from aiocache_engine.pipeline.collector.scan import find_processes, scan
 from aiocache_engine.pipeline.steps import InHold, Outside, Steps
 from aiocache_engine.store.cache_dir import CacheDir
@@ -49,6 +49,8 @@ class Passes:
         self._gone: set[str] = set()
         self._kept: dict[str, Kept] = {}
         self._noted: set[str] = set()
+        self._swept: dict[Names, list[Swept]] = defaultdict(list)  #: what went without a way through trash
+        self._written_bytes = 0  #: what this removal wrote itself: generations, and directories made anew
         self._warnings: dict[str, None] = {}  #: of every pass, each once: a later one no longer sees what went
         self._add_needs: Callable[[Snapshot], Snapshot] | None = None  #: where dependencies are to go
 
@@ -154,7 +156,7 @@ class Passes:
     def _sweep(self) -> Steps[list[Removed]]:
         """Delete what this collector detached; gives one entry per object, and one per project for all other names."""
         by_object: dict[tuple[str, str], tuple[PlannedObject, list[Swept]]] = {}
-        by_names: dict[Names, list[Swept]] = defaultdict(list)
+        by_names, self._swept = self._swept, defaultdict(list)
         for trashed in self._trashed:
             if isinstance(trashed, Trashed):
                 swept = yield Outside(partial(sweep, trashed.path))
@@ -164,7 +166,8 @@ class Passes:
                 by_names[names].append((yield Outside(partial(sweep, path))))
         self._trashed.clear()
         removed = [object_removed(item, kind, total(parts)) for (_, kind), (item, parts) in by_object.items()]
-        return with_names(removed, {names: total(parts) for names, parts in by_names.items()})
+        written_bytes, self._written_bytes = self._written_bytes, 0
+        return less(with_names(removed, {names: total(parts) for names, parts in by_names.items()}), written_bytes)
 
     def _removal(self, plan: RemovalPlan, removed: list[Removed]) -> Removal:
         return Removal(

@@ -31,8 +31,10 @@ if TYPE_CHECKING:
 def carry_out(cache: CacheDir, remove: Callable[[Collector], Steps[Removal]]) -> Steps[Removal]:
     """Do a clean or a prune, then free what was condemned and has lost its last lease meanwhile (rule 35)."""
     removal = yield from remove(Collector(cache))
-    yield from Collector(cache).free_condemned()
-    return removal
+    freed = yield from Collector(cache).free_condemned()
+    gone = {each.id for each in freed}
+    staying = tuple(kept for kept in removal.kept if kept.object.id not in gone)
+    return replace(removal, removed=(*removal.removed, *freed), kept=staying)
 
 
 def clean_steps(
