@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,26 @@ def test_an_environment_of_symlinks_is_found_after_every_one_of_several_renames(
     assert all(each.startswith(f"{top}/") for each in record(place).site_directories)
     [link] = [path for path in top.rglob("tiny/*.py") if path.is_symlink()]
     assert link.read_bytes()
+
+
+def test_an_environment_of_symlinks_that_was_moved_elsewhere_keeps_what_it_uses_and_so_does_a_copy(
+    place: Place,
+) -> None:
+    moved, copy = place.root / "elsewhere" / "deep" / "env", place.root / "copies" / "env"
+    moved.parent.mkdir(parents=True)
+    (place.root / "a" / "env").rename(moved)
+    assert prune_now(place.opened()).removed == ()
+    assert record(place).path == str(moved)
+    shutil.copytree(moved, copy, symlinks=True)
+    shutil.rmtree(place.root / "elsewhere")
+    removal = prune_now(place.opened())
+    assert (removal.removed, removal.warnings) == ((), ())
+    assert {reason.path for kept in removal.kept for reason in kept.reasons} == {str(copy)}
+    assert record(place).path == str(copy)
+    [link] = [path for path in copy.rglob("tiny/*.py") if path.is_symlink()]
+    assert link.read_bytes()
+    shutil.rmtree(copy)
+    assert "archive" in {each.kind for each in prune_now(place.opened()).removed}
 
 
 def test_what_was_installed_meanwhile_is_not_overwritten_by_what_a_prune_found_before(place: Place) -> None:

@@ -15,8 +15,10 @@ import pytest
 from aiocache_engine.model.records import Referrer
 from aiocache_engine.model.snapshot import ReferrerState
 from aiocache_engine.model.value import replace
+from aiocache_engine.pipeline.collector import search
 from aiocache_engine.pipeline.collector.whereabouts import Whereabouts
 from aiocache_engine.python.environment import write_environment_id
+from aiocache_engine.store.layout import MARKER
 from aiocache_engine.system.process import me
 
 MISSING, UNREACHABLE = ReferrerState.MISSING, ReferrerState.UNREACHABLE
@@ -170,19 +172,51 @@ def test_an_environment_that_was_renamed_itself_or_with_its_project_is_found_aga
     assert seen.referrer.site_directories == (f"{tmp_path / now}/site",)
 
 
-@pytest.mark.parametrize(("old", "new"), [("a/.venv", "a/b/.venv"), ("a", "c/a"), ("a", "c/b")])
-def test_one_that_was_moved_further_is_missing(tmp_path: Path, old: str, new: str) -> None:
-    assert state(renamed(tmp_path, old, new)) is MISSING
+@pytest.mark.parametrize(
+    ("old", "new", "now"),
+    [
+        ("a/.venv", "a/b/.venv", "a/b/.venv"),
+        ("a/.venv", "x/y/z", "x/y/z"),
+        ("a", "c/a", "c/a/.venv"),
+        ("a", "c/b", "c/b/.venv"),
+    ],
+)
+def test_one_of_symbolic_links_that_was_moved_to_another_directory_is_found_and_any_other_is_missing(
+    tmp_path: Path, old: str, new: str, now: str
+) -> None:
+    (tmp_path / "x" / "y").mkdir(parents=True)
+    referrer = renamed(tmp_path, old, new)
+    seen = Whereabouts().look_at(referrer)
+    assert (seen.state, seen.referrer.path, seen.is_renamed) == (ReferrerState.ALIVE, str(tmp_path / now), True)
+    assert state(replace(referrer, archives={"a" * 32: "hardlink"})) is MISSING
 
 
-def test_a_copy_or_what_got_the_inode_later_is_not_taken_for_it(tmp_path: Path) -> None:
-    referrer = registered(tmp_path / ".venv")
+def test_a_copy_is_found_in_place_of_one_that_was_removed_but_what_was_moved_goes_before_it(tmp_path: Path) -> None:
+    referrer = registered(tmp_path / "a" / ".venv")
     referrer = replace(referrer, id=write_environment_id(referrer.path))
-    shutil.copytree(referrer.path, tmp_path / "copy")
-    shutil.rmtree(referrer.path)
+    shutil.copytree(referrer.path, tmp_path / "b" / "copy")
+    (tmp_path / "a").rename(tmp_path / "b" / "moved")
+    moved, copy = tmp_path / "b" / "moved" / ".venv", tmp_path / "b" / "copy"
+    assert Whereabouts().look_at(referrer).referrer.path == str(moved)
+    shutil.rmtree(moved)
+    seen = Whereabouts().look_at(referrer).referrer
+    assert (seen.path, seen.inode) == (str(copy), copy.stat().st_ino)
+    write_environment_id(str(copy))
+    assert state(replace(referrer, inode=copy.stat().st_ino)) is MISSING
+
+
+def test_one_that_lies_beyond_the_bounds_of_the_search_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "x").mkdir()
+    referrer = renamed(tmp_path, "a/.venv", "x/.venv")
+    assert state(referrer) is ReferrerState.ALIVE
+    (tmp_path / "link").symlink_to(tmp_path / "x")
+    (tmp_path / "x" / MARKER).touch()  # another cache dir
     assert state(referrer) is MISSING
-    write_environment_id(str(tmp_path / "copy"))
-    assert state(replace(referrer, inode=(tmp_path / "copy").stat().st_ino)) is MISSING
+    (tmp_path / "x" / MARKER).unlink()
+    monkeypatch.setattr(search, "ENTRIES", 1)
+    assert state(referrer) is MISSING
 
 
 def test_one_that_was_renamed_is_found_though_another_stands_in_its_place(tmp_path: Path) -> None:

@@ -2,8 +2,8 @@
 
 Only what is certain counts as gone. An environment that bears its id, or of which something that we linked is left, is
 there. Where it is missing, it was perhaps renamed, or a directory above it was: the same directory (by device, inode
-and id) is looked for below the neighbours of what is missing. One that went further, or was copied and removed, is not
-found.
+and id) is looked for below the neighbours of what is missing. One of symbolic links, which would break, is searched for
+farther away, and so is a copy of it (`aiocache_engine.pipeline.collector.search`).
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
+from aiocache_engine.model.python import LinkMode
 from aiocache_engine.model.records import Referrer
 from aiocache_engine.model.snapshot import ReferrerState, SeenReferrer
 from aiocache_engine.model.value import replace
+from aiocache_engine.pipeline.collector.search import Search, inode_of
 from aiocache_engine.python.environment import environment_id
 from aiocache_engine.python.installed import archives_in_use
 from aiocache_engine.system.process import me
@@ -27,6 +29,7 @@ class Whereabouts:
     def __init__(self) -> None:
         #: by directory and the path below each of its entries: the paths that there are, by device and inode
         self._seen: dict[tuple[str, str], dict[tuple[int, int], str]] = {}
+        self._search = Search()
 
     def look_at(self, referrer: Referrer) -> SeenReferrer:
         """Say what became of an environment, and what it uses; one that was moved is told with its new path."""
@@ -44,10 +47,13 @@ class Whereabouts:
             below = f"{name}/{below}" if below else name
             directory, name = os.path.split(directory)
         path = self._in(directory, below).get((referrer.device, referrer.inode))
-        if path is None or path == referrer.path or environment_id(path) != referrer.id:
+        if path is None or environment_id(path) != referrer.id:
+            is_linked = LinkMode.SYMLINK.value in referrer.archives.values()
+            path = self._search.find(referrer, directory) if is_linked else None
+        if path is None or path == referrer.path or (inode := inode_of(path)) is None:
             return None
         sites = tuple(path + site.removeprefix(referrer.path) for site in referrer.site_directories)
-        return replace(referrer, path=path, site_directories=sites)
+        return replace(referrer, path=path, site_directories=sites, device=inode[0], inode=inode[1])
 
     def _in(self, directory: str, below: str) -> dict[tuple[int, int], str]:
         """List the directories that stand at this path below each entry of a directory, or are the entries."""
