@@ -40,7 +40,7 @@ def test_every_command_and_exit_code_is_in_the_reference() -> None:
     [
         ("reason", {reason.value for reason in RemovalReason}),
         ("code", {code.value for code in KeepCode}),
-        ("kind", {"archive", "environment", "bytecode", "pointer", "page", "sdist", "leftover", "format"}),
+        ("kind", {"archive", "environment", "bytecode", "pointer", "page", "sdist", "pin", "leftover", "format"}),
         ("from", {"cache", "index", "built", "overlay"}),
     ],
 )

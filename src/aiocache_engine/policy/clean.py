@@ -66,7 +66,9 @@ def plan_clean(
         targets=targets,
         is_everything=not targets,
         # Every later collector would look at dead leases again.
-        leftovers=tuple(each for each in snapshot.leftovers if not targets or each.kind == "lease"),
+        leftovers=tuple(
+            each for each in snapshot.leftovers if not targets or (each.kind == "lease" and unmatched != targets)
+        ),
         warnings=(*released, *plan.warnings),
         unmatched=unmatched,
         near_names=_near_names(snapshot, unmatched, marks),
