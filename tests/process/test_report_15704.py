@@ -28,8 +28,9 @@ from aiocache_engine.testing.invariants import assert_environment_sound, assert_
 from aiocache_engine.testing.wheels import build_wheel
 from reports import BUILT, Stage
 
-VERSIONS = {"setuptools-scm": ("7.1.0", "8.2.0"), "steady": ("1.0", "2.0"), "other": ("1.0", "2.0")}
-INSTALLED = ("setuptools-scm", "steady")
+Versions = dict[str, tuple[str, str]]  #: of each project, old and new; of all but the last, environments are made
+BUILT_VERSIONS: Versions = {"setuptools-scm": ("7.1.0", "8.2.0"), "steady": ("1.0", "2.0"), "other": ("1.0", "2.0")}
+REAL_VERSIONS: Versions = {"setuptools-scm": ("7.1.0", "8.2.0"), "six": ("1.16.0", "1.17.0"), "idna": ("3.7", "3.10")}
 
 
 @dataclass
@@ -37,7 +38,8 @@ class Arena:
     """One cache dir, one index, and what happened on them."""
 
     root: Path
-    index_url: str
+    index_url: str | None  #: None: that which pip asks by default
+    versions: Versions
     deadline: float
     kill_share: float
     stop_share: float
@@ -50,7 +52,7 @@ class Arena:
 
     def operate(self, chance: random.Random, kind: str, *words: str) -> bool:
         """Run one operation; with some probability stop it for a while or kill it. True: it ran to its end."""
-        environ = os.environ | {"AIOC_INDEX_URL": self.index_url}
+        environ = os.environ | ({} if self.index_url is None else {"AIOC_INDEX_URL": self.index_url})
         started = time.monotonic()
         process = subprocess.Popen(
             self.command(*words), env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -93,7 +95,7 @@ def install(arena: Arena, number: int) -> Callable[[random.Random], None]:
     environment = arena.root / f"environment-{number}"
 
     def step(chance: random.Random) -> None:
-        pins = [f"{project}=={chance.choice(VERSIONS[project])}" for project in INSTALLED]
+        pins = [f"{project}=={chance.choice(versions)}" for project, versions in [*arena.versions.items()][:-1]]
         mode = chance.choice(["hardlink", "copy", "symlink"])
         words = ("install", "--no-deps", "--venv", str(environment), "--link-mode", mode, *pins)
         if not arena.operate(chance, "install", *words):
@@ -110,8 +112,8 @@ def install(arena: Arena, number: int) -> Callable[[random.Random], None]:
 
 def run(arena: Arena) -> Callable[[random.Random], None]:
     def step(chance: random.Random) -> None:
-        project = chance.choice(list(VERSIONS))
-        requirement = f"{project}=={chance.choice(VERSIONS[project])}"
+        project = chance.choice(list(arena.versions))
+        requirement = f"{project}=={chance.choice(arena.versions[project])}"
         code = f"import {project.replace('-', '_')}"
         arena.operate(chance, "run", "run", "--from", requirement, "python", "-c", code)
 
@@ -120,7 +122,7 @@ def run(arena: Arena) -> Callable[[random.Random], None]:
 
 def fetch(arena: Arena) -> Callable[[random.Random], None]:
     def step(chance: random.Random) -> None:
-        requirements = [f"{project}=={chance.choice(versions)}" for project, versions in VERSIONS.items()]
+        requirements = [f"{project}=={chance.choice(versions)}" for project, versions in arena.versions.items()]
         arena.operate(chance, "fetch", "fetch", *chance.sample(requirements, k=2))
 
     return step
@@ -128,7 +130,7 @@ def fetch(arena: Arena) -> Callable[[random.Random], None]:
 
 def clean(arena: Arena, project: str) -> Callable[[random.Random], None]:
     def step(chance: random.Random) -> None:
-        name = chance.choice([project, f"{project}<{VERSIONS[project][1]}"])
+        name = chance.choice([project, f"{project}<{arena.versions[project][1]}"])
         arena.operate(chance, f"clean {project}", "clean", name)
 
     return step
@@ -145,25 +147,34 @@ def test_installers_runners_cleaners_and_a_pruner_never_disturb_each_other(
 ) -> None:
     wheels = tmp_path / "wheels"
     wheels.mkdir()
-    for project, versions in VERSIONS.items():
+    for project, versions in BUILT_VERSIONS.items():
         for version in versions:
             build_wheel(wheels, project, version, file_count=120, entry_points={"console_scripts": {project: "m:main"}})
     with IndexServer(wheels) as server:
-        deadline = time.monotonic() + seconds
-        arena = Arena(tmp_path, server.index_url, deadline, kill_share=0.2, stop_share=stop_share)
-        threads = [arena.until_the_end(install(arena, number), seed=number) for number in range(3)]
-        threads += [arena.until_the_end(clean(arena, project), seed=10 + n) for n, project in enumerate(VERSIONS)]
-        threads += [arena.until_the_end(work(arena), seed=20 + n) for n, work in enumerate((run, fetch))]
-        threads.append(arena.until_the_end(lambda c: void(arena.operate(c, "prune", "prune")), seed=30))
-        for thread in threads:
-            thread.join()
+        act(tmp_path, server.index_url, BUILT_VERSIONS, seconds=seconds, stop_share=stop_share)
+
+
+@pytest.mark.network
+def test_nor_do_they_with_real_packages(tmp_path: Path) -> None:
+    act(tmp_path, None, REAL_VERSIONS, seconds=30.0, stop_share=0.1)
+
+
+def act(root: Path, index_url: str | None, versions: Versions, *, seconds: float, stop_share: float) -> None:
+    """Let all of them work for so long, and look at what is left."""
+    arena = Arena(root, index_url, versions, time.monotonic() + seconds, kill_share=0.2, stop_share=stop_share)
+    threads = [arena.until_the_end(install(arena, number), seed=number) for number in range(3)]
+    threads += [arena.until_the_end(clean(arena, project), seed=10 + n) for n, project in enumerate(versions)]
+    threads += [arena.until_the_end(work(arena), seed=20 + n) for n, work in enumerate((run, fetch))]
+    threads.append(arena.until_the_end(lambda c: void(arena.operate(c, "prune", "prune")), seed=30))
+    for thread in threads:
+        thread.join()
 
     assert arena.failures == []
-    assert all(arena.counts[f"clean {project}"] > 0 for project in VERSIONS)
+    assert all(arena.counts[f"clean {project}"] > 0 for project in versions)
     final = subprocess.run(arena.command("prune", "--json"), capture_output=True, text=True, check=True)
     again = subprocess.run(arena.command("prune", "--json"), capture_output=True, text=True, check=True)
     assert json.loads(again.stdout)["removed"] == []
-    assert_sound(tmp_path / "cache", is_pruned=True)
+    assert_sound(root / "cache", is_pruned=True)
     print(dict(arena.counts), {kind: round(longest, 2) for kind, longest in arena.longest.items()}, len(final.stdout))
 
 
