@@ -98,6 +98,7 @@ async def resolve(
     opened = open_cache_dir(str(cache / "aioc"))
     conductor = Conductor(opened.lock, timeout_seconds=60)
     problem = Problem(tuple(wanted(each) for each in requirements))
+    chooser = WheelChooser(interpreter, builds=False)
     work = Work(opened, HOLDER)
     async with IndexClient(settings) as client:
 
@@ -107,18 +108,15 @@ async def resolve(
         shelf = Shelf(work, settings, is_offline=False, refreshes=False)
         try:
             fetcher = Fetcher(shelf, give, conductor, whole, sdist_metadata=whole, page_count=32)
-            resolved = await resolve_live(
-                problem, interpreter, fetcher, chooser=WheelChooser(interpreter, builds=False)
-            )
+            resolved = await resolve_live(problem, interpreter, fetcher, chooser=chooser)
         finally:
             work.end()
 
     def again() -> Resolved | None:
         work = Work(opened, HOLDER)
         try:
-            return resolve_stored(
-                problem, interpreter, Shelf(work, settings, is_offline=True, refreshes=False), conductor
-            )
+            shelf = Shelf(work, settings, is_offline=True, refreshes=False)
+            return resolve_stored(problem, interpreter, shelf, conductor, chooser=chooser)
         finally:
             work.end()
 

@@ -369,7 +369,7 @@ async def test_a_wheel_that_was_built_for_an_installation_is_handed_out_without_
     sdist(place)
     await fetch(place, "one")
     async with place.engine() as engine:
-        report = await engine.build(["one"], wheel_dir=place.root / "out")
+        report = await engine.build(["one"], wheel_dir=place.root / "out", python=sys.executable)
     assert [each.origin for each in report.built] == ["cache"]
     assert (place.root / "out" / "one-1.0-py3-none-any.whl").is_file()
     assert calls(place) == ["one"]
@@ -472,7 +472,7 @@ async def test_a_wheel_may_add_a_local_version_and_is_found_kept_and_cleaned_by_
         assert [(each.version, each.origin) for each in report.installed] == [("1.0+abc", "built")]
         again = await engine.install(["one"], target=target)
         assert [each.version for each in again.unchanged] == ["1.0+abc"]
-        built = await engine.build(["one"], wheel_dir=place.root / "out")
+        built = await engine.build(["one"], wheel_dir=place.root / "out", python=sys.executable)
         assert [(each.version, each.origin) for each in built.built] == [("1.0+abc", "cache")]
         for named in ["one==1.0", "one==1.0+abc"]:
             assert await fetch(place, "one") == ["cache"]

@@ -332,6 +332,9 @@ def test_leases_found_dead_cost_a_hold_no_more_than_their_listing(cache: CacheDi
 def test_a_clean_removes_the_files_of_dead_leases_and_of_no_others(cache: CacheDir) -> None:
     Path(cache.layout.lease(new_object_id())).write_bytes(b"dead\n")
     lease = born(cache)
+    page = Path(cache.layout.page("tiny", "0" * 32))
+    page.parent.mkdir(parents=True)
+    page.write_bytes(b"")  # a clean that finds nothing of the project takes nothing else
     clean_now(cache, "tiny")
     assert os.listdir(cache.layout.leases) == [lease.id]
     lease.end()

@@ -50,7 +50,7 @@ class Names:
 
 
 PINS = Names(None, RemovalReason.NAMED, "pin")
-RECORDS = Names(None, RemovalReason.ENVIRONMENTS_GONE, "leftover")  # of the environments that are gone
+_RECORDS = Names(None, RemovalReason.ENVIRONMENTS_GONE, "leftover")  # of the environments that are gone
 
 
 def names_of(target: CleanTarget) -> Names:
@@ -93,14 +93,13 @@ def foresee(cache: CacheDir, plan: RemovalPlan) -> Removal:
     }
     if is_clean and plan.clean_policy.takes_in_use:
         alone[PINS] = total(measure(layout.pin(digest(pin.name))) for pin in emptied(read_pins(layout), plan.named))
-    if plan.forgotten:
-        alone[RECORDS] = total(measure(layout.referrer(seen.referrer.id)) for seen in plan.forgotten)
     removed = less(with_names(removed, alone), written_bytes)
     for item in plan.bytecode:
         if os.path.lexists(compiled := layout.bytecode(item.object.id)):
             removed.append(object_removed(item, BYTECODE, measure(compiled, links=links)))
     removed += [leftover_removed(each, measure(each.path, links=links)) for each in plan.leftovers]
     removed += [each for item in plan.condemned for each in objects_removed(layout, item, links)]
+    removed = with_records(removed, total(measure(layout.referrer(seen.referrer.id)) for seen in plan.forgotten))
     return Removal(
         command=plan.command,
         is_dry_run=True,
@@ -206,6 +205,11 @@ def with_names(objects: list[Removed], by_names: dict[Names, Swept]) -> list[Rem
         elif objects:
             removed[0] = replace(removed[0], freed_bytes=removed[0].freed_bytes + swept.freed_bytes)
     return removed
+
+
+def with_records(removed: list[Removed], swept: Swept) -> list[Removed]:
+    """Add the records of environments that are gone; alone they are nobody's entry, so that nothing else went."""
+    return [*removed, _names_removed(_RECORDS, swept)] if removed and swept.file_count else removed
 
 
 def _names_removed(names: Names, swept: Swept) -> Removed:

@@ -29,14 +29,13 @@ from aiocache_engine.model.value import replace
 from aiocache_engine.pipeline.collector.account import (
     OLD_FORMAT,
     PINS,
-    RECORDS,
     foresee,
     leftover_removed,
     names_of,
     names_of_lonely,
     names_of_page,
     total,
-    with_names,
+    with_records,
 )
 from aiocache_engine.pipeline.collector.key_locks import remove_idle_key_locks
 from aiocache_engine.pipeline.collector.passes import PASSES, Passes, in_parts, is_in_use
@@ -136,7 +135,7 @@ class Collector(Passes):
             sizes = yield Outside(partial(_measure_records, self._cache.layout, part))
             forgotten = yield InHold(LockMode.EXCLUSIVE, partial(forget, cache=self._cache, referrers=part))
             records += [sizes[each.id] for each in forgotten]
-        removed = with_names(removed, {RECORDS: total(records)})
+        removed = with_records(removed, total(records))
         for part in in_parts([*plan.renamed]):
             yield InHold(LockMode.EXCLUSIVE, partial(note_renamed, cache=self._cache, referrers=part))
         yield Outside(partial(note_seen, self._cache.layout, plan.seen_again))
