@@ -415,6 +415,17 @@ def test_versions_that_are_tried_one_after_the_other_are_announced_in_a_few_batc
     assert finished == sorted(finished, reverse=True)
 
 
+def test_versions_that_come_into_range_one_by_one_are_announced_before_they_do() -> None:
+    """As those of botocore, each of which some boto3 lowers its demand to."""
+    numbers = range(1, 61)
+    table = {"a": {str(n): [f"b>={n}"] for n in numbers}, "b": {str(n): ["gone"] for n in numbers}}
+    catalog = TableCatalog(table)
+    assert isinstance(NabResolver().resolve(problem("a"), catalog), Conflict)
+    announced = {each for batch in catalog.expected for each in batch}
+    assert len({each for each in catalog.read if each.startswith("b")} - announced) <= 8
+    assert len([batch for batch in catalog.expected if any(each.startswith("b") for each in batch)]) < 12
+
+
 def test_what_is_right_at_once_is_not_announced_with_all_that_is_older() -> None:
     catalog = TableCatalog({"a": {str(number): [] for number in range(1, 100)}})
     NabResolver().resolve(problem("a"), catalog)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import islice
+from itertools import chain, islice
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
@@ -22,6 +22,7 @@ from aiocache_engine.model.requirement import Wanted
 from aiocache_engine.policy.resolution import Catalog, Demand, Problem
 
 _PATIENCE = 4  #: so many versions are tried before more are announced, and then twice as many as were tried
+_LONG_PATIENCE = 8  #: so many are tried before also those are announced that are not in range yet
 
 
 @dataclass(slots=True)
@@ -88,9 +89,12 @@ class Admission:
         announced = self._announced.setdefault(project, set())
         if len(tried) < _PATIENCE or version in announced:
             return
-        rank = self._rank(project, version)
-        older = (each for each in self._catalog.versions(project) if each <= version and is_in(each))
-        next_ones = list(islice((each for each in older if self._rank(project, each) == rank), 2 * len(tried)))
+        rank, count = self._rank(project, version), 2 * len(tried)
+        older = [each for each in self._catalog.versions(project) if each <= version]
+        next_ones = list(islice((each for each in older if is_in(each) and self._rank(project, each) == rank), count))
+        if len(tried) >= _LONG_PATIENCE:  # another project lowers its demands step by step: its next range is likely
+            beyond = (each for each in older if each not in announced and self._rank(project, each) == rank)
+            next_ones = list(islice(dict.fromkeys(chain(next_ones, beyond)), count))
         announced.update(next_ones)
         self._catalog.expect_versions(project, next_ones)
 
