@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from _thread import allocate_lock
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
 from contextlib import suppress
 
 from aiocache_engine.hints import TYPE_CHECKING, Any, Generic, TypeVar
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from aiocache_engine.system.keylock import KeyHold
 
 Result = TypeVar("Result")
+Part = TypeVar("Part")
 
 
 @value
@@ -158,6 +159,18 @@ class Conductor:
 
 class StoppedError(Exception):
     """Work was called off halfway."""
+
+
+def until_stopped(parts: Iterable[Part], is_stopped: Callable[[], bool]) -> Iterator[Part]:
+    """Give the parts of long work on, until it is called off.
+
+    Raises:
+        StoppedError: it was.
+    """
+    for part in parts:
+        if is_stopped():
+            raise StoppedError
+        yield part
 
 
 async def in_thread(

@@ -223,7 +223,7 @@ class FileWork:
         )
 
     def write_build_log(self, hold: Hold, key: FileKey, staged: str, version: str) -> bool:
-        """Move the log of a failed build from staging to `Layout.build_log`, unless its version was cleaned since."""
+        """Move the log of a build from staging to `Layout.build_log`, unless its version was cleaned since."""
         return self._move_in(hold, key.project, version, staged, self.cache.layout.build_log(key.project, key.filename))
 
     def _move_in(self, hold: Hold, project: str, version: str, staged: str, path: str) -> bool:

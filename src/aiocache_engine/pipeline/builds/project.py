@@ -15,7 +15,7 @@ from aiocache_engine.system.disk import disk_error
 
 _LEGACY_BACKEND = "setuptools.build_meta:__legacy__"
 _SETUPTOOLS = "setuptools>=40.8.0"  #: the first that has the legacy backend
-_LONGEST_BYTES = 16 * 1024 * 1024
+LONGEST_BYTES = 16 * 1024 * 1024  #: of a pyproject.toml
 _LONGEST_QUOTE = 200  #: characters of it that a message repeats
 _DOTTED = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 _BACKEND = re.compile(rf"{_DOTTED}(?::{_DOTTED})?")
@@ -52,20 +52,31 @@ def read_build_system(root: str, what: str) -> BuildSystem:
         BuildError: it has neither pyproject.toml nor setup.py, or says what cannot be meant.
         DiskError: pyproject.toml cannot be read.
     """
-    path = os.path.join(root, "pyproject.toml")
-    try:
-        with open(path, "rb") as file:
-            content = file.read(_LONGEST_BYTES + 1)
-    except FileNotFoundError:
+    content = read_pyproject(root)
+    if content is None:
         if not os.path.isfile(os.path.join(root, "setup.py")):
-            raise BuildError(what, "it has neither pyproject.toml nor setup.py") from None
+            raise BuildError(what, "it has neither pyproject.toml nor setup.py")
         return _LEGACY
-    except OSError as error:
-        raise disk_error(error, path) from error
     try:
         return _build_system(_table(content), root)
     except _ProjectError as error:
         raise BuildError(what, f"its pyproject.toml {error}") from error
+
+
+def read_pyproject(root: str) -> bytes | None:
+    """Give the pyproject.toml of the project in a directory, at most one byte more than it may have; None: it has none.
+
+    Raises:
+        DiskError: it cannot be read.
+    """
+    path = os.path.join(root, "pyproject.toml")
+    try:
+        with open(path, "rb") as file:
+            return file.read(LONGEST_BYTES + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise disk_error(error, path) from error
 
 
 class _ProjectError(ValueError):
@@ -76,7 +87,7 @@ def _table(content: bytes) -> dict[str, Any] | None:
     """Give the table [build-system]; None where there is none."""
     import tomllib  # noqa: PLC0415 - only where something is built
 
-    if len(content) > _LONGEST_BYTES:
+    if len(content) > LONGEST_BYTES:
         raise _ProjectError("is too big to be true")
     try:
         document = tomllib.loads(content.decode("utf-8"))

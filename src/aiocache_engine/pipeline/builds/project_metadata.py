@@ -5,16 +5,14 @@ For sdists whose PKG-INFO is older than PEP 643. Whatever is not plain is left t
 
 from __future__ import annotations
 
-import os
 import tomllib
 
 from packaging.requirements import InvalidRequirement
 
 from aiocache_engine.hints import Any
+from aiocache_engine.pipeline.builds.project import LONGEST_BYTES, read_pyproject
 from aiocache_engine.pipeline.inputs.pep508 import read_requirement
-from aiocache_engine.system.disk import disk_error
 
-_LONGEST_BYTES = 16 * 1024 * 1024
 _COUNTS = frozenset({"version", "requires-python", "dependencies", "optional-dependencies"})  #: for resolving
 
 
@@ -24,14 +22,9 @@ def project_metadata(root: str) -> bytes | None:
     Raises:
         DiskError: pyproject.toml cannot be read.
     """
-    path = os.path.join(root, "pyproject.toml")
-    try:
-        with open(path, "rb") as file:
-            content = file.read(_LONGEST_BYTES + 1)
-    except FileNotFoundError:
+    content = read_pyproject(root)
+    if content is None or len(content) > LONGEST_BYTES:
         return None
-    except OSError as error:
-        raise disk_error(error, path) from error
     try:
         document = tomllib.loads(content.decode("utf-8"))
         lines = _lines(document["project"], is_of_poetry="poetry" in document.get("tool", {}))

@@ -10,11 +10,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 
-from aiocache_engine.errors import BuildError, CacheEngineError, InvalidNameError
+from aiocache_engine.errors import BuildError, CacheEngineError, DiskError, InvalidNameError
 from aiocache_engine.model.names import digest, project_name
 from aiocache_engine.model.records import FileKey
 from aiocache_engine.model.value import value
-from aiocache_engine.pipeline.builds.project import BuildSystem, project_root, read_build_system
+from aiocache_engine.pipeline.builds.project import BuildSystem, project_root, read_build_system, read_pyproject
 from aiocache_engine.pipeline.builds.source import Sources, unpacked
 from aiocache_engine.pipeline.find import Choice
 from aiocache_engine.pipeline.steps import Conductor, in_shared_hold, in_thread, in_thread_surely
@@ -126,8 +126,8 @@ def project_in(path: str) -> str:
     import tomllib  # noqa: PLC0415 - only where a directory is built
 
     names: list[object] = []
-    with suppress(OSError, ValueError), open(f"{path}/pyproject.toml", "rb") as file:
-        table = tomllib.load(file).get("project")
+    with suppress(DiskError, ValueError):
+        table = tomllib.loads((read_pyproject(path) or b"").decode("utf-8")).get("project")
         names.append(table.get("name") if isinstance(table, dict) else None)
     names.append(os.path.basename(os.path.realpath(path)))
     for name in names:

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from aiocache_engine.errors import InvalidSdistError
 from aiocache_engine.pipeline.builds.gunzip import Gunzip, UnsafeTarError
 from aiocache_engine.pipeline.builds.tar_members import Kind, TarMember, tar_members
 from aiocache_engine.pipeline.builds.tree import Tree
-from aiocache_engine.pipeline.steps import StoppedError
+from aiocache_engine.pipeline.steps import StoppedError, until_stopped
 from aiocache_engine.pipeline.wheels.zip_directory import DEFAULT_LIMITS, UnpackLimits, UnsafeZipError, read_directory
 from aiocache_engine.pipeline.wheels.zip_members import member_pieces
 from aiocache_engine.system.descent import PATH_FLAGS
@@ -79,7 +79,7 @@ def _unpack_tar(fd: int, tree: Tree, limits: UnpackLimits, is_stopped: Callable[
             case Kind.DIRECTORY:
                 tree.add_directory(member.name)
             case Kind.FILE:
-                pieces = _until_stopped(_tar_pieces(stream, member), is_stopped)
+                pieces = until_stopped(_tar_pieces(stream, member), is_stopped)
                 tree.add_file(member.name, pieces, modified_at=member.modified_at, is_executable=member.is_executable)
             case Kind.HARD_LINK:
                 tree.add_hard_link(member.name, member.target)
@@ -101,19 +101,10 @@ def _unpack_zip(fd: int, tree: Tree, limits: UnpackLimits, is_stopped: Callable[
     # The times in a zip file are of no time zone; one for all keeps builds from taking a file for outdated.
     now = time.time()
     for member in read_directory(fd, limits):
-        pieces = _until_stopped(member_pieces(fd, member), is_stopped)
+        pieces = until_stopped(member_pieces(fd, member), is_stopped)
         if member.is_directory:
             tree.add_directory(member.name)
             for _ in pieces:  # reading it is checking it
                 pass
             continue
         tree.add_file(member.name, pieces, modified_at=now, is_executable=member.is_executable)
-
-
-def _until_stopped(
-    pieces: Iterable[bytes | memoryview], is_stopped: Callable[[], bool]
-) -> Iterator[bytes | memoryview]:
-    for piece in pieces:
-        if is_stopped():
-            raise StoppedError
-        yield piece

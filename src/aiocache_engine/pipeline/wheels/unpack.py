@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from aiocache_engine.errors import InvalidWheelError
 from aiocache_engine.model.manifest import Directory, Manifest, Totals
 from aiocache_engine.model.names import WheelName
-from aiocache_engine.pipeline.steps import StoppedError
+from aiocache_engine.pipeline.steps import StoppedError, until_stopped
 from aiocache_engine.pipeline.wheels.contents import (
     Layout,
     Record,
@@ -176,7 +176,7 @@ def _write(
         place = _Place(root)
         try:
             for member, content in _contents(fd, span):
-                pieces = _until_stopped(content, is_stopped)
+                pieces = until_stopped(content, is_stopped)
                 expected = record.hashes.get(member.name)
                 if expected is None:
                     for _ in pieces:  # reading it is checking it
@@ -232,15 +232,6 @@ def _contents(fd: int, span: list[Member]) -> Iterator[tuple[Member, Iterable[by
     packed = memoryview(os.pread(fd, span[-1].end - start, start))
     for member in span:
         yield member, (whole_member(member, packed[member.offset - start : member.end - start]),)
-
-
-def _until_stopped(
-    pieces: Iterable[bytes | memoryview], is_stopped: Callable[[], bool]
-) -> Iterator[bytes | memoryview]:
-    for piece in pieces:
-        if is_stopped():
-            raise StoppedError
-        yield piece
 
 
 class _Place:
