@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from aiocache_engine.errors import CacheEngineError, DamagedEntryError, InvalidWheelError, UsageError
+from aiocache_engine.errors import CacheEngineError, InvalidWheelError, UsageError
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.manifest import dump_manifest
 from aiocache_engine.model.names import WheelName, overlay_name, wheel_name
@@ -21,12 +21,11 @@ from aiocache_engine.model.outcome import Added, AddReport
 from aiocache_engine.model.records import FileKey, Pointer
 from aiocache_engine.model.value import value
 from aiocache_engine.pipeline.kit import Kit
+from aiocache_engine.pipeline.publish import publish_sound
 from aiocache_engine.pipeline.steps import InHold, Outside, Steps
 from aiocache_engine.pipeline.wheels.unpack import unpack
 from aiocache_engine.store.archives import TREE, check_sizes, open_manifest, write_description
-from aiocache_engine.store.detach import take_damaged
 from aiocache_engine.store.layout import OVERLAY
-from aiocache_engine.store.trash import sweep
 from aiocache_engine.store.work import Published, Work
 from aiocache_engine.system.disk import translated
 from aiocache_engine.system.process import me
@@ -111,29 +110,22 @@ def _check_alone(read: _Read, before: Sequence[_Read]) -> None:
 def _publish(kit: Kit, work: Work, read: _Read, overlay: str) -> Steps[Added]:
     """Publish what was read; what was adopted instead has to be whole (rule 19)."""
     publish = partial(work.add_to_overlay, staged=read.staged, key=read.key, pointer=read.pointer)
-    published: Published = yield InHold(LockMode.SHARED, publish)
-    if published.is_adopted:
-        try:
-            yield Outside(partial(_check, published))
-        except DamagedEntryError as error:
-            kit.reporter.warns(f"{error}; it is replaced")
-            archive_id, project = published.archive.id, read.pointer.project
-            take = partial(take_damaged, cache=kit.cache, project=project, archive_id=archive_id)
-            trashed: list[str] = yield InHold(LockMode.EXCLUSIVE, take)
-            yield Outside(lambda: [sweep(each) for each in trashed])
-            published = yield InHold(LockMode.SHARED, publish)
+    archive_id = yield from publish_sound(kit.cache, kit.reporter, read.pointer.project, publish, _checked)
     return Added(
         project=read.pointer.project,
         version=read.pointer.version,
-        archive_id=published.archive.id,
+        archive_id=archive_id,
         filename=read.pointer.filename,
         overlay=overlay,
         path=read.path,
     )
 
 
-def _check(published: Published) -> None:
-    check_sizes(published.archive, open_manifest(published.archive, me().boot_id))
+def _checked(published: Published) -> str:
+    """Look whether what was adopted is whole, to the last file; give the id of what was published."""
+    if published.is_adopted:
+        check_sizes(published.archive, open_manifest(published.archive, me().boot_id))
+    return published.archive.id
 
 
 def _name_of(path: str) -> WheelName:

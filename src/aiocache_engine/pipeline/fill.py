@@ -32,14 +32,13 @@ from aiocache_engine.model.records import Pointer
 from aiocache_engine.model.requirement import Wanted
 from aiocache_engine.pipeline.find import Choice, Finder, Missing, Ready
 from aiocache_engine.pipeline.pages import ask_indexes, not_found, store_page, unknown_page
-from aiocache_engine.pipeline.steps import Conductor, in_exclusive_hold, in_shared_hold, in_thread
+from aiocache_engine.pipeline.publish import discard_damaged, opened, publish_sound
+from aiocache_engine.pipeline.steps import Conductor, in_thread
 from aiocache_engine.pipeline.wheels.unpack import unpack
 from aiocache_engine.report import Reporter
-from aiocache_engine.store.archives import TREE, Archive, check_sizes, open_manifest, write_description
-from aiocache_engine.store.detach import take_damaged
+from aiocache_engine.store.archives import TREE, Archive, check_sizes, write_description
 from aiocache_engine.store.layout import OVERLAY
 from aiocache_engine.store.trash import sweep
-from aiocache_engine.store.work import Published
 from aiocache_engine.system.descent import remove_file
 from aiocache_engine.system.disk import translated
 from aiocache_engine.system.keylock import KeyHold, KeyLock
@@ -154,10 +153,7 @@ class Filler:
                 await self._discard(ready.archive, ready.wanted.project)
 
     async def _discard(self, archive: Archive, project: str) -> None:
-        """Take the names of a damaged archive, so that the next fill makes a new one (rule 41)."""
-        work = partial(take_damaged, cache=self._work.cache, project=project, archive_id=archive.id)
-        for trashed in await self._conductor.conduct(in_exclusive_hold(work)):
-            await in_thread(partial(sweep, trashed))
+        await self._conductor.conduct(discard_damaged(self._work.cache, project, archive.id))
 
     async def _choose(self, wanted: Wanted) -> Choice:
         """Choose from pages that were asked for now; one index after the other, as the strategy says."""
@@ -248,18 +244,10 @@ class Filler:
         return ready
 
     async def _publish(self, choice: Choice, staged: str, pointer: Pointer) -> Ready:
-        """Publish; what was adopted instead is used only if it passes its first-use check (rule 19)."""
         publish = partial(self._work.publish, staged=staged, key=choice.key, pointer=pointer)
-        published: Published = await self._conductor.conduct(in_shared_hold(publish))
-        try:
-            return await in_thread(partial(_opened, choice, published, pointer))
-        except DamagedEntryError as error:
-            if not published.is_adopted:
-                raise
-            self._reporter.warns(f"{error}; it is replaced")
-            await self._discard(published.archive, pointer.project)
-        published = await self._conductor.conduct(in_shared_hold(publish))
-        return await in_thread(partial(_opened, choice, published, pointer))
+        check = partial(opened, choice, pointer, "index")
+        steps = publish_sound(self._work.cache, self._reporter, pointer.project, publish, check)
+        return await self._conductor.conduct(steps)
 
     async def _download(self, choice: Choice, wheel: str, key_hold: KeyHold) -> Pointer:
         file = choice.file
@@ -316,13 +304,3 @@ def _added_and_damaged(choice: Choice, error: DamagedEntryError) -> DamagedEntry
     return DamagedEntryError(
         error.path, f"{error.reason}; it is {file} of the overlay {overlay}: add it again, or clean it from there"
     )
-
-
-def _opened(choice: Choice, published: Published, pointer: Pointer) -> Ready:
-    """Read what was published back; an adopted archive passes its first-use check here.
-
-    Raises:
-        DamagedEntryError: it did not.
-    """
-    manifest = open_manifest(published.archive, me().boot_id)
-    return Ready(choice.wanted, choice, published.archive, pointer, manifest, "index")

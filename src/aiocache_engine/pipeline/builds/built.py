@@ -20,12 +20,11 @@ from aiocache_engine.model.records import FileKey, Pointer
 from aiocache_engine.model.value import value
 from aiocache_engine.pipeline.find import Choice, Ready
 from aiocache_engine.pipeline.kit import Kit
-from aiocache_engine.pipeline.steps import Conductor, in_exclusive_hold, in_shared_hold, in_thread
+from aiocache_engine.pipeline.publish import discard_damaged, opened, publish_sound
+from aiocache_engine.pipeline.steps import Conductor, in_shared_hold, in_thread
 from aiocache_engine.pipeline.wheels.unpack import check_directory, unpack
-from aiocache_engine.store.archives import TREE, Archive, open_manifest, write_description
-from aiocache_engine.store.detach import take_damaged
-from aiocache_engine.store.trash import sweep
-from aiocache_engine.store.work import Found, Published, Work
+from aiocache_engine.store.archives import TREE, open_manifest, write_description
+from aiocache_engine.store.work import Found, Work
 from aiocache_engine.system.disk import open_plain, translated
 from aiocache_engine.system.lock import Hold
 from aiocache_engine.system.process import me
@@ -86,7 +85,7 @@ class BuiltWheels:
             manifest = await in_thread(partial(open_manifest, found.archive, me().boot_id))
         except DamagedEntryError as error:
             self._kit.reporter.warns(f"{error}; it is built again")
-            await self._discard(found.archive, key.project)
+            await self._conductor.conduct(discard_damaged(self._work.cache, key.project, found.archive.id))
             return None
         if take is not None and not await in_thread(partial(_taken, take, found)):
             return None
@@ -115,22 +114,9 @@ class BuiltWheels:
             last_modified="",
         )
         publish = partial(self._work.publish, staged=wheel.staged, key=keys[0], pointer=pointer, also=keys[1:])
-        published: Published = await self._conductor.conduct(in_shared_hold(publish))
-        try:
-            return await in_thread(partial(_opened, choice, published, pointer))
-        except DamagedEntryError as error:
-            if not published.is_adopted:
-                raise
-            self._kit.reporter.warns(f"{error}; it is replaced")
-            await self._discard(published.archive, pointer.project)
-        published = await self._conductor.conduct(in_shared_hold(publish))
-        return await in_thread(partial(_opened, choice, published, pointer))
-
-    async def _discard(self, archive: Archive, project: str) -> None:
-        """Take the names of a damaged archive, so that a new one is made (rule 41)."""
-        take = partial(take_damaged, cache=self._work.cache, project=project, archive_id=archive.id)
-        for trashed in await self._conductor.conduct(in_exclusive_hold(take)):
-            await in_thread(partial(sweep, trashed))
+        check = partial(opened, choice, pointer, "built")
+        steps = publish_sound(self._work.cache, self._kit.reporter, pointer.project, publish, check)
+        return await self._conductor.conduct(steps)
 
 
 def check_is_of(wheel: WheelName, sdist: SdistName, interpreter: Interpreter, what: str) -> None:
@@ -191,13 +177,3 @@ def _taken(take: Take, found: Found) -> bool:
         return False
     take(path, found.pointer.filename)
     return True
-
-
-def _opened(choice: Choice, published: Published, pointer: Pointer) -> Ready:
-    """Read what was published back.
-
-    Raises:
-        DamagedEntryError: it cannot be used.
-    """
-    manifest = open_manifest(published.archive, me().boot_id)
-    return Ready(choice.wanted, choice, published.archive, pointer, manifest, "built")
