@@ -17,19 +17,17 @@ from anyio import CapacityLimiter, create_task_group
 from aiocache_engine.errors import (
     CacheEngineError,
     DamagedEntryError,
-    HashMismatchError,
     NoMatchingWheelError,
-    OfflineError,
 )
 from aiocache_engine.index.client import IndexClient
 from aiocache_engine.index.local import is_local
-from aiocache_engine.index.urls import direct_file
 from aiocache_engine.model.index import Index, IndexFile
 from aiocache_engine.model.manifest import dump_manifest
 from aiocache_engine.model.names import digest, wheel_name
 from aiocache_engine.model.page import StoredPage
 from aiocache_engine.model.records import Pointer
 from aiocache_engine.model.requirement import Wanted
+from aiocache_engine.pipeline.download import download
 from aiocache_engine.pipeline.find import Choice, Finder, Missing, Ready
 from aiocache_engine.pipeline.pages import ask_indexes, not_found, store_page, unknown_page
 from aiocache_engine.pipeline.publish import discard_damaged, opened, publish_sound
@@ -252,24 +250,7 @@ class Filler:
     async def _download(self, choice: Choice, wheel: str, key_hold: KeyHold) -> Pointer:
         file = choice.file
         name = wheel_name(file.filename)
-        self._reporter.download_started(file.filename, file.size_bytes)
-
-        def progress(received_bytes: int, _total_bytes: int | None) -> None:
-            key_hold.progress()
-            self._reporter.download_advanced(file.filename, received_bytes)
-
-        client = await self._client()
-        if choice.wanted.url is not None:
-            client.credentials.remember(direct_file(choice.wanted.url)[2])
-        try:
-            downloaded = await client.download(file, wheel, progress=progress)
-        except OfflineError as error:
-            raise OfflineError(f"{choice.wanted.text} ({file.filename})") from error
-        finally:
-            self._reporter.download_finished(file.filename)
-        pinned = choice.wanted.sha256s
-        if pinned and downloaded.sha256 not in pinned:
-            raise HashMismatchError(file.filename, expected=" or ".join(sorted(pinned)), actual=downloaded.sha256)
+        downloaded = await download(choice, wheel, client=self._client, reporter=self._reporter, key_hold=key_hold)
         return Pointer(
             archive_id="",
             project=name.project,

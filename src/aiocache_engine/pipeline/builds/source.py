@@ -15,14 +15,13 @@ from functools import partial
 
 from anyio import CapacityLimiter
 
-from aiocache_engine.errors import HashMismatchError, OfflineError
 from aiocache_engine.hints import TYPE_CHECKING
 from aiocache_engine.index.local import is_local
-from aiocache_engine.index.urls import direct_file
 from aiocache_engine.model.names import SdistName, digest, sdist_name
 from aiocache_engine.model.records import FileKey
 from aiocache_engine.model.value import value
 from aiocache_engine.pipeline.builds.unpack import unpack_sdist
+from aiocache_engine.pipeline.download import download
 from aiocache_engine.pipeline.find import Choice
 from aiocache_engine.pipeline.kit import Kit
 from aiocache_engine.pipeline.steps import Conductor, in_shared_hold, in_thread
@@ -104,28 +103,11 @@ class Sources:
             return await self._download(choice, version, key_hold) if found is None else found
 
     async def _download(self, choice: Choice, version: str, key_hold: KeyHold) -> tuple[int, str]:
-        file, key, reporter = choice.file, _key(choice), self._kit.reporter
+        key, reporter = _key(choice), self._kit.reporter
         path = f"{await in_thread(self._work.new_staging)}.sdist"
-
-        def progress(received_bytes: int, _total_bytes: int | None) -> None:
-            key_hold.progress()
-            reporter.download_advanced(file.filename, received_bytes)
-
-        client = await self._client()
-        if choice.wanted.url is not None:
-            client.credentials.remember(direct_file(choice.wanted.url)[2])
-        reporter.download_started(file.filename, file.size_bytes)
-        try:
-            downloaded = await client.download(file, path, progress=progress)
-        except OfflineError as error:
-            raise OfflineError(f"{choice.wanted.text} ({file.filename})") from error
-        finally:
-            reporter.download_finished(file.filename)
-        pinned = choice.wanted.sha256s
-        if pinned and downloaded.sha256 not in pinned:
-            raise HashMismatchError(file.filename, expected=" or ".join(sorted(pinned)), actual=downloaded.sha256)
+        downloaded = await download(choice, path, client=self._client, reporter=reporter, key_hold=key_hold)
         fd = await in_thread(partial(open_plain, path))
-        if key.sha256 is None or is_local(file.url):
+        if key.sha256 is None or is_local(choice.file.url):
             os.unlink(path)
             return fd, downloaded.sha256
         try:
