@@ -14,8 +14,9 @@ from aiocache_engine.model.removal import CleanTarget
 from aiocache_engine.model.snapshot import SeenName
 from aiocache_engine.store.archives import write_description
 from aiocache_engine.store.cache_dir import CacheDir, open_cache_dir
-from aiocache_engine.store.detach import NameChoice, take_names
+from aiocache_engine.store.detach_names import take_names
 from aiocache_engine.store.generations import version_matches
+from aiocache_engine.store.name_choice import NameChoice
 from aiocache_engine.store.names import encode_pointer
 from aiocache_engine.store.spared import Spared
 from caches import clean_now, in_hold, pointer

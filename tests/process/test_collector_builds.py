@@ -19,7 +19,7 @@ from aiocache_engine.pipeline.collector.inspect import list_entries, measure_cac
 from aiocache_engine.pipeline.collector.why import why
 from aiocache_engine.pipeline.inputs.requirements import clean_targets
 from aiocache_engine.pipeline.steps import InHold, Steps
-from aiocache_engine.store import detach
+from aiocache_engine.store import detach_names
 from aiocache_engine.store.cache_dir import CacheDir
 from aiocache_engine.store.generations import version_matches
 from aiocache_engine.store.layout import BUILT, OVERLAY
@@ -353,13 +353,13 @@ def test_the_holds_of_a_clean_of_an_overlay_are_short_and_each_gets_on(
     for number in range(20):
         add(cache, project=f"p{number}", sha256=f"{number:064x}")
         add(cache, version="2.0", project=f"p{number}", sha256=f"2{number:063x}")
-    monkeypatch.setattr(detach, "is_over", lambda _hold: True)
+    monkeypatch.setattr(detach_names, "is_over", lambda _hold: True)
     target = replace(clean_targets((), (), "mine")[0], specifier="==1.0")
     choice = OverlayChoice(target, (), (), matches=version_matches)
     spared = Spared(cache.layout)
     for _ in range(41):  # every name, and every hash name
         trashed, _, is_all = in_hold(
-            cache, LockMode.EXCLUSIVE, lambda hold: detach.take_names(hold, cache, choice, spared=spared)
+            cache, LockMode.EXCLUSIVE, lambda hold: detach_names.take_names(hold, cache, choice, spared=spared)
         )
         assert is_all or trashed
     assert is_all

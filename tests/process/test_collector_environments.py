@@ -23,7 +23,7 @@ from aiocache_engine.pipeline.inputs.requirements import parse_clean_target
 from aiocache_engine.pipeline.steps import Steps
 from aiocache_engine.policy.prune import plan_prune
 from aiocache_engine.store.cache_dir import CacheDir
-from aiocache_engine.store.detach import take_names
+from aiocache_engine.store.detach_names import take_names
 from aiocache_engine.store.generations import version_matches
 from aiocache_engine.store.leases import LeaseReader
 from aiocache_engine.store.name_choice import NameChoice

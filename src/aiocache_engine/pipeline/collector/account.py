@@ -22,7 +22,8 @@ from aiocache_engine.model.value import replace, value
 from aiocache_engine.policy.limit import nameless_ids
 from aiocache_engine.store.blocks import empty_directory_bytes, generation_growth
 from aiocache_engine.store.cache_dir import CacheDir
-from aiocache_engine.store.detach import BYTECODE, name_directories, object_path, unspared
+from aiocache_engine.store.detach import BYTECODE, object_path
+from aiocache_engine.store.detach_names import name_directories, unspared
 from aiocache_engine.store.generations import Cleaned, version_matches
 from aiocache_engine.store.layout import Layout
 from aiocache_engine.store.name_choice import NameChoice

@@ -48,12 +48,10 @@ from aiocache_engine.policy.prune import plan_prune
 from aiocache_engine.store.detach import (
     take_bytecode,
     take_dangling,
-    take_everything,
     take_lonely,
-    take_names,
     take_paths,
-    unspared,
 )
+from aiocache_engine.store.detach_names import take_everything, take_names, unspared
 from aiocache_engine.store.generations import version_matches
 from aiocache_engine.store.layout import Layout
 from aiocache_engine.store.name_choice import NameChoice
