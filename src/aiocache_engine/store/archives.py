@@ -47,23 +47,23 @@ def write_stamps(paths: Iterable[str]) -> None:
         with place_of(f"{bucket}/{USED}") as bucket_fd:
             for path in there:
                 with place_of(f"{path}/{USED}", around=bucket_fd) as fd:
-                    _stamp_in(fd)
+                    stamp_in(fd, USED)
 
 
-def _stamp_in(place_fd: int) -> None:
-    """Write a stamp in an object's directory.
+def stamp_in(place_fd: int, name: str) -> None:
+    """Write a stamp over the one in a file of a directory.
 
-    Where the stamp was lost a new one is made; it knows no boot, so that the first use checks the files. What is no
-    file is put aside, and goes with the archive.
+    Where it was lost a new one is made; that of an object knows no boot then, so that the first use checks the files.
+    What is no file is put aside, and goes with the object.
     """
     try:
-        fd = os.open(USED, _STAMPING, 0o644, dir_fd=place_fd)
+        fd = os.open(name, _STAMPING, 0o644, dir_fd=place_fd)
     except OSError as error:
         if error.errno not in NO_PLAIN_FILE:
             raise
         with suppress(FileNotFoundError):  # another one was quicker
-            os.rename(USED, f"{USED}-{os.urandom(8).hex()}", src_dir_fd=place_fd, dst_dir_fd=place_fd)
-        fd = os.open(USED, _STAMPING, 0o644, dir_fd=place_fd)
+            os.rename(name, f"{name}-{os.urandom(8).hex()}", src_dir_fd=place_fd, dst_dir_fd=place_fd)
+        fd = os.open(name, _STAMPING, 0o644, dir_fd=place_fd)
     try:
         os.pwrite(fd, fresh_stamp(), 0)
     finally:

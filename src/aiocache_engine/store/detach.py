@@ -24,7 +24,7 @@ from aiocache_engine.store.archives import is_present, read_stamp
 from aiocache_engine.store.cache_dir import CacheDir
 from aiocache_engine.store.documents import list_directory, read_document
 from aiocache_engine.store.layout import Layout
-from aiocache_engine.store.leases import BIRTH_PREFIX, LeaseFile, LeaseReader, is_dead
+from aiocache_engine.store.leases import BIRTH_PREFIX, LeaseReader, is_dead
 from aiocache_engine.store.name_choice import (
     directories_of,
     files_in,
@@ -70,27 +70,30 @@ class Batch:
 
 def detach_objects(
     hold: Hold, cache: CacheDir, leases: LeaseReader, queue: deque[PlannedObject], gone: set[str]
-) -> Batch:
+) -> Batch | None:
     """Detach planned objects from the front of the queue, names first, until 10 ms are over.
+
+    None: nothing was touched, the leases are to be read ahead of another hold (`LeaseReader.held`).
 
     Needs the exclusive lock.
 
     Args:
         hold: the exclusive lock.
         cache: the cache dir.
-        leases: read again here.
+        leases: asked again here.
         queue: what is planned, containers before what they contain.
         gone: ids of what this collector saw go, in this or an earlier hold (rule 30); added to.
     """
     hold.require(LockMode.EXCLUSIVE)
     cache.ensure_ours(hold)
+    if (is_leased := leases.held(hold)) is None:
+        return None
     batch = Batch()
-    present = leases.read_living()
     while queue:
         if batch.verdicts and is_over(hold):
             break
         item = queue.popleft()
-        verdict = _detach(cache.layout, item, present, gone, batch)
+        verdict = _detach(cache.layout, item, is_leased, gone, batch)
         batch.verdicts.append((item, verdict))
         if verdict in (Verdict.DETACHED, Verdict.GONE):
             gone.add(item.object.id)
@@ -98,9 +101,9 @@ def detach_objects(
 
 
 def _detach(
-    layout: Layout, item: PlannedObject, leases: list[LeaseFile], gone: Collection[str], batch: Batch
+    layout: Layout, item: PlannedObject, is_leased: Callable[[str], bool], gone: Collection[str], batch: Batch
 ) -> Verdict:
-    if (obstacle := _obstacle(layout, item, leases, gone)) is not None:
+    if (obstacle := _obstacle(layout, item, is_leased, gone)) is not None:
         return obstacle
     object_id, kind = item.object.id, item.object.kind
     for name in item.names:
@@ -116,7 +119,9 @@ def _detach(
     return Verdict.DETACHED
 
 
-def _obstacle(layout: Layout, item: PlannedObject, leases: list[LeaseFile], gone: Collection[str]) -> Verdict | None:
+def _obstacle(
+    layout: Layout, item: PlannedObject, is_leased: Callable[[str], bool], gone: Collection[str]
+) -> Verdict | None:
     """Say why an object cannot go as planned; None: it can (rules 30 and 31)."""
     path = object_path(layout, item.object)
     stamp = read_stamp(path)
@@ -124,7 +129,7 @@ def _obstacle(layout: Layout, item: PlannedObject, leases: list[LeaseFile], gone
         return Verdict.GONE
     if not item.is_forced and (stamp[0] if stamp is not None else b"") != item.object.stamp:
         return Verdict.CHANGED
-    if not item.is_forced and any(lease.covers(item.object.id) and lease.is_alive() for lease in leases):
+    if not item.is_forced and is_leased(item.object.id):
         return Verdict.LEASED
     contents = ((name.content, read_document(name.path)) for name in item.names)
     is_contained = any(each not in gone and os.path.lexists(layout.environment(each)) for each in item.containers)
@@ -138,18 +143,20 @@ def object_path(layout: Layout, seen: SeenObject) -> str:
     return layout.environment(seen.id) if isinstance(seen, SeenEnvironment) else layout.archive(seen.id)
 
 
-def condemn(hold: Hold, cache: CacheDir, leases: LeaseReader, objects: list[SeenObject]) -> list[str]:
+def condemn(hold: Hold, cache: CacheDir, leases: LeaseReader, objects: list[SeenObject]) -> list[str] | None:
     """Note objects that nothing but leases keeps, and give those whose leases have ended already: scan them again.
 
-    The notes are written first, the leases read after them (rule 33). Needs the exclusive lock.
+    The notes are written first, and the leases asked after them (rule 33). None: as in `detach_objects`. Needs the
+    exclusive lock.
     """
     hold.require(LockMode.EXCLUSIVE)
     cache.ensure_ours(hold)
+    if (is_leased := leases.held(hold)) is None:
+        return None
     here = [each.id for each in objects if is_present(object_path(cache.layout, each))]
     for object_id in here:
         write_note(cache.layout.condemned, object_id)
-    present = leases.read_living()
-    return [i for i in here if not any(lease.covers(i) and lease.is_alive() for lease in present)]
+    return [object_id for object_id in here if not is_leased(object_id)]
 
 
 def take_damaged(hold: Hold, cache: CacheDir, *, project: str, archive_id: str) -> list[str]:
@@ -171,17 +178,21 @@ def take_damaged(hold: Hold, cache: CacheDir, *, project: str, archive_id: str) 
     return trashed
 
 
-def take_bytecode(hold: Hold, cache: CacheDir, leases: LeaseReader, queue: deque[PlannedObject]) -> list[Trashed]:
+def take_bytecode(
+    hold: Hold, cache: CacheDir, leases: LeaseReader, queue: deque[PlannedObject]
+) -> list[Trashed] | None:
     """Take the bytecode of archives that stay: of those that nobody has used since the scan, or leases now.
 
-    Stops after 10 ms and leaves the rest in the queue. Needs the exclusive lock.
+    Stops after 10 ms and leaves the rest in the queue. None: as in `detach_objects`. Needs the exclusive lock.
     """
     hold.require(LockMode.EXCLUSIVE)
     cache.ensure_ours(hold)
-    layout, present = cache.layout, leases.read_living()
+    if (is_leased := leases.held(hold)) is None:
+        return None
+    layout = cache.layout
 
     def take(item: PlannedObject) -> str | None:
-        if _obstacle(layout, replace(item, names=(), containers=()), present, ()) is not None:
+        if _obstacle(layout, replace(item, names=(), containers=()), is_leased, ()) is not None:
             return None
         return to_trash(layout, layout.bytecode(item.object.id), kind=BYTECODE, entry_id=item.object.id)
 

@@ -300,7 +300,7 @@ class Collector(Passes):
         queue = deque(plan.bytecode)
         while queue:
             work = partial(take_bytecode, cache=self._cache, leases=self._leases, queue=queue)
-            self._trashed += yield InHold(LockMode.EXCLUSIVE, work)
+            self._trashed += yield from self._by_leases(work)
 
     def _take_leftovers(self, plan: RemovalPlan) -> Steps[list[Removed]]:
         """Sweep what dead work left: what is dead for ever directly, the rest after an exclusive hold."""

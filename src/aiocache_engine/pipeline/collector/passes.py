@@ -30,6 +30,7 @@ from aiocache_engine.store.cache_dir import CacheDir
 from aiocache_engine.store.detach import Batch, Trashed, Verdict, condemn, detach_objects
 from aiocache_engine.store.leases import LeaseReader
 from aiocache_engine.store.trash import Swept, sweep
+from aiocache_engine.system.lock import Hold
 
 Item = TypeVar("Item")
 
@@ -109,7 +110,10 @@ class Passes:
         while queue:
             again |= yield from self._skip_running(queue)
             work = partial(detach_objects, cache=self._cache, leases=self._leases, queue=queue, gone=self._gone)
-            batch: Batch = yield InHold(LockMode.EXCLUSIVE, work)
+            batch: Batch | None = yield InHold(LockMode.EXCLUSIVE, work)
+            if batch is None:  # and look for processes again, too
+                yield Outside(self._leases.read_ahead)
+                continue
             self._trashed += batch.trashed
             again |= {
                 item.object.id for item, verdict in batch.verdicts if verdict in (Verdict.CHANGED, Verdict.LEASED)
@@ -147,8 +151,16 @@ class Passes:
         again: set[str] = set()
         for part in in_parts(objects):
             work = partial(condemn, cache=self._cache, leases=self._leases, objects=part)
-            again.update((yield InHold(LockMode.EXCLUSIVE, work)))
+            again.update((yield from self._by_leases(work)))
         return again - {kept.object.id for kept in plan.kept if _is_running(kept)}
+
+    def _by_leases(self, work: Callable[[Hold], Item | None]) -> Steps[Item]:
+        """Do in an exclusive hold what goes by the leases; and again, where those had to be read ahead of it."""
+        done: Item | None = yield InHold(LockMode.EXCLUSIVE, work)
+        while done is None:
+            yield Outside(self._leases.read_ahead)
+            done = yield InHold(LockMode.EXCLUSIVE, work)
+        return done
 
     def _trash(self, paths: Iterable[str], reason: RemovalReason, *, project: str | None = None) -> None:
         self._trashed += [(path, Names(project, reason)) for path in paths]
