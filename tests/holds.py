@@ -20,6 +20,11 @@ def _watch(event: str, arguments: tuple[Any, ...]) -> None:
         _watching[-1].append(arguments[0])
 
 
+def is_watching() -> bool:
+    """Tell whether it is written down now."""
+    return bool(_watching)
+
+
 @contextmanager
 def watched() -> Iterator[list[str]]:
     """Give the paths that are opened and listed meanwhile; as they are said, so relative ones where by descriptor."""
