@@ -15,7 +15,7 @@ from aiocache_engine.model.python import LinkMode
 from aiocache_engine.pipeline.cold import ending, fetch_cold, install_cold, resolve_cold
 from aiocache_engine.pipeline.deliver import Options
 from aiocache_engine.pipeline.kit import Kit, with_pipelines
-from aiocache_engine.pipeline.steps import in_thread_surely
+from aiocache_engine.pipeline.threads import in_thread_surely
 from aiocache_engine.pipeline.tools.environment import HeldEnvironment, find_held
 from aiocache_engine.pipeline.tools.make import make_held
 from aiocache_engine.pipeline.tools.request import EnvironmentRequest, Tool, look_into_environment

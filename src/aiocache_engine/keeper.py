@@ -32,7 +32,8 @@ from aiocache_engine.pipeline.inputs.requirements import clean_targets, parse_cl
 from aiocache_engine.pipeline.joining import inside
 from aiocache_engine.pipeline.kit import Kit, open_kit, with_pipelines
 from aiocache_engine.pipeline.lease import PipelineLease, begin_pipeline, end_pipeline
-from aiocache_engine.pipeline.steps import Steps, in_thread, in_thread_surely
+from aiocache_engine.pipeline.steps import Steps
+from aiocache_engine.pipeline.threads import in_thread, in_thread_surely
 from aiocache_engine.pipeline.undertake import listed
 from aiocache_engine.report import Reporter
 from aiocache_engine.store.generations import version_matches

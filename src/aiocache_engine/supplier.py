@@ -21,7 +21,7 @@ from aiocache_engine.pipeline.cold import ending
 from aiocache_engine.pipeline.inputs.arguments import directory_text, job_count, path_text, source_text
 from aiocache_engine.pipeline.inspect import InspectRequest, inspect_source
 from aiocache_engine.pipeline.kit import Kit, end_work
-from aiocache_engine.pipeline.steps import in_thread, in_thread_surely
+from aiocache_engine.pipeline.threads import in_thread, in_thread_surely
 from aiocache_engine.pipeline.undertake import listed
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import subprocess
 from collections.abc import Callable
@@ -119,8 +120,9 @@ async def test_the_engine_waits_too_tells_its_reporter_and_can_be_cancelled(aioc
     class Listener(Reporter):
         def waits(self, wait: Wait) -> None:
             told.append(wait)
-            scope.cancel()
+            loop.call_soon_threadsafe(scope.cancel)  # it may be told from any thread
 
+    loop = asyncio.get_running_loop()
     async with CacheEngine(aioc.cache_dir, reporter=Listener()) as engine:
         with anyio.CancelScope() as scope:
             await engine.clean(wait=True)

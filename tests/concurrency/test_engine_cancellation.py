@@ -21,7 +21,7 @@ from aiocache_engine.model.manifest import Manifest
 from aiocache_engine.model.python import LinkMode
 from aiocache_engine.pipeline import fill
 from aiocache_engine.pipeline.resolution.live import LiveSource
-from aiocache_engine.pipeline.steps import in_thread
+from aiocache_engine.pipeline.threads import in_thread
 from aiocache_engine.pipeline.wheels.unpack import unpack
 from aiocache_engine.python.target import TargetChoice
 from aiocache_engine.store.leases import LeaseReader
@@ -33,6 +33,7 @@ from shares import Share
 if TYPE_CHECKING:
     from aiocache_engine.pipeline.resolution.catalog import IndexCatalog
     from aiocache_engine.pipeline.resolution.fetch import Fetcher
+    from aiocache_engine.pipeline.resolution.stored import StoredSource
 
 
 class CountingLoop(asyncio.SelectorEventLoop):
@@ -249,7 +250,10 @@ async def test_an_error_in_a_thread_that_was_cancelled_is_not_lost_silently_as_a
         await fail()
 
 
-def test_a_resolution_that_is_cancelled_while_its_thread_computes_ends_at_its_next_question() -> None:
+@pytest.mark.parametrize("is_reading", [False, True], ids=["from the indexes", "from the cache alone"])
+def test_a_resolution_that_is_cancelled_while_its_thread_computes_ends_at_its_next_question(
+    *, is_reading: bool
+) -> None:
     answers: list[object] = []
 
     async def cancel_computing() -> None:
@@ -261,13 +265,17 @@ def test_a_resolution_that_is_cancelled_while_its_thread_computes_ends_at_its_ne
                     anyio.from_thread.run(anyio.lowlevel.checkpoint)
                 source.pages("late")
 
-            source = LiveSource(cast("Fetcher", None))
+            stored = cast("StoredSource", Everything()) if is_reading else None
+            source = LiveSource(cast("Fetcher", None), stored)
             await source.serve(cast("IndexCatalog", Everything()), compute)
         answers.append(scope.cancelled_caught)
 
     class Everything:
         def is_direct(self, _project: str) -> bool:
             return False
+
+        def serve(self, _catalog: object) -> None:
+            """Be asked for nothing: whoever was cancelled asks no more."""
 
     thread = threading.Thread(target=asyncio.run, args=(cancel_computing(),), daemon=True)
     thread.start()

@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from anyio import to_thread
+from anyio import create_task_group, to_thread
+from anyio.lowlevel import checkpoint
 
 from aiocache_engine.errors import InvalidWheelError, OfflineError, ProjectNotFoundError, UnsatisfiableError
+from aiocache_engine.index import freshness
 from aiocache_engine.index.client import IndexClient
 from aiocache_engine.index.settings import IndexOptions, discover_settings
 from aiocache_engine.model.index import IndexSettings
@@ -428,6 +430,31 @@ async def test_the_same_answer_comes_whatever_is_slow(tree: Bench) -> None:
     for project in ("left", "leaf"):
         tree.server.fault(f"/simple/{project}/", Fault(bytes_per_second=2000))
     assert pins(await tree.live("top")) == TREE
+
+
+async def test_what_the_cache_has_is_read_without_a_request_and_all_that_it_lacks_is_asked_for_at_once(
+    tree: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(freshness, "is_loopback", lambda _url: False)  # of which no page is ever fresh
+    tree.server.cache_control = "max-age=600"
+    await tree.live("top")
+    await to_thread.run_sync(clean_now, tree.cache, "left", "right")
+    tree.server.counts.clear()
+    lacking = {"/simple/left/", "/simple/right/"}
+    for path in lacking:
+        tree.server.fault(path, Fault(bytes_per_second=1))
+    answers: list[list[str]] = []
+
+    async def resolve() -> None:
+        answers.append(pins(await tree.live("top")))
+
+    async with create_task_group() as tasks:
+        tasks.start_soon(resolve)
+        while not lacking <= tree.server.counts.keys():
+            await checkpoint()
+        tree.server.heal()
+    assert answers == [TREE]
+    assert {path for path in tree.server.counts if path.startswith("/simple/")} == lacking
 
 
 def test_the_room_is_not_imported_where_nothing_is_resolved() -> None:

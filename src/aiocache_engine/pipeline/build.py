@@ -49,7 +49,7 @@ from aiocache_engine.pipeline.inputs.requirements import (
     taken_apart,
 )
 from aiocache_engine.pipeline.kit import Kit
-from aiocache_engine.pipeline.steps import in_thread
+from aiocache_engine.pipeline.threads import in_thread
 from aiocache_engine.pipeline.undertake import interpreter_for, listed
 from aiocache_engine.system.disk import disk_error
 

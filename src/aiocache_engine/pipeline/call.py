@@ -23,7 +23,8 @@ from aiocache_engine.pipeline.resolution.fetch import Fetcher
 from aiocache_engine.pipeline.resolution.resolve import Resolved, doubt_of, metadata_of, resolve_live
 from aiocache_engine.pipeline.resolution.shelf import Shelf
 from aiocache_engine.pipeline.standing import Standing, without
-from aiocache_engine.pipeline.steps import Conductor, in_thread, in_thread_surely
+from aiocache_engine.pipeline.steps import Conductor
+from aiocache_engine.pipeline.threads import in_thread, in_thread_surely
 from aiocache_engine.pipeline.undertake import Sought
 from aiocache_engine.pipeline.warm import chooser_of, satisfied_by
 from aiocache_engine.policy.resolution import Problem

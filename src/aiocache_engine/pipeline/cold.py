@@ -19,7 +19,8 @@ from aiocache_engine.pipeline.collector.collect import Collector
 from aiocache_engine.pipeline.deliver import as_obtained, deliver, is_missing
 from aiocache_engine.pipeline.kit import Kit
 from aiocache_engine.pipeline.standing import Standing
-from aiocache_engine.pipeline.steps import Conductor, in_thread
+from aiocache_engine.pipeline.steps import Conductor
+from aiocache_engine.pipeline.threads import in_thread
 from aiocache_engine.pipeline.undertake import Fetching, Installation, Sought
 from aiocache_engine.pipeline.warm import standing_of
 from aiocache_engine.system.disk import translated

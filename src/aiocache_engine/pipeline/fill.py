@@ -31,7 +31,8 @@ from aiocache_engine.pipeline.download import download
 from aiocache_engine.pipeline.find import Choice, Finder, Missing, Ready
 from aiocache_engine.pipeline.pages import ask_indexes, not_found, store_page, unknown_page
 from aiocache_engine.pipeline.publish import discard_damaged, opened, publish_sound
-from aiocache_engine.pipeline.steps import Conductor, in_thread
+from aiocache_engine.pipeline.steps import Conductor
+from aiocache_engine.pipeline.threads import in_thread
 from aiocache_engine.pipeline.wheels.unpack import unpack
 from aiocache_engine.report import Reporter
 from aiocache_engine.store.archives import TREE, Archive, check_sizes, write_description

@@ -20,7 +20,7 @@ from aiocache_engine.pipeline.builds.source import copy_from
 from aiocache_engine.pipeline.call import Call
 from aiocache_engine.pipeline.cold import ending
 from aiocache_engine.pipeline.kit import Kit
-from aiocache_engine.pipeline.steps import in_thread
+from aiocache_engine.pipeline.threads import in_thread
 from aiocache_engine.pipeline.undertake import interpreter_for
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from aiocache_engine.pipeline.cold import ending
 from aiocache_engine.pipeline.inputs.arguments import text, texts
 from aiocache_engine.pipeline.inputs.requirements import clean_targets
 from aiocache_engine.pipeline.kit import Kit
-from aiocache_engine.pipeline.steps import in_shared_hold, in_thread
+from aiocache_engine.pipeline.steps import in_shared_hold
+from aiocache_engine.pipeline.threads import in_thread
 from aiocache_engine.store.archives import read_totals
 from aiocache_engine.store.environments import read_environment_manifest
 from aiocache_engine.store.generations import version_matches

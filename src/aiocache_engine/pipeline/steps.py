@@ -2,24 +2,21 @@
 
 A piece of work is a generator that yields what has to be done next: something short inside a hold of the cache lock, or
 something long outside. A warm command performs the steps in its own thread; the engine performs the same steps from the
-event loop, each in a worker thread, and can be cancelled between any two.
+event loop in a worker thread, which it leaves for every wait, and can be cancelled between any two.
 """
 
 from __future__ import annotations
 
 import time
-from _thread import allocate_lock
-from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable, Iterator
+from functools import partial
 
-from aiocache_engine.hints import TYPE_CHECKING, Any, Generic, TypeVar
+from aiocache_engine.hints import Any, Generic, TypeVar
 from aiocache_engine.model.locking import LockMode, Wait
 from aiocache_engine.model.value import value
+from aiocache_engine.pipeline.threads import in_thread
 from aiocache_engine.system.disk import translated
 from aiocache_engine.system.lock import CacheLock, Hold
-
-if TYPE_CHECKING:
-    from aiocache_engine.system.keylock import KeyHold
 
 Result = TypeVar("Result")
 Part = TypeVar("Part")
@@ -91,70 +88,143 @@ class Conductor:
         self.longest_hold_seconds = 0.0  #: of the exclusive holds so far
 
     def perform(self, steps: Steps[Result]) -> Result:
-        """Perform every step in this thread."""
-        try:
-            step = next(steps)
-            while True:
-                try:
-                    outcome = self._do(step)
-                except BaseException as error:  # noqa: BLE001 - the steps themselves decide what an error means
-                    step = steps.throw(error)
-                else:
-                    step = steps.send(outcome)
-        except StopIteration as stop:
-            result: Result = stop.value
-            return result
+        """Perform every step in this thread, which runs no event loop."""
+        run = _Run(steps)
+        run.go_on(self._do)
+        return run.result
+
+    async def conduct(self, steps: Steps[Result]) -> Result:
+        """Perform every step from the event loop: in a worker thread, but for waits, which take none."""
+        return await self._finish(_Run(steps))
+
+    def perform_in_worker(self, steps: Steps[Result]) -> Result:
+        """Perform every step in this worker thread of anyio; what has to be waited for is on its event loop."""
+        run = _Run(steps)
+        if run.go_on(self._do_at_once) is not None:
+            from anyio import from_thread  # noqa: PLC0415 - a warm command has no event loop
+
+            from_thread.run(self._finish, run)
+        return run.result
+
+    async def _finish(self, run: _Run[Result]) -> Result:
+        while not run.is_done:
+            run.begin()
+            try:
+                waiting = await in_thread(partial(run.go_on, self._do_at_once), on_cancel=run.stop)
+                if waiting is None:
+                    break
+                outcome = await self._wait_and_do(waiting)
+            except BaseException as error:  # noqa: BLE001 - the steps themselves decide what an error or the cancellation means
+                run.fail(error)
+            else:
+                run.succeed(outcome)
+        return run.result
 
     def _do(self, step: Step) -> Any:
-        if isinstance(step, Outside):
-            with translated(self._place):
-                return step.work()
+        if isinstance(step, InHold):
+            with self._lock.hold_now(step.mode, timeout_seconds=self._timeout_seconds, on_wait=self._on_wait) as hold:
+                return self._do_in(hold, step)
         if isinstance(step, Pause):
             time.sleep(step.seconds)
             return None
-        with self._lock.hold_now(step.mode, timeout_seconds=self._timeout_seconds, on_wait=self._on_wait) as hold:
-            try:
-                with translated(self._place):
-                    return step.work(hold)
-            finally:
-                self._note(hold)
+        with translated(self._place):
+            return step.work()
 
-    async def conduct(self, steps: Steps[Result]) -> Result:
-        """Perform every step from the event loop, each in a worker thread."""
-        try:
-            step = next(steps)
-            while True:
-                try:
-                    outcome = await self._do_async(step)
-                except BaseException as error:  # noqa: BLE001 - as above; cancellation passes through the steps too
-                    step = steps.throw(error)
-                else:
-                    step = steps.send(outcome)
-        except StopIteration as stop:
-            result: Result = stop.value
-            return result
+    def _do_at_once(self, step: Step) -> Any:
+        if isinstance(step, Pause):
+            raise _MustWaitError(step)
+        if isinstance(step, InHold):
+            with self._lock.hold_if_free(step.mode) as hold:
+                if hold is None:
+                    raise _MustWaitError(step)
+                return self._do_in(hold, step)
+        return self._do(step)
 
-    async def _do_async(self, step: Step) -> Any:
-        if isinstance(step, Outside):
-            with translated(self._place):
-                return await in_thread(step.work, on_cancel=step.stop)
+    async def _wait_and_do(self, step: InHold | Pause) -> Any:
         if isinstance(step, Pause):
             from anyio import sleep  # noqa: PLC0415 - a warm command has no event loop
 
             await sleep(step.seconds)
             return None
-        work = step.work
         async with self._lock.hold(step.mode, timeout_seconds=self._timeout_seconds, on_wait=self._on_wait) as hold:
-            try:
-                with translated(self._place):
-                    return await in_thread(lambda: work(hold), limiter=_holds_limiter())
-            finally:
-                self._note(hold)
+            return await in_thread(partial(self._do_in, hold, step), limiter=_holds_limiter())
 
-    def _note(self, hold: Hold) -> None:
-        self.waited_seconds += hold.waited_seconds
-        if hold.mode is LockMode.EXCLUSIVE:
-            self.longest_hold_seconds = max(self.longest_hold_seconds, time.monotonic() - hold.acquired_at)
+    def _do_in(self, hold: Hold, step: InHold) -> Any:
+        try:
+            with translated(self._place):
+                return step.work(hold)
+        finally:
+            self.waited_seconds += hold.waited_seconds
+            if hold.mode is LockMode.EXCLUSIVE:
+                self.longest_hold_seconds = max(self.longest_hold_seconds, time.monotonic() - hold.acquired_at)
+
+
+class _MustWaitError(Exception):
+    """A step cannot be done at once."""
+
+    def __init__(self, step: InHold | Pause) -> None:
+        super().__init__(step)
+        self.step = step
+
+
+class _Run(Generic[Result]):
+    """Steps on their way: what is to be done next, and how they go on from there."""
+
+    result: Result  #: once it is done
+
+    def __init__(self, steps: Steps[Result]) -> None:
+        self._steps = steps
+        self._step: Step | None = None
+        self._is_stopped = False
+        self._advance(partial(next, steps))
+
+    @property
+    def is_done(self) -> bool:
+        """Tell whether no step is left."""
+        return self._step is None
+
+    def begin(self) -> None:
+        """Forget that it was stopped: what steps do after a cancellation they do to its end."""
+        self._is_stopped = False
+
+    def go_on(self, do: Callable[[Step], Any]) -> InHold | Pause | None:
+        """Do one step after the other; gives the one that must be waited for, or None at the end or when stopped."""
+        while self._step is not None and not self._is_called_off():
+            try:
+                outcome = do(self._step)
+            except _MustWaitError as wait:
+                return wait.step
+            except BaseException as error:  # noqa: BLE001 - the steps themselves decide what an error means
+                if self._is_called_off():  # the cancellation is what they are told
+                    return None
+                self.fail(error)
+            else:
+                self.succeed(outcome)
+        return None
+
+    def stop(self) -> None:
+        """Let `go_on`, in another thread, end after the step that it is at; long work that can stop halfway does."""
+        self._is_stopped = True
+        step = self._step
+        if isinstance(step, Outside) and step.stop is not None:
+            step.stop()
+
+    def succeed(self, outcome: Any) -> None:
+        """Tell the steps what the step gave."""
+        self._advance(partial(self._steps.send, outcome))
+
+    def fail(self, error: BaseException) -> None:
+        """Tell the steps what went wrong; raises what they do not handle."""
+        self._advance(partial(self._steps.throw, error))
+
+    def _is_called_off(self) -> bool:
+        return self._is_stopped
+
+    def _advance(self, resume: Callable[[], Step]) -> None:
+        try:
+            self._step = resume()
+        except StopIteration as stop:
+            self._step, self.result = None, stop.value
 
 
 class StoppedError(Exception):
@@ -171,120 +241,6 @@ def until_stopped(parts: Iterable[Part], is_stopped: Callable[[], bool]) -> Iter
         if is_stopped():
             raise StoppedError
         yield part
-
-
-async def in_thread(
-    work: Callable[[], Result], *, limiter: Any = None, on_cancel: Callable[[], object] | None = None
-) -> Result:
-    """Do this in a worker thread, and never leave it behind.
-
-    Whoever is cancelled waits until the thread is done, however the cancellation came: asyncio's own passes through
-    anyio's shields, and a thread that went on would write after its lock, its lease or its staging is gone. Long work
-    that can stop halfway is told to by `on_cancel`; its result is lost then.
-    """
-    from asyncio import CancelledError, Event, get_running_loop  # noqa: PLC0415 - a warm command has no event loop
-
-    from anyio import to_thread  # noqa: PLC0415 - as above
-
-    loop, is_done = get_running_loop(), Event()
-
-    def tell() -> None:
-        with suppress(RuntimeError):  # the loop was closed, and nobody waits
-            loop.call_soon_threadsafe(is_done.set)
-
-    errand = _Errand(work, tell)
-    try:
-        return await to_thread.run_sync(errand, limiter=limiter, abandon_on_cancel=on_cancel is not None)
-    except CancelledError:
-        if errand.call_off():
-            raise
-        if on_cancel is not None:
-            on_cancel()
-        await _until(is_done)
-        raise
-
-
-async def in_thread_surely(work: Callable[[], Any]) -> None:
-    """Do this in a worker thread however often it is cancelled: it cleans up. The cancellation is raised afterwards."""
-    from asyncio import CancelledError  # noqa: PLC0415 - a warm command has no event loop
-
-    from anyio import CancelScope  # noqa: PLC0415 - as above
-
-    has_begun = False
-
-    def begin() -> None:
-        nonlocal has_begun
-        has_begun = True
-        work()
-
-    cancelled: CancelledError | None = None
-    while not has_begun:
-        try:
-            with CancelScope(shield=True):
-                await in_thread(begin)
-        except CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        raise cancelled
-
-
-async def while_showing_life(key_hold: KeyHold, work: Callable[[], Awaitable[Result]]) -> Result:
-    """Do this, showing those who wait every second that it goes on (rule 4)."""
-    from anyio import create_task_group, sleep  # noqa: PLC0415 - as above
-
-    async def show() -> None:
-        while True:
-            key_hold.progress()
-            await sleep(1)
-
-    outcome: list[Result] = []
-    failure: list[Exception] = []
-    async with create_task_group() as tasks:
-        tasks.start_soon(show)
-        try:
-            outcome.append(await work())
-        except Exception as error:  # noqa: BLE001 - raised below: a task group would wrap it
-            failure.append(error)
-        tasks.cancel_scope.cancel()
-    if failure:
-        raise failure[0]
-    return outcome[0]
-
-
-class _Errand(Generic[Result]):
-    """Work for another thread, which can be called off until it begins."""
-
-    def __init__(self, work: Callable[[], Result], tell: Callable[[], None]) -> None:
-        self._work = work
-        self._tell = tell
-        self._mutex = allocate_lock()
-        self._has_begun = self._is_called_off = False
-
-    def __call__(self) -> Result:
-        with self._mutex:
-            self._has_begun = True
-            if self._is_called_off:
-                raise RuntimeError("this was called off")
-        try:
-            return self._work()
-        finally:
-            self._tell()
-
-    def call_off(self) -> bool:
-        """Keep it from beginning; False if it has begun."""
-        with self._mutex:
-            self._is_called_off = not self._has_begun
-            return self._is_called_off
-
-
-async def _until(event: Any) -> None:
-    from asyncio import CancelledError  # noqa: PLC0415 - as above
-
-    from anyio import CancelScope  # noqa: PLC0415 - as above
-
-    while not event.is_set():
-        with CancelScope(shield=True), suppress(CancelledError):  # the first cancellation is on its way already
-            await event.wait()
 
 
 def _holds_limiter() -> Any:

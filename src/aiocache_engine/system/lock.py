@@ -162,19 +162,36 @@ class CacheLock:
         self, mode: LockMode, *, timeout_seconds: float = 60.0, on_wait: OnWait | None = None
     ) -> Iterator[Hold]:
         """Hold the cache lock in a thread that runs no event loop; else as `hold`, whose errors it shares."""
+        ticket = _Ticket(mode, timeout_seconds)
+        with self._asked_in_thread(ticket), closing(self._waits(ticket, on_wait)) as pauses:
+            for pause in pauses:
+                time.sleep(pause)
+            yield self._granted_in_thread(ticket)
+
+    @contextmanager
+    def hold_if_free(self, mode: LockMode) -> Iterator[Hold | None]:
+        """Hold the cache lock, as `hold_now`, if that takes no wait; else None, and nothing is held or queued."""
+        ticket = _Ticket(mode, timeout_seconds=1.0)
+        with self._asked_in_thread(ticket):
+            with closing(self._waits(ticket, None)) as pauses:
+                next(pauses, None)
+            yield None if ticket.hold is None else self._granted_in_thread(ticket)
+
+    @contextmanager
+    def _asked_in_thread(self, ticket: _Ticket) -> Iterator[None]:
         refuse_inside_hold(self._path)
         refuse_in_event_loop(self._path)
-        ticket = _Ticket(mode, timeout_seconds)
         try:
-            with closing(self._waits(ticket, on_wait)) as pauses:
-                for pause in pauses:
-                    time.sleep(pause)
-            _hold_of_context.set(ticket.hold)
-            _hold_of_thread[get_ident()] = self._granted(ticket)
-            yield self._granted(ticket)
+            yield
         finally:
             _hold_of_thread.pop(get_ident(), None)
             self._release(ticket)
+
+    def _granted_in_thread(self, ticket: _Ticket) -> Hold:
+        hold = self._granted(ticket)
+        _hold_of_context.set(hold)
+        _hold_of_thread[get_ident()] = hold
+        return hold
 
     def _waits(self, ticket: _Ticket, on_wait: OnWait | None) -> Generator[float]:
         """Try until the ticket is granted; yields the seconds to sleep before the next try.

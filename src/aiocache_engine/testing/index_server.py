@@ -281,12 +281,14 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     server: _Server
+    _heal_count = 0  #: of the server, when the request came
 
     def do_GET(self) -> None:
         """Answer, with whatever fault is set for the path."""
         path = self.path.partition("?")[0]
         headers = {name.lower(): value for name, value in self.headers.items()}
         index = self.server.index
+        self._heal_count = index.heal_count
         fault = index.count(path, headers)
         answer = _conditional(_spoilt(index.answer(path, headers), fault), headers)
         has_range = index.has_ranges and not fault.ignores_range and fault.status is None
@@ -320,10 +322,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _write(self, body: bytes, bytes_per_second: int | None) -> None:
         step = _PIECE_BYTES if bytes_per_second is None else max(1, bytes_per_second // 20)
         index = self.server.index
-        heal_count = index.heal_count
         for start in range(0, len(body), step):
             self.wfile.write(body[start : start + step])
-            if bytes_per_second is not None and index.heal_count == heal_count:
+            if bytes_per_second is not None and index.heal_count == self._heal_count:
                 time.sleep(step / bytes_per_second)
 
 

@@ -21,7 +21,7 @@ from aiocache_engine.hints import TYPE_CHECKING, Any, Final, TypeVar
 from aiocache_engine.model.value import field, value
 from aiocache_engine.pipeline.builds.log import BuildLog
 from aiocache_engine.pipeline.builds.surroundings import backend_environ
-from aiocache_engine.pipeline.steps import in_thread
+from aiocache_engine.pipeline.threads import in_thread
 from aiocache_engine.system.child import Child, ChildLostError, ChildNotStartedError, ChildTimeoutError, Command
 from aiocache_engine.system.disk import translated
 

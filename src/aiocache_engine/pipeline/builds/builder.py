@@ -30,7 +30,8 @@ from aiocache_engine.pipeline.builds.yard import CHAIN_VARIABLE, Errand, check_c
 from aiocache_engine.pipeline.find import Choice, Ready
 from aiocache_engine.pipeline.kit import Kit
 from aiocache_engine.pipeline.resolution.resolve import metadata_of
-from aiocache_engine.pipeline.steps import Conductor, in_thread
+from aiocache_engine.pipeline.steps import Conductor
+from aiocache_engine.pipeline.threads import in_thread
 from aiocache_engine.store.layout import BUILT
 from aiocache_engine.store.work import Work
 from aiocache_engine.system.keylock import KeyLock

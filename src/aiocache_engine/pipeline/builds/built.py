@@ -21,7 +21,8 @@ from aiocache_engine.model.value import value
 from aiocache_engine.pipeline.find import Choice, Ready
 from aiocache_engine.pipeline.kit import Kit
 from aiocache_engine.pipeline.publish import discard_damaged, opened, publish_sound
-from aiocache_engine.pipeline.steps import Conductor, in_shared_hold, in_thread
+from aiocache_engine.pipeline.steps import Conductor, in_shared_hold
+from aiocache_engine.pipeline.threads import in_thread
 from aiocache_engine.pipeline.wheels.unpack import check_directory, unpack
 from aiocache_engine.store.archives import TREE, open_manifest, write_description
 from aiocache_engine.store.work import Found, Work

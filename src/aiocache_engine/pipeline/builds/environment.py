@@ -23,7 +23,7 @@ from aiocache_engine.pipeline.bytecode import Bytecoder
 from aiocache_engine.pipeline.deliver import Supply
 from aiocache_engine.pipeline.inputs.requirements import parse_requirement
 from aiocache_engine.pipeline.kit import Kit
-from aiocache_engine.pipeline.steps import in_thread, while_showing_life
+from aiocache_engine.pipeline.threads import in_thread, while_showing_life
 from aiocache_engine.pipeline.tools.environment import HeldEnvironment, look_up
 from aiocache_engine.pipeline.tools.request import Tool
 from aiocache_engine.pipeline.tools.staging import EnvironmentMaker

@@ -17,7 +17,8 @@ from aiocache_engine.model.value import value
 from aiocache_engine.pipeline.builds.project import BuildSystem, project_root, read_build_system, read_pyproject
 from aiocache_engine.pipeline.builds.source import Sources, unpacked
 from aiocache_engine.pipeline.find import Choice
-from aiocache_engine.pipeline.steps import Conductor, in_shared_hold, in_thread, in_thread_surely
+from aiocache_engine.pipeline.steps import Conductor, in_shared_hold
+from aiocache_engine.pipeline.threads import in_thread, in_thread_surely
 from aiocache_engine.store.layout import BUILT
 from aiocache_engine.store.trash import sweep
 from aiocache_engine.store.work import Work

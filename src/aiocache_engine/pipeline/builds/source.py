@@ -24,7 +24,8 @@ from aiocache_engine.pipeline.builds.unpack import unpack_sdist
 from aiocache_engine.pipeline.download import download
 from aiocache_engine.pipeline.find import Choice
 from aiocache_engine.pipeline.kit import Kit
-from aiocache_engine.pipeline.steps import Conductor, in_shared_hold, in_thread
+from aiocache_engine.pipeline.steps import Conductor, in_shared_hold
+from aiocache_engine.pipeline.threads import in_thread
 from aiocache_engine.store.work import Work
 from aiocache_engine.system.disk import open_plain
 from aiocache_engine.system.keylock import KeyHold, KeyLock

@@ -18,7 +18,8 @@ from aiocache_engine.errors import CacheEngineError
 from aiocache_engine.model.records import Member
 from aiocache_engine.pipeline.builds.environment import BuildEnvironment
 from aiocache_engine.pipeline.kit import Kit
-from aiocache_engine.pipeline.steps import in_exclusive_hold, in_thread, in_thread_surely
+from aiocache_engine.pipeline.steps import in_exclusive_hold
+from aiocache_engine.pipeline.threads import in_thread, in_thread_surely
 from aiocache_engine.store.archives import TREE
 from aiocache_engine.store.detach import take_damaged
 from aiocache_engine.store.trash import sweep

@@ -17,7 +17,7 @@ from aiocache_engine.errors import BuildCycleError
 from aiocache_engine.hints import TYPE_CHECKING, Any, Final, TypeVar
 from aiocache_engine.model.locking import Wait
 from aiocache_engine.model.value import value
-from aiocache_engine.pipeline.steps import while_showing_life
+from aiocache_engine.pipeline.threads import while_showing_life
 from aiocache_engine.system.memory import available_memory_bytes
 
 if TYPE_CHECKING:

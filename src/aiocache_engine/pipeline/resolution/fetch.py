@@ -18,7 +18,8 @@ from aiocache_engine.pipeline.resolution.metadata import is_static
 from aiocache_engine.pipeline.resolution.shelf import Pages, Shelf
 from aiocache_engine.pipeline.resolution.stored import read_local_metadata
 from aiocache_engine.pipeline.resolution.wheel_metadata import Part, metadata_from_parts
-from aiocache_engine.pipeline.steps import Conductor, in_thread
+from aiocache_engine.pipeline.steps import Conductor, Result, Steps
+from aiocache_engine.pipeline.threads import in_thread
 
 FetchWheel = Callable[[Choice], Awaitable[bytes]]  #: brings a whole wheel into the cache and gives its METADATA
 AskSdist = Callable[[Choice], Awaitable[bytes]]  #: gives the METADATA that the wheel built of an sdist will have
@@ -55,6 +56,10 @@ class Fetcher:
             sdist_metadata=self._sdist_metadata,
             page_count=self._page_count,
         )
+
+    def perform(self, steps: Steps[Result]) -> Result:
+        """Perform steps from a worker thread; what has to be waited for is waited for on the event loop."""
+        return self._conductor.perform_in_worker(steps)
 
     async def have_changed(self, projects: Iterable[str]) -> bool:
         """Ask again for the pages of projects, and tell whether one of them says something else than is stored."""

@@ -3,12 +3,13 @@
 The search never starts over for something that is missing: its thread waits for that one thing. Meanwhile everything
 that is likely to be wanted is on its way: the pages of all dependencies seen so far, the metadata of the best file on
 each of them, and what those depend on in turn. What is guessed costs requests and never changes the answer; nothing
-is built for a guess.
+is built for a guess. As long as the cache has everything, the solver's thread reads it itself, and nothing is guessed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
 from functools import partial
 
 from anyio import CapacityLimiter, Event, create_task_group, from_thread, sleep_forever
@@ -21,7 +22,9 @@ from aiocache_engine.model.index import Index
 from aiocache_engine.model.page import StoredPage
 from aiocache_engine.pipeline.find import Choice
 from aiocache_engine.pipeline.resolution.fetch import Fetcher
-from aiocache_engine.pipeline.steps import StoppedError, in_thread
+from aiocache_engine.pipeline.resolution.stored import LacksError, StoredSource
+from aiocache_engine.pipeline.steps import StoppedError
+from aiocache_engine.pipeline.threads import in_thread
 from aiocache_engine.policy.resolution import Demand
 
 if TYPE_CHECKING:
@@ -71,8 +74,18 @@ class _Once(Generic[Value]):
 class LiveSource:
     """Pages and metadata for a solver's thread, fetched on the event loop that runs `serve`."""
 
-    def __init__(self, fetcher: Fetcher) -> None:
+    def __init__(self, fetcher: Fetcher, stored: StoredSource | None = None) -> None:
+        """Fetch nothing yet.
+
+        Args:
+            fetcher: asks the indexes.
+            stored: answers in the solver's thread until something lacks.
+        """
         self._fetcher = fetcher
+        self._stored = stored
+        #: What `stored` was told of, and not yet asked for.
+        self._expected: dict[str, Demand] = {}
+        self._expected_files: Sequence[Choice] = ()
         self._tasks: TaskGroup | None = None
         self._is_cancelled = False
         self._catalog: Any = None
@@ -88,6 +101,8 @@ class LiveSource:
         outcome: list[Result] = []
         failure: list[Exception] = []
         self._catalog = catalog
+        if self._stored is not None:
+            self._stored.serve(catalog)
         async with create_task_group() as self._tasks:
             self._tasks.start_soon(self._notice_cancellation)
             try:
@@ -105,22 +120,55 @@ class LiveSource:
 
     def pages(self, project: str) -> Sequence[tuple[Index, StoredPage]]:
         """Give the pages of a project. Called from the solver's thread."""
+        if (stored := self._still_stored()) is not None:
+            with suppress(LacksError):
+                pages = stored.pages(project)
+                self._expected.pop(project, None)
+                return pages
+            self._go_live()
         return from_thread.run(self._get_pages, project)
 
     def metadata(self, choice: Choice) -> bytes:
         """Give the metadata of a wheel. Called from the solver's thread."""
+        if (stored := self._still_stored()) is not None:
+            with suppress(LacksError):
+                return stored.metadata(choice)
+            self._go_live()
         return from_thread.run(self._get_metadata, choice)
 
     def expect(self, demands: Sequence[Demand]) -> None:
         """Begin to fetch what will be asked for. Called from the solver's thread."""
-        if demands:
+        if (stored := self._still_stored()) is not None:
+            stored.expect(demands)
+            for demand in demands:
+                self._expected.setdefault(demand.project, demand)
+        elif demands:
             from_thread.run_sync(self._begin, demands)
 
     def expect_files(self, choices: Sequence[Choice]) -> None:
         """Begin to fetch metadata that will be asked for. Called from the solver's thread."""
         wheels = [choice for choice in choices if not choice.is_sdist]
-        if wheels:
+        if (stored := self._still_stored()) is not None:
+            stored.expect_files(wheels)
+            self._expected_files = wheels
+        elif wheels:
             from_thread.run_sync(self._begin_files, wheels)
+
+    def _still_stored(self) -> StoredSource | None:
+        """Give what answers from the cache alone, as long as nothing lacked.
+
+        Raises:
+            StoppedError: this was cancelled, and nobody waits for the solver any more.
+        """
+        if self._is_cancelled:
+            raise StoppedError
+        return self._stored
+
+    def _go_live(self) -> None:
+        """Ask the event loop from now on, and at once for all that will be asked for."""
+        self._stored = None
+        self.expect(list(self._expected.values()))
+        self.expect_files(self._expected_files)
 
     async def _get_pages(self, project: str) -> Pages:
         if project not in self._pages:

@@ -104,7 +104,7 @@ async def resolve_live(
     from aiocache_engine.pipeline.resolution.live import LiveSource  # noqa: PLC0415 - a warm command has no event loop
 
     while True:
-        source = LiveSource(fetcher)
+        source = LiveSource(fetcher, StoredSource(fetcher.shelf, fetcher.perform))
         catalog = _catalog(problem, interpreter, fetcher.shelf, source, chooser)
         keeping = KeepingCatalog(catalog, standing or Standing(), interpreter.markers)
         solve = partial(_solve, resolver or default_resolver(), problem, keeping)

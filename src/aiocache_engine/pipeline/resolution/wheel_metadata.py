@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from aiocache_engine.errors import InvalidNameError, InvalidWheelError
 from aiocache_engine.model.names import project_name, wheel_name
-from aiocache_engine.pipeline.steps import in_thread
+from aiocache_engine.pipeline.threads import in_thread
 from aiocache_engine.pipeline.wheels.zip_directory import Member, UnpackLimits, UnsafeZipError, read_directory
 from aiocache_engine.pipeline.wheels.zip_members import whole_member
 

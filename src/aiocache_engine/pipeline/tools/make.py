@@ -20,7 +20,7 @@ from aiocache_engine.pipeline.deliver import Supply
 from aiocache_engine.pipeline.inputs.requirements import parse_requirement
 from aiocache_engine.pipeline.inputs.requirements_file import FileOptions
 from aiocache_engine.pipeline.kit import Kit, end_work
-from aiocache_engine.pipeline.steps import in_thread, in_thread_surely, while_showing_life
+from aiocache_engine.pipeline.threads import in_thread, in_thread_surely, while_showing_life
 from aiocache_engine.pipeline.tools.environment import HeldEnvironment, doubt, look_up
 from aiocache_engine.pipeline.tools.request import Tool
 from aiocache_engine.pipeline.tools.staging import EnvironmentMaker
