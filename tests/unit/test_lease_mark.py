@@ -15,7 +15,7 @@ from aiocache_engine.store.documents import encode
 from aiocache_engine.store.leases import FEW, Lease, LeaseReader
 from aiocache_engine.store.shares import Share
 from aiocache_engine.system.lock import Hold
-from caches import HOLDER, Place, in_hold
+from caches import HOLDER, Place, clean_now, in_hold, prune_now
 
 OBJECT, OTHER = "0123456789abcdef" * 2, "fedcba9876543210" * 2
 
@@ -251,6 +251,16 @@ def test_a_mark_that_was_removed_and_made_anew_is_another(cache: CacheDir, mark:
     mark.unlink()
     put(cache, lease)
     assert ask(cache, reader)
+
+
+def test_a_clean_of_everything_and_a_prune_keep_the_mark(cache: CacheDir, mark: Path) -> None:
+    lease = born(cache)
+    put(cache, lease)
+    lease.end()
+    before = mark.read_bytes()
+    clean_now(cache)
+    prune_now(cache)
+    assert mark.read_bytes() == before
 
 
 def test_nothing_is_added_where_the_mark_cannot_be_written(cache: CacheDir, monkeypatch: pytest.MonkeyPatch) -> None:
