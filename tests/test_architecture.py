@@ -16,14 +16,15 @@ PACKAGE = "aiocache_engine"
 SOURCE = Path(__file__).resolve().parents[1] / "src" / PACKAGE
 
 # A room is a folder of the package or a file at its top. `api` is the package's own __init__, `main` its __main__.
-_LOW = {"model", "errors", "hints"}
+_LOW = {"model", "errors", "redaction", "hints"}
 _MIDDLE = _LOW | {"config", "report", "system"}
 _PIPELINE = _MIDDLE | {"index", "python", "store", "policy"}
 _ENGINE = _PIPELINE | {"pipeline"}
 ALLOWED: Mapping[str, set[str]] = {
     "hints": set(),
-    "errors": {"hints"},
-    "model": {"errors", "hints"},
+    "redaction": {"hints"},
+    "errors": {"redaction", "hints"},
+    "model": {"errors", "redaction", "hints"},
     "policy": _LOW,
     "config": _LOW,
     "report": _LOW,

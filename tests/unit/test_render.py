@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from aiocache_engine.cli.grammar import count, seconds
 from aiocache_engine.cli.render import fetch_document, fetch_text, install_document, install_text
 from aiocache_engine.cli.render_listing import size_text, usage_document, usage_text
 from aiocache_engine.cli.render_pins import pins_document, pins_text
 from aiocache_engine.cli.terminal import message_of, printable
 from aiocache_engine.cli.units import count_of, duration_of, parse_age, parse_size, size_of, table, utc
+from aiocache_engine.cli.values import count, seconds
 from aiocache_engine.errors import ProjectNotFoundError
 from aiocache_engine.model.listing import CacheSize, LeaseInfo, LockInfo, ProcessInfo, Usage
 from aiocache_engine.model.outcome import FetchReport, InstallReport, Named, Obtained

@@ -7,9 +7,10 @@ import re
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit, urlunsplit
 
 from aiocache_engine.config import absolute
-from aiocache_engine.errors import InvalidNameError, redacted
+from aiocache_engine.errors import InvalidNameError
 from aiocache_engine.model.index import Index, IndexFile, IndexKind, UrlCredentials
 from aiocache_engine.model.names import digest, safe_segment, sha256_hex
+from aiocache_engine.redaction import redacted
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _NAME = "filename"  #: in the fragment of a direct URL

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from aiocache_engine.errors import redacted
 from aiocache_engine.model.value import field, value
+from aiocache_engine.redaction import redacted
 
 
 @value

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Sequence
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from aiocache_engine.errors import redacted
 from aiocache_engine.model.requirement import Wanted
 from aiocache_engine.model.value import field, value
 from aiocache_engine.policy.choose import newest_of
 from aiocache_engine.policy.resolution import Catalog, Conflict, Demand, Problem, named
 from aiocache_engine.policy.span import Universe
+from aiocache_engine.redaction import redacted
 
 _LINE = 3  #: so many facts fit into one line
 _NONE_FOR = " only, none "  #: after the tags of the wheels of one version

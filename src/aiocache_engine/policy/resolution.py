@@ -12,10 +12,10 @@ from collections.abc import Iterable, Sequence
 
 from packaging.version import Version
 
-from aiocache_engine.errors import redacted
 from aiocache_engine.hints import Protocol
 from aiocache_engine.model.requirement import Wanted
 from aiocache_engine.model.value import value
+from aiocache_engine.redaction import redacted
 
 
 @value

@@ -10,10 +10,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-from aiocache_engine.errors import redacted
 from aiocache_engine.hints import Final
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.value import value
+from aiocache_engine.redaction import redacted
 
 THIS_PROCESS: Final = "this process"
 _COMMAND_LENGTH: Final = 120

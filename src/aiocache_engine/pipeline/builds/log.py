@@ -6,8 +6,8 @@ import os
 from collections import deque
 from types import TracebackType
 
-from aiocache_engine.errors import redacted
 from aiocache_engine.hints import Final, Self
+from aiocache_engine.redaction import redacted
 
 MOST_BYTES: Final = 50_000_000
 _LAST_COUNT: Final = 20  #: lines that an error shows

@@ -13,7 +13,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_version
 
-from aiocache_engine.errors import InvalidNameError, InvalidRequirementError, UsageError, redacted
+from aiocache_engine.errors import InvalidNameError, InvalidRequirementError, UsageError
 from aiocache_engine.model.names import (
     file_name,
     is_object_id,
@@ -28,6 +28,7 @@ from aiocache_engine.model.requirement import Wanted
 from aiocache_engine.model.value import replace
 from aiocache_engine.pipeline.inputs.mistakes import advice, advice_on_directory
 from aiocache_engine.pipeline.inputs.pep508 import MarkerError, marker_holds, read_requirement
+from aiocache_engine.redaction import redacted
 
 _PER_LINE = re.compile(r"\s--(hash|config-settings?|global-option)(?:=|\s+)(\"[^\"]*\"|'[^']*'|\S+)")
 EDITABLE = ("-e", "--editable")
