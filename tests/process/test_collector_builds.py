@@ -20,6 +20,7 @@ from aiocache_engine.pipeline.collector.why import why
 from aiocache_engine.pipeline.inputs.requirements import clean_targets
 from aiocache_engine.pipeline.steps import InHold, Steps
 from aiocache_engine.store import detach_names
+from aiocache_engine.store.archives import WHEEL_FILE
 from aiocache_engine.store.cache_dir import CacheDir
 from aiocache_engine.store.generations import version_matches
 from aiocache_engine.store.layout import BUILT, OVERLAY
@@ -466,6 +467,18 @@ def test_a_prune_to_a_size_takes_idle_sdists_before_what_was_used_since(place: P
     assert (os.path.exists(idle), os.path.exists(used)) == (False, True)
     assert place.archives() == {archive_id}
     assert [(each.kind, each.reason.value) for each in removal.removed] == [("sdist", "size")]
+
+
+def test_the_wheel_file_beside_what_was_built_counts_in_every_size(cache: CacheDir) -> None:
+    archive = publish(cache, built())
+    (bare,), empty = list_entries(cache, None, matches=version_matches), measure_cache(cache)
+    Path(cache.layout.archive(archive), WHEEL_FILE).write_bytes(bytes(100_000))
+    (whole,), full = list_entries(cache, None, matches=version_matches), measure_cache(cache)
+    assert (whole.file_count, whole.size_bytes) == (bare.file_count + 1, bare.size_bytes + 100_000)
+    assert (full.file_count, full.size_bytes) == (empty.file_count + 1, empty.size_bytes + 100_000)
+    assert prune(cache, max_size_bytes=full.size_bytes).removed == ()
+    assert prune(cache, max_size_bytes=full.size_bytes - 1).is_goal_met
+    assert measure_cache(cache).size_bytes == 0
 
 
 def test_empty_overlays_go_with_a_prune(place: Place, cache: CacheDir) -> None:

@@ -10,7 +10,7 @@ from itertools import groupby
 
 from aiocache_engine.errors import DamagedEntryError
 from aiocache_engine.model.manifest import Manifest, ManifestError, Totals, load_manifest, load_totals
-from aiocache_engine.model.value import value
+from aiocache_engine.model.value import replace, value
 from aiocache_engine.store.documents import ABSENT, read_document, read_first_line
 from aiocache_engine.system.descent import place_of
 from aiocache_engine.system.disk import NO_PLAIN_FILE, open_plain, write_in_place
@@ -19,6 +19,7 @@ TREE = "tree"
 MANIFEST = "manifest"
 USED = "used"
 LINKED = "linked"
+WHEEL_FILE = "wheel.whl"  #: what was built here, kept beside what it was unpacked to
 STAMP_BYTES = 16
 _STAMPING = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
@@ -117,6 +118,18 @@ def read_totals(path: str) -> Totals | None:
         return None if line is None else load_totals(line)
     except ManifestError:
         return None
+
+
+def read_whole_totals(path: str) -> Totals | None:
+    """Read the totals of an archive, the wheel file that is kept beside its tree counted with it; None as above."""
+    totals = read_totals(path)
+    if totals is None:
+        return None
+    try:
+        kept_bytes = os.lstat(f"{path}/{WHEEL_FILE}").st_size
+    except FileNotFoundError:
+        return totals
+    return replace(totals, file_count=totals.file_count + 1, size_bytes=totals.size_bytes + kept_bytes)
 
 
 def open_manifest(archive: Archive, boot_id: str) -> Manifest:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from aiocache_engine.errors import BuildError, DamagedEntryError, InvalidNameError, InvalidWheelError
-from aiocache_engine.hints import Final
 from aiocache_engine.model.manifest import Manifest, dump_manifest
 from aiocache_engine.model.names import SdistName, WheelName, wheel_name
 from aiocache_engine.model.python import Interpreter
@@ -24,13 +23,12 @@ from aiocache_engine.pipeline.publish import discard_damaged, opened, publish_so
 from aiocache_engine.pipeline.steps import Conductor, in_shared_hold
 from aiocache_engine.pipeline.threads import in_thread
 from aiocache_engine.pipeline.wheels.unpack import check_directory, unpack
-from aiocache_engine.store.archives import TREE, open_manifest, write_description
+from aiocache_engine.store.archives import TREE, WHEEL_FILE, open_manifest, write_description
 from aiocache_engine.store.work import Found, Work
 from aiocache_engine.system.disk import open_plain, translated
 from aiocache_engine.system.lock import Hold
 from aiocache_engine.system.process import me
 
-WHEEL_FILE: Final = "wheel.whl"  #: in the directory of an archive that was built here
 _PIECE_BYTES = 1024 * 1024
 
 Take = Callable[[str, str], object]  #: gets the path of a wheel file and the name that it shall have, in a thread

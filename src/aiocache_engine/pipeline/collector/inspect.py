@@ -11,7 +11,7 @@ from aiocache_engine.model.names import is_object_id, is_sdist
 from aiocache_engine.model.removal import CleanTarget, VersionMatch
 from aiocache_engine.model.value import replace
 from aiocache_engine.pipeline.collector.scan import find_processes
-from aiocache_engine.store.archives import read_stamp, read_totals
+from aiocache_engine.store.archives import read_stamp, read_whole_totals
 from aiocache_engine.store.bytecode import read_bytecode_totals
 from aiocache_engine.store.cache_dir import CacheDir
 from aiocache_engine.store.documents import list_directory
@@ -61,7 +61,7 @@ def _condemned(layout: Layout, entries: Iterable[Entry]) -> set[str]:
 def measure_cache(cache: CacheDir) -> CacheSize:
     """Add up what the manifests say, and the sdists. What an environment shares with archives is counted with them."""
     layout = cache.layout
-    archives = [each for each in (read_totals(layout.archive(i)) for i in _ids(layout.archives)) if each]
+    archives = [each for each in (read_whole_totals(layout.archive(i)) for i in _ids(layout.archives)) if each]
     environments = [read_environment_manifest(layout.environment(i)) for i in _ids(layout.environments)]
     compiled = [read_bytecode_totals(path) for _, path in stored_for(layout.bytecodes)]
     sdists = [size_of_page(path) for _, path in _sdists(layout)]
@@ -118,7 +118,7 @@ def _sdist(path: str, project: str) -> Entry:
 
 def _archive(layout: Layout, archive_id: str, overlays: Mapping[str, list[str]]) -> Entry:
     path = layout.archive(archive_id)
-    totals = read_totals(path)
+    totals = read_whole_totals(path)
     return Entry(
         kind="archive",
         project=totals.project if totals is not None else None,
@@ -195,7 +195,7 @@ def _lease(layout: Layout, lease: LeaseFile) -> LeaseInfo:
 
 def _own_bytes(layout: Layout, object_id: str) -> int:
     """Give the size of an object, without what an environment shares with the archives on the same lease."""
-    if (totals := read_totals(layout.archive(object_id))) is not None:
+    if (totals := read_whole_totals(layout.archive(object_id))) is not None:
         return totals.size_bytes
     manifest = read_environment_manifest(layout.environment(object_id))
     return manifest.own_bytes if manifest is not None else 0

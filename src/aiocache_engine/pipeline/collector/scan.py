@@ -27,7 +27,7 @@ from aiocache_engine.model.snapshot import (
 )
 from aiocache_engine.model.value import replace
 from aiocache_engine.pipeline.collector.whereabouts import Whereabouts
-from aiocache_engine.store.archives import is_linked, is_present, read_stamp, read_totals
+from aiocache_engine.store.archives import is_linked, is_present, read_stamp, read_whole_totals
 from aiocache_engine.store.cache_dir import CacheDir
 from aiocache_engine.store.detach import dead_staging, half_born
 from aiocache_engine.store.documents import list_directory, read_document
@@ -72,7 +72,7 @@ def scan(cache: CacheDir, leases: LeaseReader) -> Snapshot:
     archives = {
         archive_id: SeenArchive(
             id=archive_id,
-            totals=read_totals(layout.archive(archive_id)),
+            totals=read_whole_totals(layout.archive(archive_id)),
             stamp=stamp,
             last_used_at=last_used_at,
             is_linked=is_linked(layout.archive(archive_id)),
