@@ -8,6 +8,7 @@ import shutil
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -16,6 +17,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from aiocache_engine.config import Config
 from aiocache_engine.engine import CacheEngine
 from aiocache_engine.model.manifest import Manifest
 from aiocache_engine.model.python import LinkMode
@@ -25,9 +27,10 @@ from aiocache_engine.pipeline.threads import in_thread
 from aiocache_engine.pipeline.wheels.unpack import unpack
 from aiocache_engine.python.target import TargetChoice
 from aiocache_engine.store.leases import LeaseReader
-from aiocache_engine.testing.index_server import IndexServer
+from aiocache_engine.testing.index_server import Fault, IndexServer
 from aiocache_engine.testing.invariants import assert_environment_sound, assert_sound
 from caches import Place
+from lock_state import held_elsewhere, state_of
 from shares import Share
 
 if TYPE_CHECKING:
@@ -250,25 +253,32 @@ async def test_an_error_in_a_thread_that_was_cancelled_is_not_lost_silently_as_a
         await fail()
 
 
+@pytest.mark.parametrize("is_native", [False, True], ids=["by a scope", "by the task"])
 @pytest.mark.parametrize("is_reading", [False, True], ids=["from the indexes", "from the cache alone"])
 def test_a_resolution_that_is_cancelled_while_its_thread_computes_ends_at_its_next_question(
-    *, is_reading: bool
+    *, is_reading: bool, is_native: bool
 ) -> None:
     answers: list[object] = []
 
     async def cancel_computing() -> None:
+        task = asyncio.current_task()
+        assert task is not None
         with anyio.CancelScope() as scope:
 
             def compute() -> None:
-                anyio.from_thread.run_sync(scope.cancel)
+                anyio.from_thread.run_sync(task.cancel if is_native else scope.cancel)
                 for _ in range(5):  # whatever there is to be cancelled is, and nothing else goes on
                     anyio.from_thread.run(anyio.lowlevel.checkpoint)
                 source.pages("late")
 
-            stored = cast("StoredSource", Everything()) if is_reading else None
-            source = LiveSource(cast("Fetcher", None), stored)
-            await source.serve(cast("IndexCatalog", Everything()), compute)
-        answers.append(scope.cancelled_caught)
+            source = LiveSource(cast("Fetcher", None))
+            if is_reading:
+                source.read_first(cast("StoredSource", Everything()))
+            try:
+                await source.serve(cast("IndexCatalog", Everything()), compute)
+            except asyncio.CancelledError:
+                answers.append("cancelled")
+                raise
 
     class Everything:
         def is_direct(self, _project: str) -> bool:
@@ -277,10 +287,46 @@ def test_a_resolution_that_is_cancelled_while_its_thread_computes_ends_at_its_ne
         def serve(self, _catalog: object) -> None:
             """Be asked for nothing: whoever was cancelled asks no more."""
 
-    thread = threading.Thread(target=asyncio.run, args=(cancel_computing(),), daemon=True)
+    def run() -> None:
+        with suppress(asyncio.CancelledError):
+            asyncio.run(cancel_computing())
+
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     thread.join(30)
-    assert answers == [True], "it still waits for what nobody brings"
+    assert answers == ["cancelled"], "it still waits for what nobody brings"
+
+
+@pytest.mark.parametrize("is_native", [False, True], ids=["by a scope", "by the task"])
+@pytest.mark.parametrize("waits_for", ["a page", "the lock"])
+async def test_a_resolution_that_waits_ends_when_it_is_cancelled(
+    tmp_path: Path, waits_for: str, *, is_native: bool
+) -> None:
+    place = Place(tmp_path)
+    place.wheel("tiny", "1.0")
+    await place.fetch("tiny==1.0")
+    with IndexServer(place.wheels) as server:
+        server.fault("/simple/tiny/", Fault(bytes_per_second=1))
+        scope = anyio.CancelScope()
+        async with CacheEngine(place.cache, config=Config(index_url=server.index_url)) as engine:
+
+            async def resolve() -> None:
+                with scope:
+                    await engine.resolve(["tiny"])
+
+            lock = place.opened().lock
+            with held_elsewhere(lock) if waits_for == "the lock" else nullcontext():
+                task = asyncio.create_task(resolve())
+                while not (state_of(lock).waiting_count or server.counts["/simple/tiny/"]):
+                    await anyio.lowlevel.checkpoint()
+                if is_native:
+                    task.cancel()
+                else:
+                    scope.cancel()
+                done, _ = await asyncio.wait([task], timeout=30)
+    assert done == {task}
+    assert task.cancelled() is is_native
+    assert scope.cancelled_caught is not is_native
 
 
 async def test_a_clean_and_a_prune_cancelled_anywhere_leave_whole_entries_or_trash(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from aiocache_engine.errors import LockTimeoutError, NestedHoldError
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.system.lock import CacheLock
 from concurrency.locking.neighbour import Neighbour
-from lock_state import state_of
+from lock_state import state_of, wait_until_waiting
 
 
 @pytest.fixture
@@ -36,11 +36,6 @@ def lock(path: Path) -> CacheLock:
 def neighbour() -> Iterator[Neighbour]:
     with Neighbour() as neighbour:
         yield neighbour
-
-
-async def wait_until_waiting(lock: CacheLock, count: int) -> None:
-    while state_of(lock).waiting_count < count:
-        await checkpoint()
 
 
 class Holding:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
 from functools import partial
 from pathlib import Path
 
 import anyio
 import pytest
-from anyio import to_thread
-from anyio.lowlevel import checkpoint
+from anyio import from_thread, to_thread
 
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.pipeline.steps import (
@@ -20,13 +18,14 @@ from aiocache_engine.pipeline.steps import (
     InHold,
     Outside,
     Pause,
+    Result,
     Step,
     Steps,
     in_exclusive_hold,
     until_stopped,
 )
 from aiocache_engine.system.lock import CacheLock
-from lock_state import state_of
+from lock_state import held_elsewhere, state_of, wait_until_waiting
 
 SHARED, EXCLUSIVE = LockMode.SHARED, LockMode.EXCLUSIVE
 LOOP_THREAD = threading.main_thread().ident
@@ -63,7 +62,7 @@ async def test_steps_give_the_same_from_the_loop_from_a_worker_and_in_one_thread
     right = ["both", "error", "apart"]
     assert await conductor.conduct(whose([])) == right
     assert await to_thread.run_sync(conductor.perform, whose([])) == right
-    assert await to_thread.run_sync(conductor.perform_in_worker, whose([])) == right
+    assert await to_thread.run_sync(in_worker, conductor, whose([])) == right
 
 
 async def test_an_error_that_the_steps_do_not_handle_reaches_who_has_them_done(conductor: Conductor) -> None:
@@ -71,7 +70,7 @@ async def test_an_error_that_the_steps_do_not_handle_reaches_who_has_them_done(c
         yield Outside(lambda: None)
         yield Outside(lambda: 1 // 0)
 
-    for perform in (conductor.perform, conductor.perform_in_worker):
+    for perform in (conductor.perform, partial(in_worker, conductor)):
         with pytest.raises(ZeroDivisionError):
             await to_thread.run_sync(perform, steps())
     with pytest.raises(ZeroDivisionError):
@@ -96,7 +95,7 @@ async def test_a_worker_waits_for_its_hold_on_the_event_loop(lock: CacheLock, co
     async with anyio.create_task_group() as tasks:
         with held_elsewhere(lock):
             steps = in_exclusive_hold(lambda hold: hold.mode)
-            tasks.start_soon(partial(to_thread.run_sync, conductor.perform_in_worker, steps))
+            tasks.start_soon(to_thread.run_sync, in_worker, conductor, steps)
             await wait_until_waiting(lock, 1)
             tasks.cancel_scope.cancel()
     assert state_of(lock).waiting_count == 0
@@ -171,6 +170,10 @@ async def test_steps_that_go_on_after_a_cancellation_do_so_to_their_end(conducto
     assert said == ["first", "second"]
 
 
+def in_worker(conductor: Conductor, steps: Steps[Result]) -> Result:
+    return conductor.perform_in_worker(steps, wait_for=from_thread.run)
+
+
 async def cancelled(
     conductor: Conductor,
     steps: Steps[None],
@@ -203,28 +206,3 @@ async def cancelled(
     assert task.cancelled() is is_native
     assert scope.cancelled_caught is not is_native
     assert ended == [True]
-
-
-async def wait_until_waiting(lock: CacheLock, count: int) -> None:
-    while state_of(lock).waiting_count < count:
-        await checkpoint()
-
-
-@contextmanager
-def held_elsewhere(lock: CacheLock) -> Iterator[None]:
-    """Hold the lock in another thread, in a context of its own, for the length of the block."""
-    is_held, may_end = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with lock.hold_now(EXCLUSIVE):
-            is_held.set()
-            may_end.wait(30)
-
-    thread = threading.Thread(target=hold)
-    thread.start()
-    try:
-        assert is_held.wait(30)
-        yield
-    finally:
-        may_end.set()
-        thread.join()

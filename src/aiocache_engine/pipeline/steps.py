@@ -8,7 +8,7 @@ event loop in a worker thread, which it leaves for every wait, and can be cancel
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
 from functools import partial
 
 from aiocache_engine.hints import Any, Generic, TypeVar
@@ -95,18 +95,20 @@ class Conductor:
 
     async def conduct(self, steps: Steps[Result]) -> Result:
         """Perform every step from the event loop: in a worker thread, but for waits, which take none."""
-        return await self._finish(_Run(steps))
-
-    def perform_in_worker(self, steps: Steps[Result]) -> Result:
-        """Perform every step in this worker thread of anyio; what has to be waited for is on its event loop."""
         run = _Run(steps)
-        if run.go_on(self._do_at_once) is not None:
-            from anyio import from_thread  # noqa: PLC0415 - a warm command has no event loop
-
-            from_thread.run(self._finish, run)
+        await self._finish(run)
         return run.result
 
-    async def _finish(self, run: _Run[Result]) -> Result:
+    def perform_in_worker(
+        self, steps: Steps[Result], *, wait_for: Callable[[Callable[[], Awaitable[None]]], None]
+    ) -> Result:
+        """Perform every step in this worker thread of an event loop, on which `wait_for` has done what has to wait."""
+        run = _Run(steps)
+        if run.go_on(self._do_at_once) is not None:
+            wait_for(partial(self._finish, run))
+        return run.result
+
+    async def _finish(self, run: _Run[Any]) -> None:
         while not run.is_done:
             run.begin()
             try:
@@ -118,7 +120,6 @@ class Conductor:
                 run.fail(error)
             else:
                 run.succeed(outcome)
-        return run.result
 
     def _do(self, step: Step) -> Any:
         if isinstance(step, InHold):

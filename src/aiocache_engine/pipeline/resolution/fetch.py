@@ -57,9 +57,9 @@ class Fetcher:
             page_count=self._page_count,
         )
 
-    def perform(self, steps: Steps[Result]) -> Result:
-        """Perform steps from a worker thread; what has to be waited for is waited for on the event loop."""
-        return self._conductor.perform_in_worker(steps)
+    def perform(self, steps: Steps[Result], *, wait_for: Callable[[Callable[[], Awaitable[None]]], None]) -> Result:
+        """Perform steps in a worker thread (`Conductor.perform_in_worker`)."""
+        return self._conductor.perform_in_worker(steps, wait_for=wait_for)
 
     async def have_changed(self, projects: Iterable[str]) -> bool:
         """Ask again for the pages of projects, and tell whether one of them says something else than is stored."""

@@ -12,9 +12,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
 
-from anyio import CapacityLimiter, Event, create_task_group, from_thread, sleep_forever
+from anyio import CapacityLimiter, Event, create_task_group, from_thread
 from anyio.abc import TaskGroup
-from anyio.lowlevel import checkpoint
 
 from aiocache_engine.hints import TYPE_CHECKING, Any, Generic, TypeVar
 from aiocache_engine.index.local import is_local
@@ -74,26 +73,27 @@ class _Once(Generic[Value]):
 class LiveSource:
     """Pages and metadata for a solver's thread, fetched on the event loop that runs `serve`."""
 
-    def __init__(self, fetcher: Fetcher, stored: StoredSource | None = None) -> None:
-        """Fetch nothing yet.
-
-        Args:
-            fetcher: asks the indexes.
-            stored: answers in the solver's thread until something lacks.
-        """
+    def __init__(self, fetcher: Fetcher) -> None:
         self._fetcher = fetcher
-        self._stored = stored
-        #: What `stored` was told of, and not yet asked for.
+        #: Answers in the solver's thread until something lacks, and what it was told of and not yet asked for.
+        self._stored: StoredSource | None = None
         self._expected: dict[str, Demand] = {}
         self._expected_files: Sequence[Choice] = ()
         self._tasks: TaskGroup | None = None
         self._is_cancelled = False
         self._catalog: Any = None
+        self._waits: list[_Once[Any]] = []
         self._pages: dict[str, _Once[Pages]] = {}
         self._metadata: dict[tuple[str, str], _Once[bytes]] = {}
 
+    def read_first(self, stored: StoredSource) -> None:
+        """Ask this in the solver's thread until something lacks."""
+        self._stored = stored
+
     async def serve(self, catalog: IndexCatalog, work: Callable[[], Result]) -> Result:
         """Do the work in a thread, and fetch what it asks for through `catalog`.
+
+        Who is cancelled waits no longer than until the work's next question, however the cancellation came.
 
         Raises:
             Whatever the work raises.
@@ -104,19 +104,23 @@ class LiveSource:
         if self._stored is not None:
             self._stored.serve(catalog)
         async with create_task_group() as self._tasks:
-            self._tasks.start_soon(self._notice_cancellation)
             try:
                 # A thread of its own: it waits for what takes threads as well, and so do forty others.
-                outcome.append(await in_thread(work, limiter=CapacityLimiter(1)))
-            except StoppedError:
-                await checkpoint()  # which tells that this was cancelled
-                raise
+                outcome.append(await in_thread(work, limiter=CapacityLimiter(1), on_cancel=self._cancel))
             except Exception as error:  # noqa: BLE001 - raised below, outside of the group that would wrap it
                 failure.append(error)
             self._tasks.cancel_scope.cancel()
         if failure:
             raise failure[0]
         return outcome[0]
+
+    def wait_for(self, work: Callable[[], Awaitable[Result]]) -> Result:
+        """Have this done on the event loop, unless it is cancelled. Called from the solver's thread.
+
+        Raises:
+            StoppedError: this was cancelled.
+        """
+        return from_thread.run(self._do, work)
 
     def pages(self, project: str) -> Sequence[tuple[Index, StoredPage]]:
         """Give the pages of a project. Called from the solver's thread."""
@@ -169,6 +173,12 @@ class LiveSource:
         self._stored = None
         self.expect(list(self._expected.values()))
         self.expect_files(self._expected_files)
+
+    async def _do(self, work: Callable[[], Awaitable[Result]]) -> Result:
+        once: _Once[Result] = _Once()
+        self._waits.append(once)
+        self._group.start_soon(once.fill, work)
+        return await once.get()
 
     async def _get_pages(self, project: str) -> Pages:
         if project not in self._pages:
@@ -225,20 +235,12 @@ class LiveSource:
             raise StoppedError
         return self._tasks
 
-    async def _notice_cancellation(self) -> None:
-        """Be among the tasks when they are cancelled.
-
-        The one that waits for the solver's thread is shielded. In a group with no other task a cancellation counts as
-        delivered, and a task that is started there afterwards waits for its own for ever.
-        """
-        try:
-            await sleep_forever()
-        finally:
-            self._is_cancelled = True
-            for page in self._pages.values():
-                page.stop()
-            for metadata in self._metadata.values():
-                metadata.stop()
+    def _cancel(self) -> None:
+        """Begin nothing any more, and let the solver's thread wait for nothing: its next question is its end."""
+        self._is_cancelled = True
+        waited_for: list[_Once[Any]] = [*self._pages.values(), *self._metadata.values(), *self._waits]
+        for once in waited_for:
+            once.stop()
 
     async def _bring(self, demands: list[Demand]) -> None:
         """Read in one go what is stored of these projects, then settle each."""

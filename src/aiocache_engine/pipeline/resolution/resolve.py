@@ -104,7 +104,8 @@ async def resolve_live(
     from aiocache_engine.pipeline.resolution.live import LiveSource  # noqa: PLC0415 - a warm command has no event loop
 
     while True:
-        source = LiveSource(fetcher, StoredSource(fetcher.shelf, fetcher.perform))
+        source = LiveSource(fetcher)
+        source.read_first(StoredSource(fetcher.shelf, partial(fetcher.perform, wait_for=source.wait_for)))
         catalog = _catalog(problem, interpreter, fetcher.shelf, source, chooser)
         keeping = KeepingCatalog(catalog, standing or Standing(), interpreter.markers)
         solve = partial(_solve, resolver or default_resolver(), problem, keeping)
