@@ -10,7 +10,7 @@ import hashlib
 import os
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 
 from anyio import CapacityLimiter
@@ -67,56 +67,45 @@ class Sources:
             InvalidNameError: its file name is none of an sdist.
         """
         name = sdist_name(choice.file.filename, choice.wanted.project)
-        found = await self._stored(choice)
-        if found is None:
-            found = await self._download_once(choice, name.version)
-        try:
+        # A thread that opens a file notes it there itself: its result is lost to a cancellation that comes meanwhile.
+        with ExitStack() as files:
+            found = await self._stored(choice, files)
+            if found is None:
+                found = await self._download_once(choice, name.version, files)
             yield Source(found[0], name, found[1])
-        finally:
-            os.close(found[0])
 
-    async def _stored(self, choice: Choice) -> tuple[int, str] | None:
+    async def _stored(self, choice: Choice, files: ExitStack) -> tuple[int, str] | None:
         """Give descriptor and hash of what is stored; None: nothing that is the right file."""
         key = _key(choice)
 
         def find(hold: Hold) -> int | None:
             self._work.begin(hold, [key.project])
-            return None if key.sha256 is None else self._work.find_source(hold, key)
+            fd = None if key.sha256 is None else self._work.find_source(hold, key)
+            return None if fd is None else _noted(files, fd)
 
         fd = await self._conductor.conduct(in_shared_hold(find))
-        if fd is None:
+        if fd is None or key.sha256 is None or await in_thread(partial(_sha256, fd)) != key.sha256:
             return None
-        try:
-            if await in_thread(partial(_sha256, fd)) == key.sha256:
-                return fd, key.sha256
-        except BaseException:
-            os.close(fd)
-            raise
-        os.close(fd)
-        return None
+        return fd, key.sha256
 
-    async def _download_once(self, choice: Choice, version: str) -> tuple[int, str]:
+    async def _download_once(self, choice: Choice, version: str, files: ExitStack) -> tuple[int, str]:
         key, reporter = _key(choice), self._kit.reporter
         lock = KeyLock(self._kit.cache.layout.key_lock(digest(key.sha256 or f"{key.index}/{key.filename}")))
         what = f"the download of {key.filename}"
         async with self._downloads, lock.hold(what=what, on_wait=reporter.waits) as key_hold:
-            found = await self._stored(choice)
-            return await self._download(choice, version, key_hold) if found is None else found
+            found = await self._stored(choice, files)
+            return await self._download(choice, version, key_hold, files) if found is None else found
 
-    async def _download(self, choice: Choice, version: str, key_hold: KeyHold) -> tuple[int, str]:
+    async def _download(self, choice: Choice, version: str, key_hold: KeyHold, files: ExitStack) -> tuple[int, str]:
         key, reporter = _key(choice), self._kit.reporter
         path = f"{await in_thread(self._work.new_staging)}.sdist"
         downloaded = await download(choice, path, client=self._client, reporter=reporter, key_hold=key_hold)
-        fd = await in_thread(partial(open_plain, path))
+        fd = await in_thread(lambda: _noted(files, open_plain(path)))
         if key.sha256 is None or is_local(choice.file.url):
             os.unlink(path)
-            return fd, downloaded.sha256
-        try:
+        else:
             write = partial(self._work.write_source, key=key, staged=path, version=version)
             await self._conductor.conduct(in_shared_hold(write))
-        except BaseException:
-            os.close(fd)
-            raise
         return fd, downloaded.sha256
 
 
@@ -142,6 +131,12 @@ def copy_from(fd: int, target: str) -> None:
         while piece := os.pread(fd, _PIECE_BYTES, offset):
             copy.write(piece)
             offset += len(piece)
+
+
+def _noted(files: ExitStack, fd: int) -> int:
+    """Have a file closed with the others."""
+    files.callback(os.close, fd)
+    return fd
 
 
 def _key(choice: Choice) -> FileKey:
