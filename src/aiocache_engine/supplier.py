@@ -120,8 +120,9 @@ class CacheSupplier(CacheKeeper):
     async def add(self, wheels: Iterable[str | os.PathLike[str]], *, overlay: str = DEFAULT_OVERLAY) -> AddReport:
         """Add wheels that were built elsewhere to an overlay, where whoever names it finds them at once.
 
-        A wheel takes the place of one of the same file name; who is installing that one gets it whole. If one of them
-        cannot be added, none is.
+        A wheel takes the place of one of the same file name; who is installing that one gets it whole. All of them are
+        read and unpacked before the first is added: one that is no wheel, or not a right one, stops them all. Then they
+        are added one after another: what ends the call there (a full disk, a cancellation) leaves those added before.
 
         Args:
             wheels: paths of wheels; they are read, and neither moved nor linked.
