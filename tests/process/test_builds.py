@@ -542,3 +542,26 @@ async def test_a_file_of_holes_is_refused_before_it_is_copied(place: Place) -> N
             await built.stage(str(wheel), "one-1.0.tar.gz")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+async def test_a_version_without_end_is_told_of_its_sdist_and_stops_no_other(place: Place) -> None:
+    long = f"Metadata-Version: 2.2\nName: two\nVersion: {'1' * 4301}\n"
+    lengthen = f"""
+import atexit, glob, os
+
+def lengthen():
+    for path in glob.glob(os.path.join(os.getcwd(), "..", "..", "metadata", "*.dist-info", "METADATA")):
+        with open(path, "w") as file:
+            file.write({long!r})
+
+atexit.register(lengthen)
+"""
+    sdist(place, "one")
+    sdist(place, "two", files={"PKG-INFO": long})
+    sdist(place, "three", metadata_version="", imports=["lengthen"], files={"backend/lengthen.py": lengthen})
+    async with place.engine() as engine:
+        report = await engine.build(["two", "one"], wheel_dir=place.root / "out")
+    assert [each.project for each in report.built] == ["one"]
+    assert ["its metadata is for two 111" in each.message for each in report.failed] == [True]
+    with pytest.raises(BuildError, match="its metadata is for two 111"):
+        await fetch(place, "three")

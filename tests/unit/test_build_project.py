@@ -10,6 +10,7 @@ from aiocache_engine.pipeline.builds.static_metadata import static_metadata
 from aiocache_engine.testing.sdists import Backend, make_project
 
 LEGACY = "setuptools.build_meta:__legacy__"
+OWN = '[build-system]\nrequires = []\nbuild-backend = "b"\n'
 
 
 @pytest.fixture
@@ -82,6 +83,13 @@ def test_a_project_without_pyproject_and_setup_py_is_refused_in_one_line(tmp_pat
         ("[build-system]\nrequires = []\nbuild-backend = 3\n", "no module or object of one"),
         ('[build-system]\nrequires = []\nbuild-backend = "a:b:c"\n', "no module or object of one"),
         ('[build-system]\nrequires = []\nbuild-backend = "a;import os"\n', "no module or object of one"),
+        (f'[build-system]\nrequires = ["a{",".join([">=1.0"] * 2000)}"]\n', "it is longer than 8192 characters"),
+        (f'[build-system]\nrequires = ["a=={"1" * 5000}"]\n', "a number in it has too many digits"),
+        (
+            "[build-system]\nrequires = [" + '"a",' * 1001 + "]\n",
+            "build-system.requires of 1001 entries; 1000 are allowed",
+        ),
+        (f'[build-system]\nrequires = []\nbuild-backend = "{"a." * 2500}a"\n', "no module or object of one"),
         ('[build-system]\nrequires = []\nbackend-path = ["."]\n', "a backend-path and no build-backend"),
         ('[build-system]\nrequires = []\nbuild-backend = "b"\nbackend-path = "."\n', "no list of texts"),
         ('[build-system]\nrequires = []\nbuild-backend = "b"\nbackend-path = [".."]\n', "leads out"),
@@ -89,6 +97,10 @@ def test_a_project_without_pyproject_and_setup_py_is_refused_in_one_line(tmp_pat
         ('[build-system]\nrequires = []\nbuild-backend = "b"\nbackend-path = ["/usr"]\n', "leads out"),
         ('[build-system]\nrequires = []\nbuild-backend = "b"\nbackend-path = ["link"]\n', "leads out"),
         ('[build-system]\nrequires = []\nbuild-backend = "b"\nbackend-path = ["demo\\u0000"]\n', "leads out"),
+        (f'{OWN}backend-path = ["{"x/" * 2100}"]\n', "a build-system.backend-path of more than 4096 characters"),
+        (f'{OWN}backend-path = ["{"x/" * 1100}", "{"y/" * 1100}"]\n', "backend-path of more than 4096 characters"),
+        (f"{OWN}backend-path = [" + '".",' * 101 + "]\n", "build-system.backend-path of 101 entries; 100 are allowed"),
+        (f"{'.'.join(['a'] * 5000)} = 1\n", "has a key of more than 32 parts"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_in_one_line(project, pyproject, reason):

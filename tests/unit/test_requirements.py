@@ -88,6 +88,30 @@ def test_a_malformed_extra_or_marker_after_a_path_is_refused(rest: str) -> None:
         parse(f"./{WHEEL}{rest}")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"tiny{','.join(['>=1.0'] * 2000)}",
+        f"tiny=={'1.' * 5000}0",
+        f"tiny[{','.join(['x'] * 5000)}]",
+        "tiny; " + " or ".join(["os_name == 'posix'"] * 1000),
+        f"tiny @ https://127.0.0.1/{'x' * 9000}.whl",
+        f"./{WHEEL}[{','.join(['x'] * 5000)}]",
+    ],
+)
+def test_a_requirement_without_end_is_refused_before_it_is_read(text: str) -> None:
+    with pytest.raises(InvalidRequirementError, match="it is longer than 8192 characters") as caught:
+        parse(text)
+    assert len(str(caught.value)) < 300
+
+
+def test_hashes_are_no_part_of_a_requirement_without_end_and_urls_may_be_long() -> None:
+    many = parse("tiny==1.0 " + " ".join(f"--hash=sha256:{number:064x}" for number in range(500)))
+    assert many is not None
+    assert len(many.sha256s) == 500
+    assert parse(f"tiny @ https://127.0.0.1/{WHEEL}?{'x' * 5000}") is not None
+
+
 def test_a_marker_that_does_not_apply_drops_the_requirement() -> None:
     assert parse("tiny; sys_platform == 'win32'") is None
     assert parse("tiny; python_version < '3'") is None

@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import sys
+import time
 import zipfile
 from contextlib import suppress
 from pathlib import Path
@@ -28,6 +29,7 @@ from aiocache_engine.pipeline.resolution.metadata import (
     unseal,
 )
 from aiocache_engine.pipeline.resolution.wheel_metadata import Part, metadata_from_parts, metadata_in_file
+from aiocache_engine.policy.choose import python_fits
 from aiocache_engine.policy.span import Span, Universe
 from aiocache_engine.testing.wheels import build_wheel
 
@@ -306,3 +308,34 @@ def test_requirements_that_nearly_fit_are_read_as_fast_as_others() -> None:
     command = [sys.executable, "-c", NEARLY]
     ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=200)  # hours, if read in all ways
     assert ran.stdout == "refused\n" * 1000
+
+
+@pytest.mark.parametrize(
+    "line", [f"a{','.join(['>=1.0'] * 2000)}", f"a=={'1.' * 5000}0", "a>=1.0" + "\n ,>=1.0" * 2000]
+)
+def test_a_requirement_without_end_makes_its_version_unusable(line: str) -> None:
+    with pytest.raises(MetadataError, match=r"its requirement 'a.*…' cannot be read") as caught:
+        demands("", line)
+    assert len(str(caught.value)) < 200
+
+
+def test_requirements_of_more_than_anybody_has_are_refused() -> None:
+    with pytest.raises(MetadataError, match="its requirements are longer than 2000000 characters"):
+        parse_metadata(metadata(*[f"Requires-Dist: {'a' * 1000}"] * 2001))
+
+
+def test_a_field_in_several_lines_is_read_as_one() -> None:
+    assert demands("", "\n a\n   >=1.0\n \n\t,<2", "b") == ["a<2,>=1.0", "b"]
+    assert demands("", "a\n\n", "b") == ["a"]  # an empty line ends them all
+
+
+def test_a_field_in_lines_without_end_is_joined_once() -> None:
+    content = metadata("Requires-Python: >=3", *[" as long as this"] * 1_000_000)
+    started = time.process_time()
+    assert parse_metadata(content).requires_python == ">=3" + " as long as this" * 1_000_000
+    assert time.process_time() - started < 10  # it takes 0.5 s; a copy for each line takes many minutes
+
+
+def test_a_requires_python_without_end_fits_none() -> None:
+    assert python_fits(">=3.8", "3.11.7")
+    assert not python_fits(",".join([">=3.8"] * 2000), "3.11.7")

@@ -18,6 +18,7 @@ from aiocache_engine.model.python import Interpreter
 from aiocache_engine.model.requirement import Refusal, Wanted
 
 Named = tuple[FileName, IndexFile]
+_LONGEST_SPECIFIER = 8192  #: characters of a Requires-Python
 
 
 class WheelChooser:
@@ -231,6 +232,8 @@ def _contains(specifier: str, version: str) -> bool:
 @lru_cache(maxsize=1024)
 def python_fits(specifier: str, python: str) -> bool:
     """Tell whether a Requires-Python allows a version of Python; nobody has one with a number without end."""
+    if len(specifier) > _LONGEST_SPECIFIER:
+        return False
     try:
         return SpecifierSet(specifier).contains(python, prereleases=True)
     except InvalidSpecifier:  # pip and uv take such files too

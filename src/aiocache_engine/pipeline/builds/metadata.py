@@ -7,7 +7,8 @@ from packaging.version import InvalidVersion, Version
 from aiocache_engine.errors import BuildError, InvalidNameError
 from aiocache_engine.hints import Final
 from aiocache_engine.model.names import SdistName, project_name
-from aiocache_engine.pipeline.wheels.contents import read_headers
+from aiocache_engine.pipeline.inputs.pep440 import read_version
+from aiocache_engine.pipeline.wheels.contents import read_headers, shortened
 from aiocache_engine.system.disk import open_plain, translated
 
 LONGEST_BYTES: Final = 32 * 1024 * 1024  #: of METADATA and PKG-INFO
@@ -38,13 +39,14 @@ def check_metadata(content: bytes, sdist: SdistName, what: str) -> None:
     if len(names) != 1 or len(versions) != 1:
         raise BuildError(what, "its metadata must have one Name and one Version")
     if not (_is_of(names[0], sdist.project) and is_version_of(versions[0], sdist.version)):
-        raise BuildError(what, f"its metadata is for {names[0]} {versions[0]}, and its file name says something else")
+        told = f"{shortened(names[0])} {shortened(versions[0])}"
+        raise BuildError(what, f"its metadata is for {told}, and its file name says something else")
 
 
 def is_version_of(wheel: str, sdist: str) -> bool:
     """Tell whether a wheel may have this version: that of its sdist, which may get a local version added (PEP 440)."""
     try:
-        made, source = Version(wheel), Version(sdist)
+        made, source = read_version(wheel), read_version(sdist)
     except InvalidVersion:
         return wheel == sdist
     return made == source or (source.local is None and Version(made.public) == source)

@@ -11,12 +11,14 @@ import re
 from aiocache_engine.errors import BuildError
 from aiocache_engine.hints import Any
 from aiocache_engine.model.value import value
-from aiocache_engine.system.disk import disk_error
+from aiocache_engine.pipeline.builds.pyproject import PyprojectError, read_pyproject
 
 _LEGACY_BACKEND = "setuptools.build_meta:__legacy__"
 _SETUPTOOLS = "setuptools>=40.8.0"  #: the first that has the legacy backend
-LONGEST_BYTES = 16 * 1024 * 1024  #: of a pyproject.toml
 _LONGEST_QUOTE = 200  #: characters of it that a message repeats
+_MOST_REQUIRED = 1000  #: requirements of a build
+_LONGEST_PATH = 4096  #: characters of a backend-path; as many as systems take, and of the name of a backend
+_MOST_PATHS = 100  #: entries of a backend-path
 _DOTTED = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 _BACKEND = re.compile(rf"{_DOTTED}(?::{_DOTTED})?")
 
@@ -52,50 +54,22 @@ def read_build_system(root: str, what: str) -> BuildSystem:
         BuildError: it has neither pyproject.toml nor setup.py, or says what cannot be meant.
         DiskError: pyproject.toml cannot be read.
     """
-    content = read_pyproject(root)
-    if content is None:
-        if not os.path.isfile(os.path.join(root, "setup.py")):
-            raise BuildError(what, "it has neither pyproject.toml nor setup.py")
-        return _LEGACY
     try:
-        return _build_system(_table(content), root)
-    except _ProjectError as error:
+        document = read_pyproject(root)
+        if document is not None:
+            return _build_system(_table(document), root)
+    except PyprojectError as error:
         raise BuildError(what, f"its pyproject.toml {error}") from error
+    if not os.path.isfile(os.path.join(root, "setup.py")):
+        raise BuildError(what, "it has neither pyproject.toml nor setup.py")
+    return _LEGACY
 
 
-def read_pyproject(root: str) -> bytes | None:
-    """Give the pyproject.toml of the project in a directory, at most one byte more than it may have; None: it has none.
-
-    Raises:
-        DiskError: it cannot be read.
-    """
-    path = os.path.join(root, "pyproject.toml")
-    try:
-        with open(path, "rb") as file:
-            return file.read(LONGEST_BYTES + 1)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise disk_error(error, path) from error
-
-
-class _ProjectError(ValueError):
-    """What pyproject.toml says cannot be meant; the text goes on after its name."""
-
-
-def _table(content: bytes) -> dict[str, Any] | None:
+def _table(document: dict[str, Any]) -> dict[str, Any] | None:
     """Give the table [build-system]; None where there is none."""
-    import tomllib  # noqa: PLC0415 - only where something is built
-
-    if len(content) > LONGEST_BYTES:
-        raise _ProjectError("is too big to be true")
-    try:
-        document = tomllib.loads(content.decode("utf-8"))
-    except (ValueError, RecursionError) as error:  # what is no UTF-8 is a ValueError as well
-        raise _ProjectError(f"is malformed ({str(error) or 'nested too deeply'})") from error
     table = document.get("build-system")
     if table is not None and not isinstance(table, dict):
-        raise _ProjectError("has a build-system that is no table")
+        raise PyprojectError("has a build-system that is no table")
     return table
 
 
@@ -103,28 +77,32 @@ def _build_system(table: dict[str, Any] | None, root: str) -> BuildSystem:
     if table is None:
         return _LEGACY
     if "requires" not in table:
-        raise _ProjectError("lacks build-system.requires")
-    requires = _texts(table, "requires")
+        raise PyprojectError("lacks build-system.requires")
+    requires = _texts(table, "requires", _MOST_REQUIRED)
     projects = {_project_of(requirement) for requirement in requires}
     backend = table.get("build-backend")
     if backend is None:
         if "backend-path" in table:
-            raise _ProjectError("has a backend-path and no build-backend")
+            raise PyprojectError("has a backend-path and no build-backend")
         requires = requires if "setuptools" in projects else (*requires, _SETUPTOOLS)
         return BuildSystem(requires=requires, backend=_LEGACY_BACKEND, backend_path=())
-    if not isinstance(backend, str) or not _BACKEND.fullmatch(backend):
-        raise _ProjectError(f"has a build-backend that is no module or object of one: {_shortened(backend)}")
-    paths = _texts(table, "backend-path")
+    if not isinstance(backend, str) or len(backend) > _LONGEST_PATH or not _BACKEND.fullmatch(backend):
+        raise PyprojectError(f"has a build-backend that is no module or object of one: {_shortened(backend)}")
+    paths = _texts(table, "backend-path", _MOST_PATHS)
+    if sum(map(len, paths)) > _LONGEST_PATH:
+        raise PyprojectError(f"has a build-system.backend-path of more than {_LONGEST_PATH} characters")
     for path in paths:
         if not _is_inside(path, root):
-            raise _ProjectError(f"has a backend-path that leads out of the project: {_shortened(path)}")
+            raise PyprojectError(f"has a backend-path that leads out of the project: {_shortened(path)}")
     return BuildSystem(requires=requires, backend=backend, backend_path=paths)
 
 
-def _texts(table: dict[str, Any], key: str) -> tuple[str, ...]:
+def _texts(table: dict[str, Any], key: str, most: int) -> tuple[str, ...]:
     texts = table.get(key, [])
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise _ProjectError(f"has a build-system.{key} that is no list of texts")
+        raise PyprojectError(f"has a build-system.{key} that is no list of texts")
+    if len(texts) > most:
+        raise PyprojectError(f"has a build-system.{key} of {len(texts)} entries; {most} are allowed")
     return tuple(texts)
 
 
@@ -138,7 +116,9 @@ def _project_of(requirement: str) -> str:
         return canonicalize_name(read_requirement(requirement).name)
     except InvalidRequirement as error:
         reason = str(error).partition("\n")[0]
-        raise _ProjectError(f"requires {_shortened(requirement)} for builds, which cannot be read: {reason}") from error
+        raise PyprojectError(
+            f"requires {_shortened(requirement)} for builds, which cannot be read: {reason}"
+        ) from error
 
 
 def _is_inside(path: str, root: str) -> bool:

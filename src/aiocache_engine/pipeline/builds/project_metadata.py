@@ -5,12 +5,10 @@ For sdists whose PKG-INFO is older than PEP 643. Whatever is not plain is left t
 
 from __future__ import annotations
 
-import tomllib
-
 from packaging.requirements import InvalidRequirement
 
 from aiocache_engine.hints import Any
-from aiocache_engine.pipeline.builds.project import LONGEST_BYTES, read_pyproject
+from aiocache_engine.pipeline.builds.pyproject import read_pyproject
 from aiocache_engine.pipeline.inputs.pep508 import read_requirement
 
 _COUNTS = frozenset({"version", "requires-python", "dependencies", "optional-dependencies"})  #: for resolving
@@ -22,13 +20,10 @@ def project_metadata(root: str) -> bytes | None:
     Raises:
         DiskError: pyproject.toml cannot be read.
     """
-    content = read_pyproject(root)
-    if content is None or len(content) > LONGEST_BYTES:
-        return None
     try:
-        document = tomllib.loads(content.decode("utf-8"))
+        document = read_pyproject(root) or {}
         lines = _lines(document["project"], is_of_poetry="poetry" in document.get("tool", {}))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, InvalidRequirement):
+    except (ValueError, TypeError, KeyError, AttributeError, InvalidRequirement):
         return None  # who builds it says what is wrong
     if lines is None or any(not line.isprintable() for line in lines):
         return None

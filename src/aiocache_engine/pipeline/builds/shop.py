@@ -14,7 +14,8 @@ from aiocache_engine.errors import BuildError, CacheEngineError, DiskError, Inva
 from aiocache_engine.model.names import digest, project_name
 from aiocache_engine.model.records import FileKey
 from aiocache_engine.model.value import value
-from aiocache_engine.pipeline.builds.project import BuildSystem, project_root, read_build_system, read_pyproject
+from aiocache_engine.pipeline.builds.project import BuildSystem, project_root, read_build_system
+from aiocache_engine.pipeline.builds.pyproject import PyprojectError, read_pyproject
 from aiocache_engine.pipeline.builds.source import Sources, unpacked
 from aiocache_engine.pipeline.find import Choice
 from aiocache_engine.pipeline.steps import Conductor, in_shared_hold
@@ -124,11 +125,9 @@ class Shops:
 
 def project_in(path: str) -> str:
     """Give the name of the project in a directory, or what is most like one: the directory's, for its log."""
-    import tomllib  # noqa: PLC0415 - only where a directory is built
-
     names: list[object] = []
-    with suppress(DiskError, ValueError):
-        table = tomllib.loads((read_pyproject(path) or b"").decode("utf-8")).get("project")
+    with suppress(DiskError, PyprojectError):
+        table = (read_pyproject(path) or {}).get("project")
         names.append(table.get("name") if isinstance(table, dict) else None)
     names.append(os.path.basename(os.path.realpath(path)))
     for name in names:

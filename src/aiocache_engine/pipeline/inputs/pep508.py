@@ -1,7 +1,7 @@
 """Requirements and their markers as `packaging` reads them, where anybody may have written them.
 
-What would exhaust it is refused as any other nonsense is: numbers longer than Python reads, and markers nested deeper
-than it can follow.
+What would exhaust it is refused as any other nonsense is: texts without end, numbers longer than Python reads, and
+markers nested deeper than it can follow.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from packaging.requirements import InvalidRequirement, Requirement
 
+LONGEST = 8192  #: characters of a requirement; a URL with a signature in it has some thousand
 _LONG_NUMBER = re.compile(r"\d{640}")  # Python may be told to read none that is longer (sys.int_info)
 
 
@@ -24,6 +25,8 @@ def read_requirement(text: str) -> Requirement:
     Raises:
         InvalidRequirement: it is malformed, or of no size that anybody means.
     """
+    if len(text) > LONGEST:
+        raise InvalidRequirement(f"it is longer than {LONGEST} characters")
     if _LONG_NUMBER.search(text):
         raise InvalidRequirement("a number in it has too many digits")
     try:

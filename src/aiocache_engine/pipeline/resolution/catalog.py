@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from packaging.specifiers import SpecifierSet
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 
 from aiocache_engine.errors import InvalidWheelError, ProjectNotFoundError
 from aiocache_engine.hints import Protocol
@@ -16,6 +16,7 @@ from aiocache_engine.model.python import Interpreter
 from aiocache_engine.model.requirement import Refusal, Wanted
 from aiocache_engine.pipeline.builds.metadata import is_version_of
 from aiocache_engine.pipeline.find import Choice
+from aiocache_engine.pipeline.inputs.pep440 import read_version
 from aiocache_engine.pipeline.resolution.candidates import Candidates, DirectCandidate, common
 from aiocache_engine.pipeline.resolution.metadata import (
     CoreMetadata,
@@ -199,8 +200,8 @@ class IndexCatalog:
 
     def _is_version(self, text: str, project: str, version: Version) -> bool:
         try:
-            is_it = Version(text) == version
-        except ValueError:  # no version, or a number without end
+            is_it = read_version(text) == version
+        except InvalidVersion:
             return False
         return is_it or (is_sdist(self.choice(project, version).file.filename) and is_version_of(text, str(version)))
 

@@ -39,6 +39,7 @@ _PLAIN = re.compile(
     re.ASCII,
 )
 _NO_BRACKET = re.compile(r"[^()]+")
+_MOST_REQUIRED = 2_000_000  #: characters of all requirements of one wheel
 _LONG = 200  #: characters; what is longer is looked at as a whole, and told in part
 _NAMES = ("name", "version", "requires-dist", "requires-python", "provides-extra")
 _TOLD_BY_SDISTS = (2, 2)  #: the first version of core metadata that says what a build may change (PEP 643)
@@ -77,6 +78,8 @@ def parse_metadata(content: bytes) -> CoreMetadata:
     names, versions, pythons = fields["name"], fields["version"], fields["requires-python"]
     if not names or not names[0] or not versions or not versions[0]:
         raise MetadataError("its metadata names no project or no version")
+    if sum(map(len, fields["requires-dist"])) > _MOST_REQUIRED:
+        raise MetadataError(f"its requirements are longer than {_MOST_REQUIRED} characters")
     return CoreMetadata(
         project=canonicalize_name(names[0]),
         version=versions[0],
@@ -174,20 +177,20 @@ def unseal(stored: bytes | None, of_file: str) -> bytes | None:
 
 def _fields(content: bytes, names: Sequence[str] = _NAMES) -> dict[str, list[str]]:
     """Read the fields that count, each as often as it is there (RFC 5322, as the email package reads it)."""
-    fields: dict[str, list[str]] = {name: [] for name in names}
-    values: list[str] | None = None
+    fields: dict[str, list[list[str]]] = {name: [] for name in names}
+    values: list[list[str]] | None = None
     for line in without_body(content).decode(errors="replace").replace("\r\n", "\n").split("\n"):
         if line[:1] in (" ", "\t"):
             if values:
-                values[-1] = f"{values[-1]} {line.strip()}".strip()
+                values[-1].append(line.strip())
             continue
         name, colon, value = line.partition(":")
         if not colon or " " in name:  # no field: the body begins without an empty line before it
             break
         values = fields.get(name.lower())
         if values is not None:
-            values.append(value.strip())
-    return fields
+            values.append([value.strip()])
+    return {name: [" ".join(filter(None, lines)) for lines in values] for name, values in fields.items()}
 
 
 def _is_of_another_extra(text: str, extra: str) -> bool:

@@ -16,6 +16,7 @@ from aiocache_engine.pipeline.linking.protected import is_reserved
 
 SCHEMES = frozenset({"purelib", "platlib", "headers", "scripts", "data"})
 SIGNATURES = ("RECORD.jws", "RECORD.p7s")
+_LONGEST_QUOTE = 80  #: characters of a name or version that a message repeats
 _SCRIPT_DIRECTORIES = frozenset({"bin", "Scripts"})
 
 
@@ -81,7 +82,7 @@ def read_metadata(content: bytes, member: str, wheel: WheelName) -> str:
             raise InvalidWheelError(wheel.filename, f"it must have one {field.capitalize()}", member=member)
     name, version = headers["name"][0], headers["version"][0]
     if not _is_project(name, wheel.project) or not _is_version(version, wheel.version):
-        raise InvalidWheelError(wheel.filename, f"it is for {name} {version}", member=member)
+        raise InvalidWheelError(wheel.filename, f"it is for {shortened(name)} {shortened(version)}", member=member)
     return version
 
 
@@ -179,6 +180,11 @@ def read_headers(content: bytes) -> dict[str, list[str]]:
     return headers
 
 
+def shortened(text: str) -> str:
+    """Give what is told of a text that may be without end."""
+    return text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}…"
+
+
 def _text(content: bytes, member: str, wheel: WheelName) -> str:
     try:
         return content.decode("utf-8")
@@ -197,9 +203,11 @@ def _is_version(text: str, expected: str) -> bool:
     text = text.replace("_", "-")
     if text == expected:
         return True
-    from packaging.version import InvalidVersion, Version  # noqa: PLC0415 - most wheels spell it one way everywhere
+    from packaging.version import InvalidVersion  # noqa: PLC0415 - most wheels spell it one way everywhere
+
+    from aiocache_engine.pipeline.inputs.pep440 import read_version  # noqa: PLC0415 - as above
 
     try:
-        return Version(text) == Version(expected)
+        return read_version(text) == read_version(expected)
     except InvalidVersion:
         return False
