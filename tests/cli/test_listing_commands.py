@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+from typing import Any
 
 import pytest
+
+from aiocache_engine.cli.exit_codes import ExitCode
+from aiocache_engine.cli.main import run
 
 
 @pytest.fixture
@@ -102,3 +107,19 @@ def test_dir_prints_a_path_and_makes_nothing(aioc) -> None:
     assert not aioc.cache_dir.exists()
     del aioc.environ["AIOC_CACHE_DIR"]
     assert aioc("dir", XDG_CACHE_HOME="/cachehome").out == "/cachehome/aioc\n"
+
+
+@pytest.mark.parametrize(("command", "bucket"), [("ps", "leases"), ("ls", "archives-v1"), ("size", "archives-v1")])
+def test_a_directory_that_may_not_be_read_is_named(
+    filled, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str, bucket: str
+) -> None:
+    place, opened = f"{filled.cache_dir}/{bucket}", os.open
+
+    def refusing(path: Any, *arguments: Any, **how: Any) -> int:
+        if path == place:  # root may read everything
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return opened(path, *arguments, **how)
+
+    monkeypatch.setattr(os, "open", refusing)
+    assert run([command, "--cache-dir", str(filled.cache_dir)]) == ExitCode.FAILED
+    assert capsys.readouterr().err == f"aioc: error: {place}: Permission denied\n"

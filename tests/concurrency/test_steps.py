@@ -12,6 +12,7 @@ import anyio
 import pytest
 from anyio import from_thread, to_thread
 
+from aiocache_engine.errors import NestedHoldError
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.pipeline.steps import (
     Conductor,
@@ -101,6 +102,26 @@ async def test_a_worker_waits_for_its_hold_on_the_event_loop(lock: CacheLock, co
     assert state_of(lock).waiting_count == 0
 
 
+async def test_a_second_event_loop_is_refused_while_the_first_has_steps_done_and_welcome_after(
+    conductor: Conductor,
+) -> None:
+    refusals: list[str] = []
+
+    def in_another_loop() -> None:
+        try:
+            asyncio.run(conductor.conduct(whose([])))
+        except NestedHoldError as error:
+            refusals.append(str(error))
+
+    def outside() -> Steps[None]:
+        yield Outside(partial(run_in_thread, in_another_loop))
+
+    await conductor.conduct(outside())
+    assert ["another event loop is using this cache" in refusal for refusal in refusals] == [True]
+    await to_thread.run_sync(in_another_loop)
+    assert len(refusals) == 1
+
+
 @pytest.mark.parametrize("is_native", [False, True], ids=["by a scope", "by the task"])
 async def test_a_cancellation_lets_the_step_end_begins_no_other_and_lets_the_steps_clean_up(
     lock: CacheLock, conductor: Conductor, *, is_native: bool
@@ -168,6 +189,12 @@ async def test_steps_that_go_on_after_a_cancellation_do_so_to_their_end(conducto
     # A task is told once: what it does afterwards it may do to the end.
     await cancelled(conductor, steps(), has_begun, may_end.set, is_native=True)
     assert said == ["first", "second"]
+
+
+def run_in_thread(work: Callable[[], None]) -> None:
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
 
 
 def in_worker(conductor: Conductor, steps: Steps[Result]) -> Result:

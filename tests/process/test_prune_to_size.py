@@ -17,6 +17,7 @@ from aiocache_engine.pipeline.collector import room
 from aiocache_engine.pipeline.collector.account import foresee
 from aiocache_engine.pipeline.collector.collect import Collector
 from aiocache_engine.pipeline.collector.inspect import measure_cache
+from aiocache_engine.store.archives import WHEEL_FILE
 from aiocache_engine.testing.invariants import assert_sound
 from caches import Place, perform
 from toolsheds import fetched, finish, make_tool, run_tool
@@ -133,14 +134,11 @@ def test_what_would_free_nothing_is_passed_over_for_what_does(place: Place) -> N
     assert not prune(place, max_size_bytes=0).is_goal_met
 
 
-def test_free_space_is_made_and_what_is_missing_told(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    a, b = fetched(place, "a", "b")
-    age(place, "archives", a, 9)
+def see_what_is_freed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have as much free as the cache has lost from now on."""
     full = size(place)
 
     class Disk:
-        """As much free as the cache has lost since the beginning."""
-
         f_frsize = 1
 
         @property
@@ -148,6 +146,21 @@ def test_free_space_is_made_and_what_is_missing_told(place: Place, monkeypatch: 
             return full - size(place)
 
     monkeypatch.setattr(room.os, "statvfs", lambda _: Disk())
+
+
+def test_the_wheel_file_of_what_was_built_is_room_to_be_made(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = fetched(place, "a", "b")
+    age(place, "archives", a, 9)
+    Path(place.opened().layout.archive(a), WHEEL_FILE).write_bytes(os.urandom(SIZE_BYTES))
+    see_what_is_freed(place, monkeypatch)
+    removal = prune(place, min_free_bytes=2 * SIZE_BYTES)
+    assert (place.archives(), removal.is_goal_met) == ({b}, True)
+
+
+def test_free_space_is_made_and_what_is_missing_told(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = fetched(place, "a", "b")
+    age(place, "archives", a, 9)
+    see_what_is_freed(place, monkeypatch)
     removal = prune(place, min_free_bytes=SIZE_BYTES // 2)
     assert (place.archives(), removal.is_goal_met) == ({b}, True)
     assert not prune(place, min_free_bytes=10**15).is_goal_met

@@ -12,6 +12,7 @@ from aiocache_engine.pipeline.collector.condemned import free_condemned_now
 from aiocache_engine.pipeline.collector.inspect import list_entries
 from aiocache_engine.pipeline.kit import open_kit
 from aiocache_engine.store.generations import version_matches
+from aiocache_engine.system.disk import translated
 
 
 @value(kw_only=True)
@@ -33,7 +34,8 @@ def run(options: LsOptions, terminal: Terminal) -> None:
         target = parse_clean_target(options.name)
     kit = open_kit(options.cache_dir, config=options.config(os.environ), environ=os.environ, reporter=terminal)
     free_condemned_now(kit)  # before, so that it does not list what is gone when this ends
-    entries = list_entries(kit.cache, target, matches=version_matches)
+    with translated(kit.cache.root):
+        entries = list_entries(kit.cache, target, matches=version_matches)
     if not entries:
         terminal.says("the cache is empty" if options.name is None else f"nothing in the cache matches {options.name}")
     terminal.show(lambda: entries_document(entries), lambda: entries_text(entries, verbosity=terminal.verbosity))

@@ -95,8 +95,9 @@ class Conductor:
 
     async def conduct(self, steps: Steps[Result]) -> Result:
         """Perform every step from the event loop: in a worker thread, but for waits, which take none."""
-        run = _Run(steps)
-        await self._finish(run)
+        with self._lock.for_one_loop():
+            run = _Run(steps)
+            await self._finish(run)
         return run.result
 
     def perform_in_worker(

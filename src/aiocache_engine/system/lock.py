@@ -144,17 +144,29 @@ class CacheLock:
         """
         refuse_inside_hold(self._path)
         ticket = _Ticket(mode, timeout_seconds)
+        with self.for_one_loop():
+            try:
+                with closing(self._waits(ticket, on_wait)) as pauses:
+                    for pause in pauses:
+                        from anyio import sleep  # noqa: PLC0415  (only a wait needs it)
+
+                        await sleep(pause)
+                _hold_of_context.set(ticket.hold)
+                yield self._granted(ticket)
+            finally:
+                self._release(ticket)
+
+    @contextmanager
+    def for_one_loop(self) -> Iterator[None]:
+        """Let no other event loop use this lock while the running one does something with it, in its threads too.
+
+        Raises:
+            NestedHoldError: another one does.
+        """
         self._enter_loop()
         try:
-            with closing(self._waits(ticket, on_wait)) as pauses:
-                for pause in pauses:
-                    from anyio import sleep  # noqa: PLC0415  (only a wait needs it)
-
-                    await sleep(pause)
-            _hold_of_context.set(ticket.hold)
-            yield self._granted(ticket)
+            yield
         finally:
-            self._release(ticket)
             self._leave_loop()
 
     @contextmanager

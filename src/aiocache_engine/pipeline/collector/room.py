@@ -15,7 +15,7 @@ from aiocache_engine.model.snapshot import PageKind, SeenEnvironment, SeenObject
 from aiocache_engine.model.value import value
 from aiocache_engine.pipeline.collector.inspect import measure_cache
 from aiocache_engine.policy.prune import plan_prune
-from aiocache_engine.store.archives import TREE
+from aiocache_engine.store.archives import TREE, WHEEL_FILE
 from aiocache_engine.store.bytecode import read_bytecode_totals
 from aiocache_engine.store.cache_dir import CacheDir
 from aiocache_engine.store.documents import list_directory
@@ -130,12 +130,14 @@ def _candidates(snapshot: Snapshot, plan: RemovalPlan, looked_at: set[str]) -> l
 
 
 def _freed(layout: Layout, seen: SeenObject, links: ChainMap[tuple[int, int], int]) -> FreedFiles:
-    """Count without what describes an object: its own few files would always be freed."""
+    """Count what an object is there for; what describes it are a few small files, which would always be freed."""
     if isinstance(seen, SeenEnvironment):
         return freed_files(f"{layout.environment(seen.id)}/{ROOT}", links)
-    tree = freed_files(f"{layout.archive(seen.id)}/{TREE}", links)
-    compiled = freed_files(layout.bytecode(seen.id), links)
-    return FreedFiles(tree.count + compiled.count, tree.size_bytes + compiled.size_bytes)
+    archive = layout.archive(seen.id)
+    parts = [
+        freed_files(path, links) for path in (f"{archive}/{TREE}", f"{archive}/{WHEEL_FILE}", layout.bytecode(seen.id))
+    ]
+    return FreedFiles(sum(each.count for each in parts), sum(each.size_bytes for each in parts))
 
 
 def _size(layout: Layout, seen: SeenObject) -> int:
