@@ -159,6 +159,16 @@ def test_where_leases_grow_on_they_are_read_in_the_fourth_hold(cache: CacheDir) 
     assert in_next_hold(cache, reader)
 
 
+def test_leases_are_read_ahead_of_holds_as_often_as_they_grow(cache: CacheDir) -> None:
+    lease = born(cache)
+    reader = crowd(cache)
+    for _ in range(5):
+        put(cache, lease, new_object_id())
+        assert in_next_hold(cache, reader) is None
+        reader.read_ahead()
+        assert in_next_hold(cache, reader) is False
+
+
 def test_a_lease_that_covers_everything_is_found_among_many(cache: CacheDir) -> None:
     lease = born(cache)
     put(cache, lease, OTHER)
@@ -201,6 +211,10 @@ def too_long(mark: Path) -> None:
     mark.write_bytes(mark.read_bytes() * 2)
 
 
+def without_end(mark: Path) -> None:
+    os.truncate(mark, 40_000_000_000)  # of which nothing is on the disk
+
+
 def a_directory(mark: Path) -> None:
     mark.unlink()
     mark.mkdir()
@@ -216,7 +230,12 @@ def a_pipe(mark: Path) -> None:
     os.mkfifo(mark)
 
 
-@pytest.mark.parametrize("spoil", [no_mark, cut, too_long, a_directory, a_link, a_pipe])
+def a_name_of_another_file(mark: Path) -> None:
+    mark.rename(mark.with_name("elsewhere"))
+    mark.hardlink_to(mark.with_name("elsewhere"))
+
+
+@pytest.mark.parametrize("spoil", [no_mark, cut, too_long, without_end, a_directory, a_link, a_pipe])
 def test_without_a_mark_of_ours_every_hold_reads_the_leases(
     cache: CacheDir, mark: Path, spoil: Callable[[Path], None]
 ) -> None:
@@ -230,7 +249,9 @@ def test_without_a_mark_of_ours_every_hold_reads_the_leases(
     assert in_next_hold(cache, reader)
 
 
-@pytest.mark.parametrize("spoil", [no_mark, cut, a_directory, a_link, a_pipe])
+@pytest.mark.parametrize(
+    "spoil", [no_mark, cut, too_long, without_end, a_directory, a_link, a_pipe, a_name_of_another_file]
+)
 def test_whoever_adds_makes_the_mark_anew(cache: CacheDir, mark: Path, spoil: Callable[[Path], None]) -> None:
     lease = born(cache)
     put(cache, lease, OTHER)
@@ -239,8 +260,37 @@ def test_whoever_adds_makes_the_mark_anew(cache: CacheDir, mark: Path, spoil: Ca
     put(cache, lease)
     assert mark.is_file()
     assert not mark.is_symlink()
-    assert len(mark.read_bytes()) == 16
+    assert mark.stat().st_size == 16
     assert mark.read_bytes() != before
+    elsewhere = mark.with_name("elsewhere")
+    assert not elsewhere.exists() or elsewhere.read_bytes() == before
+
+
+def test_a_pipe_that_somebody_reads_makes_way_for_a_mark(cache: CacheDir, mark: Path) -> None:
+    lease = born(cache)
+    os.mkfifo(mark)
+    reader = os.open(mark, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        put(cache, lease)
+    finally:
+        os.close(reader)
+    assert mark.stat().st_size == 16
+
+
+@pytest.mark.parametrize("spoil", [a_directory, a_link, a_pipe, a_name_of_another_file])
+def test_a_prune_takes_what_stood_in_the_place_of_the_mark(
+    cache: CacheDir, mark: Path, spoil: Callable[[Path], None]
+) -> None:
+    lease = born(cache)
+    put(cache, lease, OTHER)
+    spoil(mark)
+    put(cache, lease)
+    lease.end()
+    before = mark.read_bytes()
+    prune_now(cache)
+    assert os.listdir(cache.layout.leases) == os.listdir(cache.layout.trash) == []
+    assert {path.name for path in mark.parent.glob("leases*")} == {"leases", "leases.changed"}
+    assert mark.read_bytes() == before
 
 
 def test_a_mark_that_was_removed_and_made_anew_is_another(cache: CacheDir, mark: Path) -> None:

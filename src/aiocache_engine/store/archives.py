@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import groupby
 
@@ -21,7 +22,7 @@ USED = "used"
 LINKED = "linked"
 WHEEL_FILE = "wheel.whl"  #: what was built here, kept beside what it was unpacked to
 STAMP_BYTES = 16
-_STAMPING = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_WRITING = os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 @value
@@ -51,24 +52,59 @@ def write_stamps(paths: Iterable[str]) -> None:
                     stamp_in(fd, USED)
 
 
-def stamp_in(place_fd: int, name: str) -> None:
+def _put_beside(place_fd: int, name: str) -> None:
+    """Put aside what stands in a file's place in an object; it goes with the object."""
+    os.rename(name, f"{name}-{os.urandom(8).hex()}", src_dir_fd=place_fd, dst_dir_fd=place_fd)
+
+
+def stamp_in(
+    place_fd: int, name: str, put_aside: Callable[[int, str], None] = _put_beside, *, is_all: bool = False
+) -> None:
     """Write a stamp over the one in a file of a directory.
 
     Where it was lost a new one is made; that of an object knows no boot then, so that the first use checks the files.
-    What is no file is put aside, and goes with the object.
+
+    Args:
+        place_fd: a descriptor of the directory.
+        name: of the file.
+        put_aside: takes what is no file, or has another name, too, out of its place.
+        is_all: there is nothing but the stamp in the file, and what stands behind it is cut off.
     """
+    fd, size_bytes = _open_sole(place_fd, name, put_aside)
     try:
-        fd = os.open(name, _STAMPING, 0o644, dir_fd=place_fd)
+        os.pwrite(fd, fresh_stamp(), 0)
+        if is_all and size_bytes > STAMP_BYTES:
+            os.ftruncate(fd, STAMP_BYTES)
+    finally:
+        os.close(fd)
+
+
+def _open_sole(place_fd: int, name: str, put_aside: Callable[[int, str], None] = _put_beside) -> tuple[int, int]:
+    """Open a file to be written in place, or make it, as `open_to_write`; what else stands there is put aside."""
+    try:
+        return open_to_write(place_fd, name, flags=os.O_CREAT, is_sole=True)
     except OSError as error:
         if error.errno not in NO_PLAIN_FILE:
             raise
-        with suppress(FileNotFoundError):  # another one was quicker
-            os.rename(name, f"{name}-{os.urandom(8).hex()}", src_dir_fd=place_fd, dst_dir_fd=place_fd)
-        fd = os.open(name, _STAMPING, 0o644, dir_fd=place_fd)
-    try:
-        os.pwrite(fd, fresh_stamp(), 0)
-    finally:
-        os.close(fd)
+    with suppress(FileNotFoundError):  # another one was quicker
+        put_aside(place_fd, name)
+    return open_to_write(place_fd, name, flags=os.O_CREAT, is_sole=True)
+
+
+def open_to_write(place_fd: int, name: str, *, flags: int = 0, is_sole: bool = False) -> tuple[int, int]:
+    """Open a regular file of a directory to write in it, without ever waiting; gives its descriptor and its size.
+
+    With `is_sole` it must not have a second name: who else knows the file did not ask for stamps in it.
+
+    Raises:
+        OSError: it cannot be opened, or is no such file (one of `NO_PLAIN_FILE`).
+    """
+    fd = os.open(name, _WRITING | flags, 0o644, dir_fd=place_fd)
+    status = os.fstat(fd)
+    if stat.S_ISREG(status.st_mode) and not (is_sole and status.st_nlink > 1):
+        return fd, status.st_size
+    os.close(fd)
+    raise OSError(errno.EINVAL, "it is no regular file of its own", name)
 
 
 def read_stamp(path: str) -> tuple[bytes, float] | None:
@@ -96,7 +132,7 @@ def is_present(path: str) -> bool:
 def set_linked(path: str) -> None:
     """Say that a referrer was registered for an archive. Needs the shared lock."""
     with place_of(f"{path}/{LINKED}") as fd:
-        os.close(os.open(LINKED, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644, dir_fd=fd))
+        os.close(_open_sole(fd, LINKED)[0])
 
 
 def is_linked(path: str) -> bool:
@@ -190,7 +226,7 @@ def mark_unchecked(path: str) -> None:
 
 def _open_used(path: str) -> int:
     with place_of(f"{path}/{USED}") as place_fd:
-        return os.open(USED, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=place_fd)
+        return open_to_write(place_fd, USED, is_sole=True)[0]
 
 
 def check_sizes(archive: Archive, manifest: Manifest) -> None:

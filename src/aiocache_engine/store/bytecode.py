@@ -23,7 +23,7 @@ from aiocache_engine.model.bytecode import (
 )
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.value import value
-from aiocache_engine.store.archives import TREE, Archive, is_present
+from aiocache_engine.store.archives import TREE, Archive, is_present, open_to_write
 from aiocache_engine.store.cache_dir import CacheDir
 from aiocache_engine.store.documents import read_document, read_first_line
 from aiocache_engine.system.descent import make_directory, place_of, rename
@@ -178,7 +178,7 @@ def _is_whole(tree: str, archive: Archive, manifest: BytecodeManifest) -> bool:
 def _write_boot_id(path: str, content: bytes, boot_id: str) -> None:
     try:
         with place_of(f"{path}/{MANIFEST}", os.path.dirname(os.path.dirname(path))) as place_fd:
-            fd = os.open(MANIFEST, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=place_fd)
+            fd, _ = open_to_write(place_fd, MANIFEST)
     except OSError:  # a read-only cache looks again next time
         return
     try:

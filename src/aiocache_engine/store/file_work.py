@@ -95,7 +95,12 @@ class FileWork:
             return None
         if status.st_size <= _LARGE_PAGE_BYTES or not stat.S_ISREG(status.st_mode):
             return read_document(path)
-        return FileIO(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW))
+        try:
+            return FileIO(open_plain(path))
+        except OSError as error:
+            if error.errno not in ABSENT:
+                raise
+            return None
 
     def stage_page(self, content: bytes) -> str:
         """Write a page where `write_page` takes it from; it dies with this work's lease. Needs no hold."""

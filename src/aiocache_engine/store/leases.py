@@ -17,6 +17,7 @@ import stat
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 
 from aiocache_engine.hints import Any
 from aiocache_engine.model.locking import LockMode
@@ -27,7 +28,7 @@ from aiocache_engine.model.value import value
 from aiocache_engine.store.archives import STAMP_BYTES, stamp_in
 from aiocache_engine.store.documents import NewerFormatError, decode, encode, open_directory
 from aiocache_engine.system.descent import place_of, remove_file
-from aiocache_engine.system.disk import NO_PLAIN_FILE, read_bytes
+from aiocache_engine.system.disk import NO_PLAIN_FILE, open_plain, read_bytes
 from aiocache_engine.system.lock import Hold
 
 BIRTH_PREFIX = ".birth-"
@@ -128,9 +129,9 @@ def is_dead(directory: str, lease_id: str) -> bool:
 
 
 def is_free(path: str) -> bool:
-    """Tell whether nobody holds the lease file. What cannot be opened or tested counts as held."""
+    """Tell whether nobody holds the lease file. What cannot be opened or tested, or is no file, counts as held."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = open_plain(path)
     except OSError:
         return False
     try:
@@ -208,7 +209,7 @@ class LeaseReader:
         self._ahead_count = 0
         covering = self._covering
         return lambda object_id: any(
-            lease.is_alive() and self._still_covers(lease, object_id) for lease in covering(object_id)
+            self._still_covers(lease, object_id) and lease.is_alive() for lease in covering(object_id)
         )
 
     def read_ahead(self) -> None:
@@ -334,16 +335,29 @@ def _renew_mark(directory: str) -> None:
     """Say that some lease grows. By name each time: a descriptor could be of a file that was removed."""
     path = _mark_path(directory)
     with place_of(path) as place_fd:
-        stamp_in(place_fd, os.path.basename(path))
+        stamp_in(place_fd, os.path.basename(path), partial(_put_among_half_born, directory), is_all=True)
+
+
+def _put_among_half_born(directory: str, place_fd: int, name: str) -> None:
+    """Put aside what stands in the mark's place: a prune takes it with the leases that were never born."""
+    temporary = f"{BIRTH_PREFIX}{new_object_id()}"
+    with place_of(f"{directory}/{temporary}", around=place_fd) as fd:
+        os.rename(name, temporary, src_dir_fd=place_fd, dst_dir_fd=fd)
 
 
 def _read_mark(directory: str) -> bytes | None:
     """Give the mark of the leases; None where it cannot be told."""
     try:
-        mark = read_bytes(_mark_path(directory))
+        fd = open_plain(_mark_path(directory))
     except OSError:
         return None
-    return mark if mark is not None and len(mark) == STAMP_BYTES else None
+    try:
+        mark = os.pread(fd, STAMP_BYTES + 1, 0)
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+    return mark if len(mark) == STAMP_BYTES else None
 
 
 def read_change(line: bytes) -> tuple[str, list[str]] | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 from _thread import allocate_lock
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -16,10 +17,11 @@ from contextlib import contextmanager
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.store.leases import Lease, append_change, read_change
 from aiocache_engine.system.descent import place_of
+from aiocache_engine.system.disk import NO_PLAIN_FILE
 from aiocache_engine.system.lock import Hold
 
-_JOINING = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-_NOT_TO_BE_JOINED = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.EPERM, errno.EROFS})
+_JOINING = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_NOT_TO_BE_JOINED = NO_PLAIN_FILE | {errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 class Share:
@@ -95,7 +97,7 @@ class Share:
             yield None
             return
         try:
-            yield fd if _is_held(fd) else None
+            yield fd if stat.S_ISREG(os.fstat(fd).st_mode) and _is_held(fd) else None
         finally:
             os.close(fd)
 
