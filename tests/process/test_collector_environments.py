@@ -22,6 +22,7 @@ from aiocache_engine.pipeline.collector.scan import scan
 from aiocache_engine.pipeline.inputs.requirements import parse_clean_target
 from aiocache_engine.pipeline.steps import Steps
 from aiocache_engine.policy.prune import plan_prune
+from aiocache_engine.store import leases
 from aiocache_engine.store.cache_dir import CacheDir
 from aiocache_engine.store.detach_names import take_names
 from aiocache_engine.store.generations import version_matches
@@ -321,13 +322,13 @@ def test_an_environment_that_appears_during_the_scan_counts_as_used(
 
     def published_and_left_meanwhile(reader: LeaseReader) -> object:
         monkeypatch.undo()
-        leases = part(reader)
+        parted = part(reader)
         work = begin(cache, "tool")
         publish(work, describe(cache, archives))
         finish(work)
         shutil.rmtree(place.cache / "tools-v1" / "tool")
         shutil.rmtree(place.cache / "projects-v1" / "tool")
-        return leases
+        return parted
 
     monkeypatch.setattr(LeaseReader, "part", published_and_left_meanwhile)
     plan = plan_prune(scan(cache, LeaseReader(cache.layout.leases)))
@@ -336,6 +337,33 @@ def test_an_environment_that_appears_during_the_scan_counts_as_used(
         ["recently-used"],
         ["environment"],
     ]
+
+
+def run_in(place: Place, environment_id: str, stack: ExitStack) -> None:
+    """Begin a process whose directory is an environment's, until the stack is left."""
+    root = place.cache / "environments-v1" / environment_id
+    stack.enter_context(process("print(1, flush=True); input()", root)).stdout.readline()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="what the look sees elsewhere differs by system")
+def test_an_environment_in_which_a_process_begins_while_leases_are_read_ahead_stays(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pointer = tool_of(place, "tool", executable=str(place.root / "gone"))
+    monkeypatch.setattr(leases, "FEW", -1)  # as in a crowd
+    read_ahead = LeaseReader.read_ahead
+    with ExitStack() as stack:
+
+        def read_and_begin(reader: LeaseReader) -> None:
+            monkeypatch.undo()
+            read_ahead(reader)
+            run_in(place, pointer.environment_id, stack)
+
+        monkeypatch.setattr(LeaseReader, "read_ahead", read_and_begin)
+        removal = prune_now(place.opened())
+        assert LeaseReader.read_ahead is read_ahead
+        assert environments(place) == {pointer.environment_id}
+        assert codes(removal) == {"tool's": ["running"], "tool": ["environment"]}
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="what the look sees elsewhere differs by system")
@@ -350,8 +378,7 @@ def test_an_environment_in_which_a_process_begins_after_the_scan_stays(
             monkeypatch.undo()
             planned = yield from plan(collector, decide)
             assert planned.objects[0].object.id == pointer.environment_id
-            root = place.cache / "environments-v1" / pointer.environment_id
-            stack.enter_context(process("print(1, flush=True); input()", root)).stdout.readline()
+            run_in(place, pointer.environment_id, stack)
             return planned
 
         monkeypatch.setattr(Collector, "_plan", plan_and_begin)

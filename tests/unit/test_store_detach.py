@@ -1,4 +1,4 @@
-"""How long one exclusive hold of a collector goes on taking entries."""
+"""How long one exclusive hold of a collector goes on taking entries, and in which order it notes and asks."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from aiocache_engine.model.locking import LockMode
 from aiocache_engine.pipeline.collector.scan import scan
 from aiocache_engine.store import detach
 from aiocache_engine.store.cache_dir import CacheDir
-from aiocache_engine.store.detach import take_dangling, take_lonely
-from aiocache_engine.store.leases import LeaseReader
+from aiocache_engine.store.detach import condemn, take_dangling, take_lonely
+from aiocache_engine.store.leases import Lease, LeaseReader
+from aiocache_engine.store.shares import Share
 from aiocache_engine.system.lock import Hold
-from caches import Place, in_hold
+from caches import HOLDER, Place, in_hold
 
 PROJECTS = ["one", "three", "two"]
 
@@ -80,3 +81,25 @@ def test_a_hold_looks_at_one_entry_at_least_and_at_no_other_once_its_time_is_ove
     monkeypatch.setattr(detach, "BATCH_SECONDS", -1.0 if time_is_over else 60.0)
     each = [(1, 1 if is_gone else 0)] * count if time_is_over else [(count, count if is_gone else 0)]
     assert in_holds(cache, take, queue) == each
+
+
+@pytest.mark.parametrize("leave", ["drop", "end"])
+def test_what_a_lease_gives_up_while_the_note_is_written_is_scanned_again(
+    place: Place, monkeypatch: pytest.MonkeyPatch, leave: str
+) -> None:
+    cache = place.opened()
+    seen, other, _ = scan(cache, LeaseReader(cache.layout.leases)).archives.values()
+    lease: Lease = in_hold(cache, LockMode.SHARED, lambda hold: Lease.birth(hold, cache.layout.leases, HOLDER))
+    in_hold(cache, LockMode.SHARED, lambda hold: lease.add(hold, [seen.id]))
+    write_note = detach.write_note
+
+    def given_up_before(directory: str, object_id: str) -> None:
+        if object_id == seen.id:  # whoever gives it up now finds no note yet, and frees nothing
+            Share(lease.path, lease).drop([seen.id]) if leave == "drop" else lease.end()
+        write_note(directory, object_id)
+
+    monkeypatch.setattr(detach, "write_note", given_up_before)
+    leases = LeaseReader(cache.layout.leases)
+    free = in_hold(cache, LockMode.EXCLUSIVE, lambda hold: condemn(hold, cache, leases, [other, seen]))
+    assert sorted(free) == sorted([seen.id, other.id])
+    lease.end()
