@@ -184,6 +184,17 @@ def test_a_file_that_is_known_elsewhere_is_no_stamp(write: Callable[[str], None]
     assert is_checked(str(path), "boot")
 
 
+def test_a_stamp_without_end_is_not_read_whole_and_is_cut_when_files_were_looked_at(tmp_path: Path) -> None:
+    mark = tmp_path / "used"
+    mark.write_bytes(b"a stamp of old..boot")
+    assert is_checked(str(tmp_path), "boot")
+    os.truncate(mark, 40_000_000_000)  # of which nothing is on the disk
+    assert not is_checked(str(tmp_path), "boot")
+    mark_checked(str(tmp_path), "boot")
+    assert is_checked(str(tmp_path), "boot")
+    assert mark.stat().st_size == 20
+
+
 def test_a_pipe_that_somebody_reads_makes_way_for_a_stamp(tmp_path: Path) -> None:
     path = tmp_path / "archives" / OBJECT
     path.mkdir(parents=True)

@@ -177,6 +177,16 @@ def test_a_lease_that_covers_everything_is_found_among_many(cache: CacheDir) -> 
     assert ask(cache, crowd(cache))
 
 
+def test_a_living_lease_without_end_is_not_read_and_covers_everything(cache: CacheDir) -> None:
+    lease = born(cache)
+    put(cache, lease, OTHER)
+    os.truncate(lease.path, 40_000_000_000)  # of which nothing is on the disk
+    reader = crowd(cache, 0)
+    assert in_next_hold(cache, reader)
+    lease.end()
+    assert in_next_hold(cache, reader) is False
+
+
 def test_what_was_given_up_since_the_leases_were_read_protects_no_longer(cache: CacheDir) -> None:
     share = made(cache)
     put(cache, share)

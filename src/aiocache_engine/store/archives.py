@@ -194,8 +194,17 @@ def _check_after_reboot(archive: Archive, manifest: Manifest, boot_id: str) -> N
 
 def is_checked(path: str, boot_id: str) -> bool:
     """Tell whether the files of an object were looked at since the machine was started."""
-    content = read_document(f"{path}/{USED}")
-    return content is not None and content[STAMP_BYTES:] == boot_id.encode()
+    expected = boot_id.encode()
+    try:
+        fd = open_plain(f"{path}/{USED}")
+    except OSError as error:
+        if error.errno in ABSENT:
+            return False
+        raise
+    try:
+        return os.pread(fd, len(expected) + 1, STAMP_BYTES) == expected
+    finally:
+        os.close(fd)
 
 
 def mark_checked(path: str, boot_id: str) -> None:

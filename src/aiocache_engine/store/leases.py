@@ -35,6 +35,7 @@ BIRTH_PREFIX = ".birth-"
 LEASE_VARIABLE = "AIOC_LEASE"  #: ids of the pipeline leases that a process joins, with blanks between
 FEW = 30  #: leases that a hold looks at itself: a tenth of a millisecond, less than one more hold costs
 _AHEAD_AT_MOST = 3  #: times in a row that leases are read ahead of a hold; where they grow on, it reads them itself
+_MOST_BYTES = 1 << 26  #: of a lease file that is read, a million objects and more: a longer one covers everything
 _BEARING = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
 _HOLDER_KINDS: dict[str, Any] = {  # as JSON gives them
     "pid": int,
@@ -266,7 +267,7 @@ class LeaseReader:
         if not (is_object_id(name) and stat.S_ISREG(status.st_mode)):  # no lease of ours is a link or a directory
             return None
         try:
-            content = read_bytes(name, dir_fd=directory_fd)
+            content = read_bytes(name, dir_fd=directory_fd) if status.st_size <= _MOST_BYTES else b""
         except OSError as error:
             if error.errno in NO_PLAIN_FILE:
                 return None
