@@ -393,6 +393,19 @@ async def test_a_wheel_of_this_machine_needs_no_network_and_no_copy(tmp_path: Pa
     assert pins(await bench.stored(f"mine @ {path.as_uri()}")) == ["leaf==1.0", "mine==1.0"]
 
 
+@pytest.mark.parametrize("extra_count", [1, 200])
+async def test_a_wheel_of_this_machine_that_was_built_again_is_read_again(
+    tmp_path: Path, bench: Bench, extra_count: int
+) -> None:
+    bench.wheel("leaf")
+    bench.wheel("other")
+    for wanted_now in ("leaf", "other"):
+        requires = [f"leaf; extra == 'e{number}{'x' * 400}'" for number in range(extra_count)]
+        path = build_wheel(tmp_path, "mine", "1.0", requires=[wanted_now, *requires])
+        for _ in range(2):
+            assert pins(await bench.live(f"mine @ {path.as_uri()}")) == sorted([f"{wanted_now}==1.0", "mine==1.0"])
+
+
 async def test_a_local_file_that_is_no_wheel_is_refused(tmp_path: Path, bench: Bench) -> None:
     path = tmp_path / "mine-1.0-py3-none-any.whl"
     path.write_bytes(b"no wheel at all")

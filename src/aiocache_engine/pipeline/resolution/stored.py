@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 from aiocache_engine.hints import TYPE_CHECKING, Any
-from aiocache_engine.index.local import local_path
+from aiocache_engine.index.local import local_path, local_validator
 from aiocache_engine.model.index import Index
 from aiocache_engine.model.page import StoredPage
 from aiocache_engine.pipeline.find import Choice
@@ -19,6 +20,7 @@ from aiocache_engine.system.disk import translated
 if TYPE_CHECKING:
     from aiocache_engine.pipeline.resolution.catalog import IndexCatalog
 
+_REMEMBERED_BYTES = 65_536  #: of the metadata of one wheel
 _AHEAD = 32  #: so many files' metadata are read in one hold
 
 
@@ -120,7 +122,7 @@ class StoredSource:
 
 
 def read_local_metadata(choice: Choice) -> bytes:
-    """Read the metadata out of a wheel on this machine.
+    """Read the metadata out of a wheel on this machine; of one that did not change since, it may be remembered.
 
     Raises:
         InvalidWheelError: it is no wheel.
@@ -128,8 +130,27 @@ def read_local_metadata(choice: Choice) -> bytes:
     """
     path = local_path(choice.file.url)
     with translated(path):
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            return metadata_in_file(fd, choice.file.filename)
-        finally:
-            os.close(fd)
+            return _read_local(path, choice.file.filename, local_validator(choice.file))
+        except _TooLongError as error:
+            return error.content
+
+
+class _TooLongError(Exception):
+    """Metadata that is not remembered: an engine lives long."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__()
+        self.content = content
+
+
+@lru_cache(maxsize=128)
+def _read_local(path: str, filename: str, validator: str | None) -> bytes:  # noqa: ARG001 - it is what tells them apart
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        content = metadata_in_file(fd, filename)
+    finally:
+        os.close(fd)
+    if len(content) > _REMEMBERED_BYTES:
+        raise _TooLongError(content)
+    return content
