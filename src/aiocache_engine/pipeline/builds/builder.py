@@ -20,7 +20,7 @@ from aiocache_engine.model.records import FileKey
 from aiocache_engine.model.value import value
 from aiocache_engine.pipeline.builds.backend import BackendCall, build_wheel, prepare_metadata, requires_for_wheel
 from aiocache_engine.pipeline.builds.built import BuiltWheels, StagedWheel, Take, check_is_of
-from aiocache_engine.pipeline.builds.environment import BuildEnvironment, Supplier, build_environment
+from aiocache_engine.pipeline.builds.environment import Supplier, build_environment
 from aiocache_engine.pipeline.builds.metadata import check_metadata, written_metadata
 from aiocache_engine.pipeline.builds.shop import Shop, Shops
 from aiocache_engine.pipeline.builds.source import Sources
@@ -32,6 +32,7 @@ from aiocache_engine.pipeline.kit import Kit
 from aiocache_engine.pipeline.resolution.resolve import metadata_of
 from aiocache_engine.pipeline.steps import Conductor
 from aiocache_engine.pipeline.threads import in_thread
+from aiocache_engine.pipeline.tools.environment import HeldEnvironment
 from aiocache_engine.store.layout import BUILT
 from aiocache_engine.store.work import Work
 from aiocache_engine.system.keylock import KeyLock
@@ -55,7 +56,7 @@ class _Equipped:
     """A backend in its environment."""
 
     call: BackendCall
-    environment: BuildEnvironment
+    environment: HeldEnvironment
 
 
 @value

@@ -16,9 +16,7 @@ from aiocache_engine.errors import BuildCycleError, BuildError, CacheEngineError
 from aiocache_engine.hints import Protocol, Self
 from aiocache_engine.model.names import digest
 from aiocache_engine.model.python import Interpreter
-from aiocache_engine.model.records import Member
 from aiocache_engine.model.requirement import Wanted
-from aiocache_engine.model.value import value
 from aiocache_engine.pipeline.bytecode import Bytecoder
 from aiocache_engine.pipeline.deliver import Supply
 from aiocache_engine.pipeline.inputs.requirements import parse_requirement
@@ -56,24 +54,11 @@ class Supplier(Protocol):
         """Fetch again what turned out to lack a file."""
 
 
-@value
-class BuildEnvironment:
-    """An environment for a build, there until its block ends."""
-
-    python: str  #: the absolute path of its interpreter
-    scripts: str  #: the absolute path of the directory of its commands
-    digest: str  #: of its interpreter and of all wheels in it
-    id: str
-    root: str  #: the absolute path of its directory
-    members: tuple[Member, ...]
-    descriptor: int | None  #: of the lease that keeps it; None where the cache dir is read-only
-
-
 @asynccontextmanager
 async def build_environment(
     kit: Kit, call: Supplier, interpreter: Interpreter, requires: Sequence[str], *, what: str, link: str
-) -> AsyncIterator[BuildEnvironment]:
-    """Give an environment with these requirements and all that they need.
+) -> AsyncIterator[HeldEnvironment]:
+    """Give an environment with these requirements and all that they need, there until the block ends.
 
     Args:
         kit: the opened cache dir.
@@ -89,16 +74,8 @@ async def build_environment(
     """
     async with call:
         with _said_to_be_for(what, link):
-            held, contents = await _Making(kit, call, interpreter, what).make_or_find(requires)
-        yield BuildEnvironment(
-            python=held.python,
-            scripts=held.scripts,
-            digest=contents,
-            id=held.id,
-            root=held.root,
-            members=held.members,
-            descriptor=held.descriptor,
-        )
+            held = await _Making(kit, call, interpreter, what).make_or_find(requires)
+        yield held
 
 
 class _Making:
@@ -111,8 +88,7 @@ class _Making:
         self._what = what
         self._conductor = kit.conductor()
 
-    async def make_or_find(self, requires: Sequence[str]) -> tuple[HeldEnvironment, str]:
-        """Give the environment, and the digest of what is in it."""
+    async def make_or_find(self, requires: Sequence[str]) -> HeldEnvironment:
         kit, call = self._kit, self._call
         async with call.compiling() as bytecoder:
             supply = await self._supply(requires)
@@ -121,13 +97,13 @@ class _Making:
             tool = self._named_by(supply)
             held = await self._find(tool)
             if held is not None:
-                return held, tool.digest
+                return held
             lock = KeyLock(kit.cache.layout.key_lock(digest("build environment", tool.digest)))
             async with lock.hold(what=tool.what, on_wait=kit.reporter.waits) as key_hold:
                 held = await self._find(tool)
                 if held is None:
                     held = await while_showing_life(key_hold, partial(self._make, tool, supply, bytecoder))
-                return held, tool.digest
+                return held
 
     async def _supply(self, requires: Sequence[str]) -> Supply:
         wanted = await in_thread(partial(self._parse, requires))

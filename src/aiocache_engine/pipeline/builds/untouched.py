@@ -16,10 +16,10 @@ from functools import partial
 
 from aiocache_engine.errors import CacheEngineError
 from aiocache_engine.model.records import Member
-from aiocache_engine.pipeline.builds.environment import BuildEnvironment
 from aiocache_engine.pipeline.kit import Kit
 from aiocache_engine.pipeline.steps import in_exclusive_hold
 from aiocache_engine.pipeline.threads import in_thread, in_thread_surely
+from aiocache_engine.pipeline.tools.environment import HeldEnvironment
 from aiocache_engine.store.archives import TREE
 from aiocache_engine.store.detach import take_damaged
 from aiocache_engine.store.trash import sweep
@@ -32,7 +32,7 @@ _File = tuple[int, int]  #: device and inode
 
 
 @asynccontextmanager
-async def withdrawn_if_changed(kit: Kit, environment: BuildEnvironment, what: str) -> AsyncIterator[None]:
+async def withdrawn_if_changed(kit: Kit, environment: HeldEnvironment, what: str) -> AsyncIterator[None]:
     """Have hooks called in this block; if they change the environment, nobody finds it again, and a warning says so.
 
     Args:
@@ -75,7 +75,7 @@ def _traits(status: os.stat_result) -> Traits:
     return status.st_dev, status.st_ino, status.st_mode, status.st_size, status.st_mtime_ns
 
 
-def _settle(kit: Kit, environment: BuildEnvironment, what: str, before: Mapping[str, Traits]) -> None:
+def _settle(kit: Kit, environment: HeldEnvironment, what: str, before: Mapping[str, Traits]) -> None:
     """Compare, and take the names of what was changed. Also where the build failed or was cancelled."""
     after = look(environment.root)
     changed = sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
@@ -110,7 +110,7 @@ def _is_changed(kit: Kit, member: Member, suspects: Mapping[_File, Traits]) -> b
     return any(suspects.get(_file(traits), traits) != traits for traits in found)
 
 
-def _withdraw(kit: Kit, environment: BuildEnvironment, damaged: Sequence[Member]) -> None:
+def _withdraw(kit: Kit, environment: HeldEnvironment, damaged: Sequence[Member]) -> None:
     """Take the names of the environment, of damaged archives (rule 41), and of all environments made of those."""
     cache, conductor = kit.cache, kit.conductor()
     name = cache.layout.environment_pointer("", environment.digest)

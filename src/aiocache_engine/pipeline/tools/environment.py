@@ -51,6 +51,11 @@ class HeldEnvironment:
         return f"{self.root}/bin"
 
     @property
+    def digest(self) -> str:
+        """Of all that was asked for, or, of one for builds, of its interpreter and of all wheels in it."""
+        return self._pointer.digest
+
+    @property
     def members(self) -> tuple[Member, ...]:
         """What it is made of."""
         return self._pointer.members
