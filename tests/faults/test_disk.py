@@ -18,7 +18,7 @@ from aiocache_engine.errors import CacheEngineError, OutOfSpaceError, ReadOnlyCa
 from aiocache_engine.model.python import LinkMode
 from aiocache_engine.python.target import TargetChoice
 from aiocache_engine.store import trash
-from aiocache_engine.store.archives import STAMP_BYTES
+from aiocache_engine.store.stamps import STAMP_BYTES
 from aiocache_engine.testing.index_server import IndexServer
 from aiocache_engine.testing.invariants import assert_environment_sound, assert_sound, untouched
 from caches import Place

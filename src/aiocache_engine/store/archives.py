@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Iterable
 from itertools import groupby
 
 from aiocache_engine.errors import DamagedEntryError
 from aiocache_engine.model.manifest import Manifest, ManifestError, Totals, load_manifest, load_totals
 from aiocache_engine.model.value import replace, value
 from aiocache_engine.store.documents import ABSENT, read_document, read_first_line
+from aiocache_engine.store.stamps import STAMP_BYTES, fresh_stamp, open_sole, open_to_write, stamp_in
 from aiocache_engine.system.descent import place_of
-from aiocache_engine.system.disk import NO_PLAIN_FILE, open_plain, write_in_place
+from aiocache_engine.system.disk import open_plain, write_in_place
 
 TREE = "tree"
 MANIFEST = "manifest"
 USED = "used"
 LINKED = "linked"
 WHEEL_FILE = "wheel.whl"  #: what was built here, kept beside what it was unpacked to
-STAMP_BYTES = 16
-_WRITING = os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 @value
@@ -38,11 +35,6 @@ class Archive:
         return f"{self.path}/{TREE}"
 
 
-def fresh_stamp() -> bytes:
-    """Give a value that no stamp ever had."""
-    return os.urandom(STAMP_BYTES)
-
-
 def write_stamps(paths: Iterable[str]) -> None:
     """Stamp archives and environments as used now. Needs the shared lock, and each on a lease (rule 1)."""
     for bucket, there in groupby(paths, os.path.dirname):
@@ -52,63 +44,13 @@ def write_stamps(paths: Iterable[str]) -> None:
                     stamp_in(fd, USED)
 
 
-def _put_beside(place_fd: int, name: str) -> None:
-    """Put aside what stands in a file's place in an object; it goes with the object."""
-    os.rename(name, f"{name}-{os.urandom(8).hex()}", src_dir_fd=place_fd, dst_dir_fd=place_fd)
-
-
-def stamp_in(
-    place_fd: int, name: str, put_aside: Callable[[int, str], None] = _put_beside, *, is_all: bool = False
-) -> None:
-    """Write a stamp over the one in a file of a directory.
-
-    Where it was lost a new one is made; that of an object knows no boot then, so that the first use checks the files.
-
-    Args:
-        place_fd: a descriptor of the directory.
-        name: of the file.
-        put_aside: takes what is no file, or has another name, too, out of its place.
-        is_all: there is nothing but the stamp in the file, and what stands behind it is cut off.
-    """
-    fd, size_bytes = _open_sole(place_fd, name, put_aside)
-    try:
-        os.pwrite(fd, fresh_stamp(), 0)
-        if is_all and size_bytes > STAMP_BYTES:
-            os.ftruncate(fd, STAMP_BYTES)
-    finally:
-        os.close(fd)
-
-
-def _open_sole(place_fd: int, name: str, put_aside: Callable[[int, str], None] = _put_beside) -> tuple[int, int]:
-    """Open a file to be written in place, or make it, as `open_to_write`; what else stands there is put aside."""
-    try:
-        return open_to_write(place_fd, name, flags=os.O_CREAT, is_sole=True)
-    except OSError as error:
-        if error.errno not in NO_PLAIN_FILE:
-            raise
-    with suppress(FileNotFoundError):  # another one was quicker
-        put_aside(place_fd, name)
-    return open_to_write(place_fd, name, flags=os.O_CREAT, is_sole=True)
-
-
-def open_to_write(place_fd: int, name: str, *, flags: int = 0, is_sole: bool = False) -> tuple[int, int]:
-    """Open a regular file of a directory to write in it, without ever waiting; gives its descriptor and its size.
-
-    With `is_sole` it must not have a second name: who else knows the file did not ask for stamps in it.
-
-    Raises:
-        OSError: it cannot be opened, or is no such file (one of `NO_PLAIN_FILE`).
-    """
-    fd = os.open(name, _WRITING | flags, 0o644, dir_fd=place_fd)
-    status = os.fstat(fd)
-    if stat.S_ISREG(status.st_mode) and not (is_sole and status.st_nlink > 1):
-        return fd, status.st_size
-    os.close(fd)
-    raise OSError(errno.EINVAL, "it is no regular file of its own", name)
-
-
 def read_stamp(path: str) -> tuple[bytes, float] | None:
     """Give an archive's stamp and the time of its last use (seconds since the epoch); None: there is no archive."""
+    return _read_used(path, STAMP_BYTES)
+
+
+def _read_used(path: str, size_bytes: int) -> tuple[bytes, float] | None:
+    """Give the beginning of an object's `used`, and when it was written; None: there is none."""
     try:
         fd = open_plain(f"{path}/{USED}")
     except OSError as error:
@@ -116,7 +58,7 @@ def read_stamp(path: str) -> tuple[bytes, float] | None:
             return None
         raise
     try:
-        return os.pread(fd, STAMP_BYTES, 0), os.fstat(fd).st_mtime
+        return os.pread(fd, size_bytes, 0), os.fstat(fd).st_mtime
     finally:
         os.close(fd)
 
@@ -132,7 +74,7 @@ def is_present(path: str) -> bool:
 def set_linked(path: str) -> None:
     """Say that a referrer was registered for an archive. Needs the shared lock."""
     with place_of(f"{path}/{LINKED}") as fd:
-        os.close(_open_sole(fd, LINKED)[0])
+        os.close(open_sole(fd, LINKED)[0])
 
 
 def is_linked(path: str) -> bool:
@@ -195,16 +137,8 @@ def _check_after_reboot(archive: Archive, manifest: Manifest, boot_id: str) -> N
 def is_checked(path: str, boot_id: str) -> bool:
     """Tell whether the files of an object were looked at since the machine was started."""
     expected = boot_id.encode()
-    try:
-        fd = open_plain(f"{path}/{USED}")
-    except OSError as error:
-        if error.errno in ABSENT:
-            return False
-        raise
-    try:
-        return os.pread(fd, len(expected) + 1, STAMP_BYTES) == expected
-    finally:
-        os.close(fd)
+    used = _read_used(path, STAMP_BYTES + len(expected) + 1)
+    return used is not None and used[0][STAMP_BYTES:] == expected
 
 
 def mark_checked(path: str, boot_id: str) -> None:

@@ -23,9 +23,10 @@ from aiocache_engine.model.bytecode import (
 )
 from aiocache_engine.model.locking import LockMode
 from aiocache_engine.model.value import value
-from aiocache_engine.store.archives import TREE, Archive, is_present, open_to_write
+from aiocache_engine.store.archives import TREE, Archive, is_present
 from aiocache_engine.store.cache_dir import CacheDir
 from aiocache_engine.store.documents import read_document, read_first_line
+from aiocache_engine.store.stamps import open_to_write
 from aiocache_engine.system.descent import make_directory, place_of, rename
 from aiocache_engine.system.disk import write_in_place
 from aiocache_engine.system.lock import Hold

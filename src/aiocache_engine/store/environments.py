@@ -14,8 +14,9 @@ from aiocache_engine.hints import Any
 from aiocache_engine.model.names import is_object_id
 from aiocache_engine.model.records import EnvironmentManifest, EnvironmentPointer, Member, ToolCommand
 from aiocache_engine.model.value import value
-from aiocache_engine.store.archives import MANIFEST, USED, fresh_stamp
+from aiocache_engine.store.archives import MANIFEST, USED
 from aiocache_engine.store.documents import NewerFormatError, decode, encode, read_document
+from aiocache_engine.store.stamps import fresh_stamp
 from aiocache_engine.system.disk import write_in_place
 
 ROOT = "env"

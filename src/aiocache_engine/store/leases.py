@@ -25,8 +25,8 @@ from aiocache_engine.model.names import is_object_id, new_object_id
 from aiocache_engine.model.plain_json import dump, load
 from aiocache_engine.model.records import Holder
 from aiocache_engine.model.value import value
-from aiocache_engine.store.archives import STAMP_BYTES, stamp_in
 from aiocache_engine.store.documents import NewerFormatError, decode, encode, open_directory
+from aiocache_engine.store.stamps import STAMP_BYTES, stamp_in
 from aiocache_engine.system.descent import place_of, remove_file
 from aiocache_engine.system.disk import NO_PLAIN_FILE, open_plain, read_bytes
 from aiocache_engine.system.lock import Hold

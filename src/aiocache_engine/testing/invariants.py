@@ -21,13 +21,14 @@ from aiocache_engine.model.manifest import Directory, Manifest, ManifestError, l
 from aiocache_engine.model.names import is_object_id
 from aiocache_engine.model.record import hash_value, parse_record
 from aiocache_engine.model.snapshot import PageKind
-from aiocache_engine.store.archives import MANIFEST, STAMP_BYTES, TREE, USED, read_totals
+from aiocache_engine.store.archives import MANIFEST, TREE, USED, read_totals
 from aiocache_engine.store.documents import list_directory
 from aiocache_engine.store.environments import ROOT, read_environment_manifest, read_environment_pointer
 from aiocache_engine.store.layout import HASH_NAMES, METADATA_SUFFIX, PAGE, Layout
 from aiocache_engine.store.leases import BIRTH_PREFIX, LeaseReader
 from aiocache_engine.store.name_choice import environment_names, files_in, overlays_of, page_kind
 from aiocache_engine.store.names import read_pointer
+from aiocache_engine.store.stamps import STAMP_BYTES
 
 _OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
