@@ -23,8 +23,8 @@ from aiocache_engine.pipeline.steps import (
     Step,
     Steps,
     in_exclusive_hold,
-    until_stopped,
 )
+from aiocache_engine.pipeline.threads import until_stopped
 from aiocache_engine.system.lock import CacheLock
 from lock_state import held_elsewhere, state_of, wait_until_waiting
 

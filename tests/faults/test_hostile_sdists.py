@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from aiocache_engine.errors import InvalidSdistError
 from aiocache_engine.pipeline.builds.unpack import unpack_sdist
-from aiocache_engine.pipeline.steps import StoppedError
+from aiocache_engine.pipeline.threads import StoppedError
 from aiocache_engine.pipeline.wheels.zip_directory import UnpackLimits
 from aiocache_engine.testing.zips import ZipEntry, zip_bytes
 

@@ -8,18 +8,16 @@ event loop in a worker thread, which it leaves for every wait, and can be cancel
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Generator
 from functools import partial
 
 from aiocache_engine.hints import Any, Generic, TypeVar
 from aiocache_engine.model.locking import LockMode, Wait
 from aiocache_engine.model.value import value
-from aiocache_engine.pipeline.threads import in_thread
 from aiocache_engine.system.disk import translated
 from aiocache_engine.system.lock import CacheLock, Hold
 
 Result = TypeVar("Result")
-Part = TypeVar("Part")
 
 
 @value
@@ -110,6 +108,8 @@ class Conductor:
         return run.result
 
     async def _finish(self, run: _Run[Any]) -> None:
+        from aiocache_engine.pipeline.threads import in_thread  # noqa: PLC0415 - a warm command has no event loop
+
         while not run.is_done:
             run.begin()
             try:
@@ -143,9 +143,11 @@ class Conductor:
         return self._do(step)
 
     async def _wait_and_do(self, step: InHold | Pause) -> Any:
-        if isinstance(step, Pause):
-            from anyio import sleep  # noqa: PLC0415 - a warm command has no event loop
+        from anyio import sleep  # noqa: PLC0415 - as above
 
+        from aiocache_engine.pipeline.threads import in_thread  # noqa: PLC0415 - as above
+
+        if isinstance(step, Pause):
             await sleep(step.seconds)
             return None
         async with self._lock.hold(step.mode, timeout_seconds=self._timeout_seconds, on_wait=self._on_wait) as hold:
@@ -227,22 +229,6 @@ class _Run(Generic[Result]):
             self._step = resume()
         except StopIteration as stop:
             self._step, self.result = None, stop.value
-
-
-class StoppedError(Exception):
-    """Work was called off halfway."""
-
-
-def until_stopped(parts: Iterable[Part], is_stopped: Callable[[], bool]) -> Iterator[Part]:
-    """Give the parts of long work on, until it is called off.
-
-    Raises:
-        StoppedError: it was.
-    """
-    for part in parts:
-        if is_stopped():
-            raise StoppedError
-        yield part
 
 
 def _holds_limiter() -> Any:

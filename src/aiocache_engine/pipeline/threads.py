@@ -1,9 +1,12 @@
-"""Work in worker threads of an event loop, which is never left behind there: whoever is cancelled waits for its end."""
+"""Work in worker threads of an event loop, which is never left behind there: whoever is cancelled waits for its end.
+
+Long work looks now and then whether it was called off, and then stops halfway.
+"""
 
 from __future__ import annotations
 
 from _thread import allocate_lock
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 
 from aiocache_engine.hints import TYPE_CHECKING, Any, Generic, TypeVar
@@ -12,6 +15,23 @@ if TYPE_CHECKING:
     from aiocache_engine.system.keylock import KeyHold
 
 Result = TypeVar("Result")
+Part = TypeVar("Part")
+
+
+class StoppedError(Exception):
+    """Work was called off halfway."""
+
+
+def until_stopped(parts: Iterable[Part], is_stopped: Callable[[], bool]) -> Iterator[Part]:
+    """Give the parts of long work on, until it is called off.
+
+    Raises:
+        StoppedError: it was.
+    """
+    for part in parts:
+        if is_stopped():
+            raise StoppedError
+        yield part
 
 
 async def in_thread(

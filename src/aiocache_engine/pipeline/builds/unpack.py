@@ -17,7 +17,7 @@ from aiocache_engine.errors import InvalidSdistError
 from aiocache_engine.pipeline.builds.gunzip import Gunzip, UnsafeTarError
 from aiocache_engine.pipeline.builds.tar_members import Kind, TarMember, tar_members
 from aiocache_engine.pipeline.builds.tree import Tree
-from aiocache_engine.pipeline.steps import StoppedError, until_stopped
+from aiocache_engine.pipeline.threads import StoppedError, until_stopped
 from aiocache_engine.pipeline.wheels.zip_directory import DEFAULT_LIMITS, UnpackLimits, UnsafeZipError, read_directory
 from aiocache_engine.pipeline.wheels.zip_members import member_pieces
 from aiocache_engine.system.descent import PATH_FLAGS

@@ -17,7 +17,6 @@ from aiocache_engine.errors import BuildCycleError
 from aiocache_engine.hints import TYPE_CHECKING, Any, Final, TypeVar
 from aiocache_engine.model.locking import Wait
 from aiocache_engine.model.value import value
-from aiocache_engine.pipeline.threads import while_showing_life
 from aiocache_engine.system.memory import available_memory_bytes
 
 if TYPE_CHECKING:
@@ -87,6 +86,7 @@ class BuildYard:
             build: runs the backend, in a slot.
             finish: publishes what that made.
         """
+        from aiocache_engine.pipeline.threads import while_showing_life  # noqa: PLC0415 - as above
         from aiocache_engine.system.keylock import KeyHold  # noqa: PLC0415 - as above
 
         is_stalled = False

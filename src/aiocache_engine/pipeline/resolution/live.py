@@ -22,8 +22,7 @@ from aiocache_engine.model.page import StoredPage
 from aiocache_engine.pipeline.find import Choice
 from aiocache_engine.pipeline.resolution.fetch import Fetcher
 from aiocache_engine.pipeline.resolution.stored import LacksError, StoredSource
-from aiocache_engine.pipeline.steps import StoppedError
-from aiocache_engine.pipeline.threads import in_thread
+from aiocache_engine.pipeline.threads import StoppedError, in_thread
 from aiocache_engine.policy.resolution import Demand
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from aiocache_engine.errors import InvalidWheelError
 from aiocache_engine.model.manifest import Directory, Manifest, Totals
 from aiocache_engine.model.names import WheelName
-from aiocache_engine.pipeline.steps import StoppedError, until_stopped
+from aiocache_engine.pipeline.threads import StoppedError, until_stopped
 from aiocache_engine.pipeline.wheels.contents import (
     Layout,
     Record,
