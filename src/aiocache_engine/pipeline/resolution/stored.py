@@ -128,29 +128,22 @@ def read_local_metadata(choice: Choice) -> bytes:
         InvalidWheelError: it is no wheel.
         DiskError: it cannot be read.
     """
-    path = local_path(choice.file.url)
+    path, filename = local_path(choice.file.url), choice.file.filename
     with translated(path):
-        try:
-            return _read_local(path, choice.file.filename, local_validator(choice.file))
-        except _TooLongError as error:
-            return error.content
-
-
-class _TooLongError(Exception):
-    """Metadata that is not remembered: an engine lives long."""
-
-    def __init__(self, content: bytes) -> None:
-        super().__init__()
-        self.content = content
+        remembered = _short_metadata(path, filename, local_validator(choice.file))
+        return _metadata(path, filename) if remembered is None else remembered
 
 
 @lru_cache(maxsize=128)
-def _read_local(path: str, filename: str, validator: str | None) -> bytes:  # noqa: ARG001 - it is what tells them apart
+def _short_metadata(path: str, filename: str, validator: str | None) -> bytes | None:  # noqa: ARG001 - tells them apart
+    """Read metadata that may be remembered; None: they are too long, and an engine lives long."""
+    content = _metadata(path, filename)
+    return content if len(content) <= _REMEMBERED_BYTES else None
+
+
+def _metadata(path: str, filename: str) -> bytes:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        content = metadata_in_file(fd, filename)
+        return metadata_in_file(fd, filename)
     finally:
         os.close(fd)
-    if len(content) > _REMEMBERED_BYTES:
-        raise _TooLongError(content)
-    return content
