@@ -15,13 +15,8 @@ from aiocache_engine.redaction import redacted
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _NAME = "filename"  #: in the fragment of a direct URL
 _SUBDIRECTORY = "subdirectory"  #: as above; where in an sdist the project lies
-_OTHER_HASHES = (
-    "sha512",
-    "sha384",
-    "sha224",
-    "sha1",
-    "md5",
-)  #: promises that others check, and only sha256 is checked here
+#: Promises that others check; only sha256 is checked here.
+_OTHER_HASHES = ("sha512", "sha384", "sha224", "sha1", "md5")
 _LOOPBACK = re.compile(r"localhost|127(?:\.\d{1,3}){3}|::1", re.ASCII)
 
 

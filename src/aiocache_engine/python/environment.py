@@ -18,7 +18,7 @@ from aiocache_engine.system.disk import read_bytes, translated, write_bytes
 
 CONFIG = "pyvenv.cfg"
 _UNFINISHED = "pyvenv.cfg.aioc"
-_IDENTITY = "aioc.json"
+IDENTITY = "aioc.json"  #: in an environment of ours: the id that it is registered by
 _FRESH_IDENTITY = "aioc.json.fresh"
 _FORMAT = 1
 _SYSTEM_DIRECTORIES_BIT = 2**32
@@ -56,13 +56,13 @@ def is_writable_place(root: str) -> bool:
     except NotADirectoryError:
         return False
     # An identity is written before the environment where the making of both was interrupted.
-    return not set(names) - {_IDENTITY, _FRESH_IDENTITY} or _UNFINISHED in names
+    return not set(names) - {IDENTITY, _FRESH_IDENTITY} or _UNFINISHED in names
 
 
 def environment_id(root: str) -> str | None:
     """Read the id under which an environment is registered; None if it has none (or none that can be read)."""
     try:
-        content = read_bytes(os.path.join(root, _IDENTITY))
+        content = read_bytes(os.path.join(root, IDENTITY))
         document = load(content) if content is not None else None
     except (OSError, ValueError, RecursionError):
         return None
@@ -78,7 +78,7 @@ def write_environment_id(root: str) -> str:
     content = dump({"format": _FORMAT, "id": identity}) + b"\n"
     with translated(root):
         _put(os.path.join(root, _FRESH_IDENTITY), content)
-        os.replace(os.path.join(root, _FRESH_IDENTITY), os.path.join(root, _IDENTITY))
+        os.replace(os.path.join(root, _FRESH_IDENTITY), os.path.join(root, IDENTITY))
     return identity
 
 

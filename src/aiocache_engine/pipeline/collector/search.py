@@ -11,13 +11,13 @@ import os
 from collections import deque
 
 from aiocache_engine.model.records import Referrer
-from aiocache_engine.python.environment import environment_id
+from aiocache_engine.python.environment import IDENTITY, environment_id
 from aiocache_engine.store.layout import MARKER
+from aiocache_engine.system.mounts import mount_points
 
 ENTRIES = 20_000
 LEVELS_UP = 2
 LEVELS_DOWN = 5
-_IDENTITY = "aioc.json"
 _PASSED_BY = frozenset({".git", "__pycache__", "node_modules", "site-packages"})
 
 
@@ -82,7 +82,7 @@ class Search:
                         directories.append(entry.name)
         except OSError:  # it may not be read, or went just now
             return []
-        if _IDENTITY in names and (found := environment_id(directory)) is not None:
+        if IDENTITY in names and (found := environment_id(directory)) is not None:
             places = self._found.setdefault(found, [])
             places += [directory] if directory not in places else []
             return []
@@ -91,11 +91,7 @@ class Search:
     def _mount_points(self) -> frozenset[str]:
         """Give where something is mounted: even asking a dead mount for its device waits for ever."""
         if self._mounts is None:
-            try:
-                with open("/proc/self/mountinfo", "rb") as lines:
-                    self._mounts = frozenset(os.fsdecode(_plain(line.split()[4])) for line in lines) - {"/"}
-            except (OSError, IndexError):
-                self._mounts = frozenset()
+            self._mounts = mount_points() - {"/"}
         return self._mounts
 
 
@@ -106,10 +102,3 @@ def inode_of(path: str) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
-
-
-def _plain(field: bytes) -> bytes:
-    """Undo how the kernel writes blanks in paths."""
-    for said, meant in ((rb"\040", b" "), (rb"\011", b"\t"), (rb"\012", b"\n"), (rb"\134", b"\\")):
-        field = field.replace(said, meant)
-    return field

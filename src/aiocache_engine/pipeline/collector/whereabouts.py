@@ -16,7 +16,7 @@ from aiocache_engine.model.records import Referrer
 from aiocache_engine.model.snapshot import ReferrerState, SeenReferrer
 from aiocache_engine.model.value import replace
 from aiocache_engine.pipeline.collector.search import Search, inode_of
-from aiocache_engine.python.environment import environment_id
+from aiocache_engine.python.environment import IDENTITY, environment_id
 from aiocache_engine.python.installed import archives_in_use
 from aiocache_engine.system.process import me
 
@@ -86,7 +86,7 @@ def _look(referrer: Referrer) -> tuple[ReferrerState, dict[str, str] | None]:
 def _state(referrer: Referrer) -> ReferrerState:
     """Tell by its id alone, and by its place where it has none."""
     try:
-        os.stat(f"{referrer.path}/aioc.json")  # a dead mount answers with an error, not with absence
+        os.stat(f"{referrer.path}/{IDENTITY}")  # a dead mount answers with an error, not with absence
     except (FileNotFoundError, NotADirectoryError):
         pass
     except OSError:
