@@ -132,6 +132,15 @@ def furnished(place: Place) -> CacheDir:
     return cache
 
 
+def put_link_in_place(directory: Path) -> Path:
+    """Put a link to a copy in a directory's place; gives the copy, which lies outside the cache dir."""
+    place = directory.parents[directory.parts[::-1].index("cache")]
+    shutil.copytree(directory, place / "outside", copy_function=shutil.copy2)
+    directory.rename(place / "was")
+    directory.symlink_to(place / "outside")
+    return place / "outside"
+
+
 @contextmanager
 def swapped_at_the_last_moment(
     directory: Path, monkeypatch: pytest.MonkeyPatch, *, before: Collection[str] = DELETING
@@ -144,11 +153,7 @@ def swapped_at_the_last_moment(
             if name.startswith("cache.lock") or not any(Path(each, name).exists() for each, _, _ in os.walk(directory)):
                 return
             patch.undo()
-            place = directory.parents[directory.parts[::-1].index("cache")]
-            shutil.copytree(directory, place / "outside", copy_function=shutil.copy2)
-            directory.rename(place / "was")
-            directory.symlink_to(place / "outside")
-            watching.enter_context(untouched(place / "outside"))
+            watching.enter_context(untouched(put_link_in_place(directory)))
 
         def swapping(name: str) -> None:
             function = getattr(os, name)
@@ -340,11 +345,7 @@ def swapped_at(directory: Path, moment: int, monkeypatch: pytest.MonkeyPatch) ->
 
         def swap(said: str) -> None:
             patch.undo()
-            place = directory.parents[directory.parts[::-1].index("cache")]
-            shutil.copytree(directory, place / "outside", copy_function=shutil.copy2)
-            directory.rename(place / "was")
-            directory.symlink_to(place / "outside")
-            watching.enter_context(untouched(place / "outside"))
+            watching.enter_context(untouched(put_link_in_place(directory)))
             swapped.append(said)
 
         def swapping(name: str) -> None:
